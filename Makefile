@@ -1,0 +1,73 @@
+# The whole interface of a clone: `make demo` and `make test` install what they need by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
+# pip's and npm's own caches go where ours is: nothing is written anywhere else.
+export PIP_CACHE_DIR := $(CACHE)/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo check test test-long lint types layers drift shim unit gateways bench lock clean
+
+help:
+	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
+	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
+	@echo "make check       the same without the gateways (about a minute)"
+	@echo "make test-long   the long forms: ten random kills of each process"
+	@echo "make bench       what clawbus itself adds, as JSON (tests/bench)"
+
+$(VENV)/run.done: requirements/run.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clawbus needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Run: make demo PYTHON=python3.11"; exit 3; }
+	@echo "==> setting up $(VENV) (about 60 MB from the Python package index, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
+	@echo "==> installing the development tools"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+demo: $(VENV)/run.done
+	@$(BIN)/clawbus demo $(if $(APP),--app "$(APP)") $(if $(KILL),--kill $(KILL))
+
+check: lint types layers drift shim unit
+
+test: check gateways
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell plugin skills souls tests examples docs README.md CHANGELOG.md
+
+types: $(VENV)/dev.done
+	$(BIN)/mypy
+
+layers: $(VENV)/dev.done
+	$(BIN)/lint-imports
+
+drift: $(VENV)/dev.done
+	$(BIN)/python -m clawbus.tools.generate --check
+
+shim: $(VENV)/dev.done
+	$(BIN)/python -m clawbus.gateway.nodejs --test tests/shim/*.test.mjs
+
+unit: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m "not gateway and not long"
+
+gateways: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600
+
+test-long: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m long --timeout 3600
+
+bench: $(VENV)/dev.done
+	$(BIN)/python -m tests.bench.road
+
+lock:  # needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q pyproject.toml --group build -o requirements/run.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/run.lock pyproject.toml --group dev -o requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

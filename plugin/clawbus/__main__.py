@@ -1,0 +1,5 @@
+"""`python -m clawbus` is `clawbus`."""
+
+from clawbus.cli import main
+
+main()

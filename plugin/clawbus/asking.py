@@ -1,0 +1,98 @@
+"""A task from a person: no model in the middle, no node needed on this side. The CLI stands on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from clawbus.bus import INBOX, Bus, End, Ends, fetch_now, person_reader
+from clawbus.company import Company
+from clawbus.envelope import Envelope, Type, check_body, decode
+from clawbus.errors import BusAway, WireError
+from clawbus.events import Event, Kind
+from clawbus.subjects import new_message_id
+from clawbus.tasks import NewTask, TaskView, make_task
+from clawbus.tasks.requests import cancellation, control
+
+_LOOK_EVERY_S = 2.0
+
+
+class Person:
+    """What a person of the company does on the bus, over one connection."""
+
+    def __init__(self, company: Company, bus: Bus, me: str) -> None:
+        self._company = company
+        self._bus = bus
+        self._subjects = company.subjects
+        self._ends = Ends(bus, company.subjects, company.may_end)
+        self.me = me
+
+    async def give(self, new: NewTask) -> Envelope:
+        """Give a task to an agent; when this returns, the server has it on disk.
+
+        Raises InvalidInput or NotFound before anything is sent; BacklogFull, Refused or BusAway (then say it again).
+        """
+        task = make_task(self._company.org, self.me, new)
+        await self._bus.publish(self._subjects.task(task.to, task.priority, self.me), task.encode(), msg_id=task.id)
+        await self._event("accepted", task.task_id or "", to=task.to, label=task.subject, priority=task.priority)
+        return task
+
+    async def wait(self, task_id: str, requester: str, worker: str) -> End:
+        """Wait for a task's end: told of it at once, and looking every two seconds in case the telling was lost."""
+        async with self._told(task_id) as told:
+            while True:
+                with contextlib.suppress(BusAway):
+                    if (end := await self._ends.read(task_id, requester, worker)) is not None:
+                        return end
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), _LOOK_EVERY_S)
+                told.clear()
+
+    @contextlib.asynccontextmanager
+    async def _told(self, task_id: str) -> AsyncIterator[asyncio.Event]:
+        told = asyncio.Event()
+        stop = await self._bus.listen(self._subjects.ends_of(task_id), lambda _: told.set())
+        try:
+            yield told
+        finally:
+            await stop()
+
+    async def took(self, task_id: str) -> None:
+        """The person has seen a task's result: its copy in his inbox is done with."""
+        await self._event("announced", task_id, how="answered")
+        for delivery in await fetch_now(self._bus, INBOX, person_reader(self.me), 256):
+            if self._about(delivery.data, delivery.subject) == task_id:
+                await self._bus.ack(delivery.ack_subject)
+            else:
+                await self._bus.nak(delivery.ack_subject)
+
+    def _about(self, data: bytes, subject: str) -> str | None:
+        with contextlib.suppress(WireError):
+            envelope = decode(data, self._subjects.parse(subject).sender)
+            return envelope.task_id if envelope.type == "result" else None
+        return None
+
+    async def send(self, to: str, text: str, kind: Type = "message", subject: str = "") -> Envelope:
+        """A message to an agent or a person. Raises as `give`."""
+        check_body("TEXT", text)
+        if to not in self._company.org.people:
+            self._company.org.agent(to, "AGENT")
+        mail = Envelope(id=new_message_id(self.me), type=kind, sender=self.me, to=to, subject=subject, body=text)
+        await self._bus.publish(self._subjects.dm(to, self.me), mail.encode(), msg_id=mail.id)
+        return mail
+
+    async def cancel(self, view: TaskView) -> tuple[bool, End]:
+        """End a task as cancelled unless it has ended: whether this did it, and its one end. Raises BusAway."""
+        task = Envelope(
+            id=view.task_id, type="task", sender=view.requester, to=view.worker, task_id=view.task_id, body=view.label
+        )
+        won, end = await self._ends.write(cancellation(task, self.me), view.requester, view.worker)
+        if won:
+            note = control(task, self.me)
+            await self._bus.publish(self._subjects.ctl(view.worker, self.me), note.encode(), msg_id=note.id)
+        return won, end
+
+    async def _event(self, kind: Kind, task_id: str, **detail: str) -> None:
+        event = Event(id=new_message_id(self.me), kind=kind, task_id=task_id, sender=self.me, detail=dict(detail))
+        await self._bus.publish(self._subjects.event(task_id, self.me), event.encode(), msg_id=event.id)

@@ -1,0 +1,251 @@
+"""One connection to nats-server: connect, publish with an ack, ask the JetStream API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from clawbus.bus.wire import ANSWER_S, Stored, one_batch, translate
+from clawbus.errors import BusAway, Refused
+from clawbus.identity import Identity
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+class Bus:
+    """A connection with a name and a key. Use `Bus.connect` as a context manager; reconnects by itself."""
+
+    def __init__(self, client: Client, identity: Identity) -> None:
+        self._nc = client
+        self._denied = asyncio.Event()
+        self.identity = identity
+        self.on_reconnect: list[Callable[[], None]] = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, url: str, identity: Identity, label: str, wait_s: float | None = 5.0) -> AsyncIterator[Bus]:
+        """Connect as `identity`; `label` is what the server's monitoring shows.
+
+        `wait_s` bounds the first connect; None waits without end, for a node may be older than its server.
+        Afterwards it reconnects by itself. Raises BusAway if nobody answers, Refused if the server does not know
+        the key.
+        """
+        while True:
+            bus = cls(Client(), identity)
+            try:
+                await bus._open(url, label, wait_s or 5.0)
+                break
+            except BusAway:
+                if wait_s is not None:
+                    raise
+                await asyncio.sleep(0.3)
+        try:
+            yield bus
+        finally:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(bus._nc.close(), 2.0)
+
+    async def _open(self, url: str, label: str, wait_s: float) -> None:
+        connecting = asyncio.create_task(self._connect(url, label))
+        denied = asyncio.create_task(self._denied.wait())  # nats-py would go on trying with a key that is not known
+        try:
+            await asyncio.wait({connecting, denied}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+                return
+        except (OSError, nats.errors.Error) as error:
+            log.debug("bus: %s", error)
+        finally:
+            connecting.cancel()
+            denied.cancel()
+            await asyncio.gather(connecting, denied, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self._nc.close()
+        if self._denied.is_set():
+            raise Refused(
+                f"the nats-server at {url} does not know the key of {self.identity.name}",
+                "If it is ours, run `clawbus up`, which writes its list of keys; if it is yours, give it the users "
+                "of .clawbus/nats/nats.conf.",
+            )
+        raise BusAway(f"no nats-server answers at {url}", "Start it with `clawbus up`.")
+
+    async def _connect(self, url: str, label: str) -> None:
+        await self._nc.connect(
+            servers=[url],
+            name=label,
+            nkeys_seed=str(self.identity.seed_file),
+            inbox_prefix=f"_INBOX.{self.identity.name}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps on it
+            ping_interval=20,
+            error_cb=self._on_error,
+            reconnected_cb=self._on_reconnected,
+            disconnected_cb=self._on_disconnected,
+        )
+
+    @property
+    def up(self) -> bool:
+        return self._nc.is_connected
+
+    @property
+    def server_version(self) -> str:
+        return str(self._nc.connected_server_version)
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        msg_id: str,
+        last_seq: tuple[str, int] | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> int:
+        """Publish into a stream, wait for its ack and return the sequence number.
+
+        `msg_id` becomes `Nats-Msg-Id`: the same id within the stream's window is stored once. `last_seq` is
+        (filter, number): the write counts only while the filter's last sequence is that number (0: none).
+        Raises BusAway (no ack in time: it may be stored, so try again with the same id), BacklogFull,
+        EndConflict (the sequence differs) or Refused.
+        """
+        headers = {"Nats-Msg-Id": msg_id}
+        if last_seq is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(last_seq[1])
+            headers["Nats-Expected-Last-Subject-Sequence-Subject"] = last_seq[0]
+        answer = await self._request(subject, data, headers, timeout_s)
+        if "error" in answer:
+            raise translate(answer["error"], subject)
+        return int(answer["seq"])
+
+    async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """Ask `$JS.API.<method>`. Raises BusAway, or Refused with the server's words."""
+        data = json.dumps(body).encode() if body is not None else b""
+        answer = await self._request(f"$JS.API.{method}", data, None, timeout_s)
+        if "error" in answer:
+            raise translate(answer["error"], method)
+        return answer
+
+    async def next_message(self, stream: str, pattern: str, start_seq: int = 1) -> dict[str, Any] | None:
+        """The first stored message at or after `start_seq` that fits `pattern`, as the API gives it; or None."""
+        answer = await self._request(
+            f"$JS.API.STREAM.MSG.GET.{stream}",
+            json.dumps({"seq": start_seq, "next_by_subj": pattern}).encode(),
+            None,
+            ANSWER_S,
+        )
+        if "error" in answer:
+            if answer["error"].get("code") == 404:
+                return None
+            raise translate(answer["error"], stream)
+        message: dict[str, Any] = answer["message"]
+        return message
+
+    async def stored(self, stream: str, pattern: str, start_seq: int = 1) -> list[Stored]:
+        """All stored messages at or after `start_seq` that fit `pattern`, by batched direct get (nats-server ADR-31).
+
+        Raises BusAway. The stream needs `allow_direct`.
+        """
+        found: list[Stored] = []
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox = self.new_inbox()
+        stop = await self.listen(inbox, answers.put_nowait)
+        try:
+            more = True
+            while more:
+                request = {"seq": start_seq, "next_by_subj": pattern, "batch": _BATCH}
+                await self.tell(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
+                batch, more = await one_batch(answers)
+                found += batch
+                start_seq = found[-1].seq + 1 if found else start_seq
+        finally:
+            await stop()
+        return found
+
+    async def tell(self, subject: str, data: bytes = b"", reply: str = "") -> None:
+        """Publish without an ack: presence, acks, pull requests. Raises BusAway while disconnected."""
+        try:
+            await self._nc.publish(subject, data, reply=reply)
+        except (nats.errors.Error, OSError) as error:
+            raise BusAway(f"the bus is away: {error}", "") from None
+
+    async def listen(self, subject: str, callback: Callable[[Msg], None]) -> Callable[[], Any]:
+        """Call back for each message on a subject, in order. Returns the function that ends it."""
+
+        async def deliver(message: Msg) -> None:
+            callback(message)
+
+        try:
+            subscription = await self._nc.subscribe(subject, cb=deliver)
+        except (nats.errors.Error, OSError) as error:
+            raise BusAway(f"the bus is away: {error}", "") from None
+
+        async def stop() -> None:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await subscription.unsubscribe()
+
+        return stop
+
+    def new_inbox(self) -> str:
+        return str(self._nc.new_inbox())
+
+    async def flush(self, timeout_s: float = ANSWER_S) -> None:
+        """Wait until the server has read all that was sent. Raises BusAway."""
+        try:
+            await self._nc.flush(max(1, round(timeout_s)))
+        except (TimeoutError, nats.errors.Error, OSError):
+            raise BusAway("the nats-server does not answer", "Look at `clawbus doctor`.") from None
+
+    async def ack(self, ack_subject: str) -> None:
+        """Done with a message: it leaves a work queue. Raises BusAway unless the server has confirmed it."""
+        await self._request(ack_subject, b"+ACK", None, ANSWER_S, parse=False)
+
+    async def nak(self, ack_subject: str, delay_s: float = 0.0) -> None:
+        """Give a message back: it is handed out again, after `delay_s`."""
+        word = b"-NAK" + (json.dumps({"delay": round(delay_s * 1e9)}).encode() if delay_s else b"")
+        await self.tell(ack_subject, word)
+
+    async def renew(self, ack_subject: str) -> None:
+        """Renew the lease of a message that is being worked on."""
+        await self.tell(ack_subject, b"+WPI")
+
+    async def term(self, ack_subject: str, reason: str) -> None:
+        """Never hand this message out again. The reason reaches the advisory (nats-server ADR-15 and 2.11)."""
+        await self.tell(ack_subject, f"+TERM {reason}".encode())
+
+    async def _request(
+        self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float, parse: bool = True
+    ) -> dict[str, Any]:
+        try:
+            answer = await self._nc.request(subject, data, timeout=timeout_s, headers=headers)
+        except nats.errors.MaxPayloadError:
+            raise Refused(
+                f"{len(data)} bytes are more than the nats-server takes in one message",
+                "Raise max_payload of that server to 2MB.",
+            ) from None
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
+        return json.loads(answer.data) if parse else {}
+
+    async def _on_error(self, error: Exception) -> None:
+        if "authorization" in str(error).lower():
+            self._denied.set()
+        elif not isinstance(error, OSError):
+            log.info("bus: %s", error)
+
+    async def _on_disconnected(self) -> None:
+        log.info("bus: disconnected")
+
+    async def _on_reconnected(self) -> None:
+        log.info("bus: connected again")
+        for wake in list(self.on_reconnect):
+            wake()

@@ -1,0 +1,90 @@
+"""The end of a task: the first write on `<company>.end.<task>.*` by somebody who may end it.
+
+Two parties can finish a task at once (the worker is done, the requester cancels). The server decides: a write
+expects that the filter's last sequence is what its writer has seen (nats-server ADR-8 and ADR-50: expected last subject
+sequence over a filter), so that exactly one write is the first. What others than requester, worker, people and
+steward write there does not count, and cannot keep the right ones from writing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from clawbus.bus.connection import Bus
+from clawbus.bus.names import ENDS
+from clawbus.bus.wire import parse_time
+from clawbus.envelope import Envelope, decode
+from clawbus.errors import EndConflict, WireError
+from clawbus.subjects import Subjects
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a task ended: the envelope (type result) that its writer stored, and when the server took it."""
+
+    envelope: Envelope
+    seq: int
+    at: datetime
+
+    @property
+    def status(self) -> str:
+        return self.envelope.status or "failed"
+
+    @property
+    def by(self) -> str:
+        return self.envelope.sender
+
+
+class Ends:
+    """Reads and writes ends. `may_end` names who may end any task (people, steward); see `of`."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, may_end: Collection[str]) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._may_end = frozenset(may_end)
+
+    async def read(self, task_id: str, requester: str, worker: str) -> End | None:
+        """The end of a task, None while it has none. Raises BusAway."""
+        end, _ = await self._look(task_id, {requester, worker})
+        return end
+
+    async def write(self, envelope: Envelope, requester: str, worker: str) -> tuple[bool, End]:
+        """Try to end a task as `envelope.sender`. Returns (True, ours) or (False, the end that was first).
+
+        Trying again after a lost ack is safe: an end that this same message wrote counts as ours.
+        """
+        task_id = envelope.task_id or ""
+        parties = {requester, worker}
+        last = 0
+        for _ in range(_TRIES):
+            with contextlib.suppress(EndConflict):
+                await self._bus.publish(
+                    self._subjects.end(task_id, envelope.sender),
+                    envelope.encode(),
+                    msg_id=envelope.id,
+                    last_seq=(self._subjects.ends_of(task_id), last),
+                )
+            end, last = await self._look(task_id, parties)
+            if end is not None:
+                return end.envelope.id == envelope.id, end
+        raise EndConflict(f"no end could be written for task {task_id}", "Others keep writing on its subject.")
+
+    async def _look(self, task_id: str, parties: set[str]) -> tuple[End | None, int]:
+        """The first end that counts, and the last sequence seen on the filter."""
+        pattern, seq = self._subjects.ends_of(task_id), 0
+        while (raw := await self._bus.next_message(ENDS, pattern, seq + 1)) is not None:
+            seq = int(raw["seq"])
+            try:
+                sender = self._subjects.parse(raw["subject"]).sender
+                envelope = decode(base64.b64decode(raw.get("data", "")), sender)
+            except WireError:
+                continue
+            if sender in parties | self._may_end and envelope.task_id == task_id and envelope.status:
+                return End(envelope, seq, parse_time(raw["time"])), seq
+        return None, seq

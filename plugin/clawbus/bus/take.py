@@ -1,0 +1,154 @@
+"""Taking work: one task for one free slot, the highest priority first.
+
+JetStream does not order by priority, and pulling many to sort them would hold leases of waiting work. So each
+priority has a durable of its own, and a sweep asks each for one message without waiting, from the top (every
+eighth sweep from the bottom, so that low is not starved). When there is nothing, one request per priority waits at
+the server. A task that arrives when no slot wants it is given back at once: nothing waits under a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from clawbus.bus.connection import Bus
+from clawbus.bus.names import TASKS, task_durable
+from clawbus.bus.pull import HEARTBEAT_S, ask, delivery_of, patient, status_of
+from clawbus.bus.wire import Delivery
+from clawbus.errors import BusAway
+from clawbus.subjects import PRIORITIES
+
+log = logging.getLogger(__name__)
+_SWEEP_S = 2.0
+
+
+class Taker:
+    """The tasks of one gateway. Use as a context manager; call `take` only with a free slot in hand."""
+
+    def __init__(self, bus: Bus, gateway: str) -> None:
+        self._bus = bus
+        self._durables = {p: task_durable(gateway, p) for p in PRIORITIES}
+        self._parked: dict[str, float] = {}  # priority -> when its waiting request is past hope (monotonic s)
+        self._arrived: dict[str, Delivery] = {}
+        self._swept: asyncio.Queue[Msg] = asyncio.Queue()
+        self._wake = asyncio.Event()
+        self._wanted = False
+        self._count = itertools.count(1)
+        self._giving_back: set[asyncio.Task[None]] = set()
+        self._stops: list[Callable[[], Any]] = []
+
+    async def __aenter__(self) -> Taker:
+        self._inbox = self._bus.new_inbox()
+        self._stops = [await self._bus.listen(f"{self._inbox}.{p}", self._parked_answer(p)) for p in PRIORITIES]
+        self._stops.append(await self._bus.listen(f"{self._inbox}.sweep", self._swept.put_nowait))
+        self._bus.on_reconnect.append(self._forget_requests)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._bus.on_reconnect.remove(self._forget_requests)
+        for delivery in self._arrived.values():
+            self._give_back(delivery)
+        await asyncio.gather(*self._giving_back, return_exceptions=True)
+        for stop in self._stops:
+            await stop()
+
+    async def take(self) -> Delivery:
+        """Wait for the next task: of those that wait now, one of the highest priority."""
+        self._wanted = True
+        try:
+            while True:
+                try:
+                    if (found := await self._sweep()) is not None:
+                        return found
+                    await self._park()
+                except BusAway:
+                    await asyncio.sleep(0.25)
+        finally:
+            self._wanted = False
+            for delivery in self._arrived.values():
+                self._give_back(delivery)
+            self._arrived.clear()
+
+    async def _sweep(self) -> Delivery | None:
+        while not self._swept.empty():  # answers to a sweep that had given up: a task among them is a task
+            late = self._swept.get_nowait()
+            if status_of(late) is None:
+                return delivery_of(late)
+        order = PRIORITIES if next(self._count) % 8 else tuple(reversed(PRIORITIES))
+        for priority in order:
+            if priority in self._arrived:
+                return self._arrived.pop(priority)
+            await ask(
+                self._bus,
+                TASKS,
+                self._durables[priority],
+                f"{self._inbox}.sweep",
+                {"batch": 1, "no_wait": True},
+            )
+            message = await self._sweep_answer()
+            if message is not None and status_of(message) is None:
+                return delivery_of(message)
+        return None
+
+    async def _sweep_answer(self) -> Msg | None:
+        try:
+            return await asyncio.wait_for(self._swept.get(), _SWEEP_S)
+        except TimeoutError:
+            raise BusAway("no answer to a pull request", "") from None
+
+    async def _park(self) -> None:
+        """Leave one waiting request per priority at the server, and return when something has happened."""
+        self._wake.clear()
+        now = time.monotonic()
+        for priority, durable in self._durables.items():
+            if self._parked.get(priority, 0.0) <= now:
+                await ask(self._bus, TASKS, durable, f"{self._inbox}.{priority}", patient(1))
+                self._parked[priority] = now + 2 * HEARTBEAT_S + 1
+        if self._arrived:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), min(self._parked.values()) - time.monotonic() + 0.05)
+
+    def _parked_answer(self, priority: str) -> Callable[[Msg], None]:
+        def on_message(message: Msg) -> None:
+            status = status_of(message)
+            if status == "100":
+                self._parked[priority] = time.monotonic() + 2 * HEARTBEAT_S + 1
+                return
+            if status not in (
+                None,
+                "404",
+                "408",
+            ):  # no such consumer or server: ask again, but not in a hot loop
+                self._parked[priority] = time.monotonic() + 1.0
+                return
+            self._parked.pop(priority, None)
+            if status is None:
+                delivery = delivery_of(message)
+                if self._wanted and priority not in self._arrived:
+                    self._arrived[priority] = delivery
+                else:
+                    self._give_back(delivery)
+            self._wake.set()
+
+        return on_message
+
+    def _forget_requests(self) -> None:
+        self._parked.clear()
+        self._wake.set()
+
+    def _give_back(self, delivery: Delivery) -> None:
+        async def nak() -> None:
+            with contextlib.suppress(BusAway):
+                await self._bus.nak(delivery.ack_subject)
+
+        task = asyncio.get_running_loop().create_task(nak())
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)

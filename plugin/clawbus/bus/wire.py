@@ -1,0 +1,95 @@
+"""What comes over the wire: deliveries, stored messages, errors; read here, as values of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from nats.aio.msg import Msg
+
+from clawbus.errors import BacklogFull, BusAway, ClawbusError, EndConflict, Refused
+
+ANSWER_S = 5.0
+"""How long the server may take to answer."""
+_WRONG_LAST_SEQUENCE = (10071, 10164)  # nats-server errors.json: JSStreamWrongLastSequenceErrF and its constant form
+_MAX_PER_SUBJECT = 10077
+_NO_ROOM = (10047, 10122, 10023)  # JSInsufficientResources, storage and stream limits exceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that a durable consumer handed out, and the words to answer it with.
+
+    `ack_subject` stays valid across reconnects and process restarts until the lease runs out, so it is kept in
+    the ledger (docs.nats.io, "JetStream wire API: acking messages").
+    """
+
+    subject: str
+    data: bytes
+    ack_subject: str
+    msg_id: str
+    stream_seq: int
+    delivered: int
+    """How often the server has handed this message out, this time included."""
+
+
+class Message(Protocol):
+    """What a listener is given: nats-py's message, as far as others may know it."""
+
+    subject: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as a stream holds it."""
+
+    seq: int
+    subject: str
+    data: bytes
+    at: datetime
+
+
+async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
+    """The messages of one batch, and whether there are more behind it."""
+    found: list[Stored] = []
+    while True:
+        try:
+            message = await asyncio.wait_for(answers.get(), ANSWER_S)
+        except TimeoutError:
+            raise BusAway("the bus did not answer", "It will be tried again.") from None
+        headers = message.headers or {}
+        if headers.get("Status") in ("204", "404"):
+            return found, bool(found) and headers.get("Nats-Num-Pending", "0") != "0"
+        if "Nats-Sequence" not in headers:
+            raise BusAway(
+                f"the stream cannot be read: {headers.get('Status')} {headers.get('Description')}",
+                "Run `clawbus up`: it makes the streams.",
+            )
+        found.append(
+            Stored(
+                int(headers["Nats-Sequence"]),
+                headers["Nats-Subject"],
+                message.data,
+                parse_time(headers["Nats-Time-Stamp"]),
+            )
+        )
+
+
+def parse_time(stamp: str) -> datetime:
+    """RFC 3339 with nanoseconds, as the server writes it; Python 3.11 reads six digits."""
+    head, _, tail = stamp.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{head}.{(tail + '000000')[:6]}+00:00")
+
+
+def translate(error: dict[str, Any], subject: str) -> ClawbusError:
+    code, text = error.get("err_code"), error.get("description", "unknown error")
+    if code in _WRONG_LAST_SEQUENCE:
+        return EndConflict(f"{subject}: {text}")
+    if code == _MAX_PER_SUBJECT:
+        return BacklogFull(f"the backlog is full: {text}", "Wait until some of the waiting tasks are done.")
+    if code in _NO_ROOM or "maximum" in text:
+        return Refused(f"the nats-server has no room: {text}", "Free disk space, or raise the stream's max_bytes.")
+    return Refused(f"{subject}: {text} (nats-server error {code})", "Run `clawbus doctor`.")

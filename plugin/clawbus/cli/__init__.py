@@ -1,0 +1,73 @@
+"""The command line. `main` turns our errors into a sentence, a remedy and an exit code (docs/cli.md)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import click
+
+from clawbus import __version__
+from clawbus.errors import ClawbusError
+
+_COMMANDS = {  # name -> module; imported when called, so that --help does not pay for nats and pydantic
+    "init": "init",
+    "up": "up",
+    "demo": "demo",
+    "join": "join",
+    "ask": "ask",
+    "send": "ask",
+    "inbox": "inbox",
+    "tasks": "tasks",
+    "task": "tasks",
+    "doctor": "doctor",
+    "node": "node",
+}
+_HIDDEN = {"node"}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [name for name in _COMMANDS if name not in _HIDDEN]
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = __import__(f"clawbus.cli.{_COMMANDS[name]}", fromlist=[name])
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="clawbus")
+@click.option("-v", "--verbose", count=True, help="Say what happens (-v), or everything (-vv), on standard error.")
+def cli(verbose: int) -> None:
+    """Put every OpenClaw gateway of a company of AI agents on NATS JetStream.
+
+    Start with `clawbus demo`, then `clawbus init duo` and `clawbus up` in an empty folder.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 1 to 6 as in `errors`, 130 on Ctrl-C."""
+    try:
+        result: Any = cli.main(args=args, prog_name="clawbus", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except ClawbusError as error:
+        click.echo(f"clawbus: {error.message}", err=True)
+        if error.remedy:
+            click.echo(error.remedy, err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped", err=True)
+        code = 130
+    except BrokenPipeError:  # `clawbus tasks | head`
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)

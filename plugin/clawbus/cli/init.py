@@ -1,0 +1,37 @@
+"""`clawbus init`: writes an org.toml to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clawbus.assets import folder
+from clawbus.errors import Refused
+from clawbus.org import load
+
+TEMPLATES = ("duo",)
+
+
+@click.command()
+@click.argument("template", type=click.Choice(TEMPLATES), default="duo")
+@click.option(
+    "--org",
+    "org_file",
+    type=click.Path(path_type=Path),
+    default=Path("org.toml"),
+    show_default=True,
+    help="The file to write.",
+)
+def init_command(template: str, org_file: Path) -> int:
+    """Write a small org.toml: the company, its agents, their gateways. An existing file is never overwritten."""
+    if org_file.exists():
+        raise Refused(f"there is an {org_file} already; nothing was changed", "Name another file with --org.")
+    org_file.write_text((folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")
+    org = load(org_file)
+    click.echo(f"wrote {org_file}: {org.company}, with {', '.join(agent.id for agent in org.agents)}")
+    where = "" if org_file == Path("org.toml") else f" --org {org_file}"
+    click.echo(
+        f"Next: clawbus up{where}, and in another terminal: clawbus ask {org.agents[-1].id} 'Who are you?'{where}"
+    )
+    return 0

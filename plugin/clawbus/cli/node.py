@@ -1,0 +1,46 @@
+"""`clawbus node`: the process that `clawbus up` starts for each gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+import click
+
+from clawbus.bus import Bus
+from clawbus.cli.options import org_option, run_async
+from clawbus.company import Company
+from clawbus.gateway import GatewayRpc
+from clawbus.ledger import Ledger
+from clawbus.node import Node
+
+
+@click.command()
+@org_option
+@click.option("--gateway", required=True, help="The gateway of org.toml that this node serves.")
+@run_async
+async def node_command(org_file: Path, gateway: str) -> int:
+    """Serve one gateway on the bus, until stopped."""
+    company = Company.open(org_file)
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    serving = asyncio.create_task(_serve(company, gateway))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    return 0
+
+
+async def _serve(company: Company, gateway: str) -> None:
+    entry = company.org.gateway(gateway)
+    rpc = GatewayRpc(entry.port, company.token_file(gateway))
+    identity = company.identity(f"gw-{gateway}")
+    with Ledger(company.home.ledger(gateway)) as ledger:
+        async with Bus.connect(company.org.url, identity, f"clawbus node {gateway}", wait_s=None) as bus:
+            await Node(company.org, gateway, bus, rpc, ledger).run(company.home.socket(gateway))

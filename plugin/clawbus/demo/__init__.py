@@ -1,0 +1,1 @@
+"""The demo: a scripted model that reads and decides, and the screen that shows one task's way."""

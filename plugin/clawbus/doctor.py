@@ -1,0 +1,192 @@
+"""What `clawbus doctor` looks at: programs, bus, gateways, plugin, nodes. Each is tried, none is guessed.
+
+It changes nothing, installs nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from clawbus.errors import ClawbusError, GatewayAway
+from clawbus.gateway.nodejs import find_node
+from clawbus.gateway.openclaw import find
+from clawbus.gateway.readiness import status_of
+from clawbus.gateway.rpc import GatewayRpc
+from clawbus.org import Gateway, Org
+from clawbus.provision.server import find_server, greets
+from clawbus.settings import Home
+
+_PLUGIN = "clawbus"
+_RPC_S = 15.0
+_SOCKET_S = 2.0
+_NATS_PORT = 4222
+
+ProbeBus = Callable[[], Awaitable[str]]
+TokenFile = Callable[[str], Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report. `ok` is None where it could not be tried, since another check failed."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    remedy: str = ""
+
+
+async def examine(
+    org: Org | None, home: Home | None, token_file: TokenFile | None = None, probe_bus: ProbeBus | None = None
+) -> list[Check]:
+    """Try everything, and report in the order in which things build on each other.
+
+    Without a company (`org` and `home` None) only this machine's programs are looked at. `token_file` tells where a
+    gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError.
+    """
+    checks = [_node(), await _openclaw(), _server(org)]
+    if org is None or home is None:
+        return checks
+    checks.append(await _bus(org, probe_bus))
+    tokens = token_file or (lambda gateway: home.root / "gateways" / gateway / "token")
+    parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens) for gateway in org.gateways))
+    return checks + [check for part in parts for check in part]
+
+
+def render(checks: list[Check], console: Console) -> None:
+    """A line each: the verdict, the name, what was seen; below a failure its remedy. Wraps in any width."""
+    for check in checks:
+        mark, style = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("?", "yellow")}[check.ok]
+        line = Text.assemble((mark, style), "  ", (check.name, "bold"), "  ", check.detail)
+        console.print(line, soft_wrap=False)
+        if check.remedy:
+            console.print(Padding(Text(check.remedy), (0, 0, 0, 4)))
+
+
+def _node() -> Check:
+    try:
+        node = find_node()
+    except ClawbusError as error:
+        return _failed("Node.js", error)
+    return Check("Node.js", True, f"{node.version}, {node.path}")
+
+
+async def _openclaw() -> Check:
+    said: list[str] = []
+    try:
+        found = await find(False, said.append)
+    except ClawbusError as error:
+        return _failed("OpenClaw", error)
+    return Check("OpenClaw", True, " ".join([f"{found.version}, {found.script}", *said]))
+
+
+def _server(org: Org | None) -> Check:
+    try:
+        found = find_server()
+    except ClawbusError as error:
+        if org is not None and org.bus.url:
+            return Check("nats-server", None, f"{error.message}; not needed, since bus.url is set")
+        return _failed("nats-server", error)
+    return Check("nats-server", True, f"{found.version}, {found.path}")
+
+
+async def _bus(org: Org, probe_bus: ProbeBus | None) -> Check:
+    name = f"bus {org.url}"
+    try:
+        url = urlsplit(org.url if "//" in org.url else f"//{org.url}")
+        host, port = url.hostname or "127.0.0.1", url.port or _NATS_PORT
+    except ValueError as error:
+        return Check(name, False, f"not an URL: {error}", "Correct bus.url in org.toml.")
+    if not await greets(host, port):
+        remedy = "Start that server, or correct bus.url in org.toml." if org.bus.url else "Run `clawbus up`."
+        return Check(name, False, "no nats-server greets there", remedy)
+    if probe_bus is None:
+        return Check(name, True, "nats-server greets")
+    try:
+        return Check(name, True, await probe_bus())
+    except ClawbusError as error:
+        return _failed(name, error)
+
+
+async def _gateway(org: Org, home: Home, gateway: Gateway, token_file: TokenFile) -> list[Check]:
+    status = await status_of(gateway.port)
+    checks = [_readiness(home, gateway, status)]
+    if status is None:
+        checks.append(Check(f"plugin in {gateway.id}", None, "not known while its gateway is down"))
+    else:
+        checks.append(await _plugin(org, gateway, token_file(gateway.id)))
+    return [*checks, await _socket(home, gateway)]
+
+
+def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
+    name = f"gateway {gateway.id}"
+    if status == 200:
+        return Check(name, True, f"ready on port {gateway.port}")
+    log = f"Its log: {home.root / 'gateways' / gateway.id / 'openclaw.log'}"
+    start = "Run `clawbus up`." if gateway.own else "Start it: `openclaw gateway run`, or its service."
+    if status is None:
+        return Check(name, False, f"nothing answers on port {gateway.port}", start)
+    detail = f"answers {status} on port {gateway.port}: starting, draining or not well"
+    return Check(
+        name, False, detail, f"Wait a minute. {log}" if gateway.own else "Wait a minute; run `openclaw status`."
+    )
+
+
+async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
+    """Ask the running gateway which tools it has from our plugin: its settings may say more than it does."""
+    name = f"plugin in {gateway.id}"
+    agents = org.agents_of(gateway.id)
+    if not agents:
+        return Check(name, None, "it has no agent in org.toml")
+    remedy = "Run `clawbus up`." if gateway.own else f"Run `clawbus join {gateway.id}`."
+    try:
+        catalog = await _ask(GatewayRpc(gateway.port, token_file), agents[0].id)
+    except ClawbusError as error:
+        return _failed(name, error)
+    groups = [group for group in catalog.get("groups", []) if group.get("pluginId") == _PLUGIN]
+    tools = [str(tool.get("id")) for group in groups for tool in group.get("tools", [])]
+    if not tools:
+        return Check(name, False, "the gateway has no tool of it", remedy)
+    return Check(name, True, f"{len(tools)} tools: {', '.join(sorted(tools))}")
+
+
+async def _ask(rpc: GatewayRpc, agent: str) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_RPC_S), rpc.running():
+            await rpc.ready.wait()
+            return await rpc.call("tools.catalog", {"agentId": agent})
+    except TimeoutError:
+        raise GatewayAway(
+            f"it lets nobody in with its token within {_RPC_S:g} s", "Look at token_file of this gateway in org.toml."
+        ) from None
+
+
+async def _socket(home: Home, gateway: Gateway) -> Check:
+    name = f"node of {gateway.id}"
+    if not home.root.exists():
+        return Check(name, False, f"there is no {home.root}: it has never run", "Run `clawbus up`.")
+    path = home.socket(gateway.id)
+    try:
+        async with asyncio.timeout(_SOCKET_S):
+            _, writer = await asyncio.open_unix_connection(str(path))
+    except (OSError, TimeoutError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
+        remedy = f"Run `clawbus up`{'' if gateway.own else f', or `clawbus node {gateway.id}`'}."
+        return Check(name, False, f"{path}: {why}", remedy)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return Check(name, True, f"listens on {path}")
+
+
+def _failed(name: str, error: ClawbusError) -> Check:
+    return Check(name, False, error.message, error.remedy)

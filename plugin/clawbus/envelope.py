@@ -1,0 +1,123 @@
+"""What travels on the bus: one frozen model, JSON on the wire.
+
+Field names follow docs/protocol.md. Unknown fields are ignored, so that an older node understands a newer
+message (F25); an unknown version is a WireError. The sender that counts is the subject's last token: `from`
+in the JSON is only compared with it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from clawbus.errors import InvalidInput, WireError
+
+VERSION = 1
+MAX_BODY_BYTES = 64 * 1024
+"""What one may send. Larger things do not belong in a prompt."""
+MAX_RESULT_BYTES = 512 * 1024
+"""A reply is never cut at the sender's limit: a model's whole answer travels, up to here (see ADR 4)."""
+
+Type = Literal[
+    "task",
+    "result",
+    "message",
+    "report",
+    "progress",
+    "blocker",
+    "insight",
+    "confirm",
+    "contribution",
+    "control",
+]
+Priority = Literal["critical", "high", "medium", "low"]
+Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
+"""The ends of a task. There is exactly one per task, and the first one written counts."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Envelope(BaseModel):
+    """One message. Build it with keyword arguments (`sender=`), read it from bytes with `decode`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    v: int = VERSION
+    id: str = Field(max_length=128)
+    type: Type
+    sender: str = Field(alias="from")
+    to: str
+    task_id: str | None = None
+    trace_id: str | None = None
+    parent: str | None = None
+    path: tuple[str, ...] = ()
+    hops: int = Field(default=0, ge=0, le=64)
+    subject: str = Field(default="", max_length=200)
+    body: str
+    priority: Priority = "medium"
+    created_at: AwareDatetime = Field(default_factory=now)
+    expires_at: AwareDatetime | None = None
+    run_timeout_s: int | None = Field(default=None, ge=1)
+    """Of a task: seconds that its turn may take on the worker's gateway."""
+    status: Status | None = None
+    """Of a result: how the task ended."""
+
+    def encode(self) -> bytes:
+        """JSON, UTF-8, without the fields that are not set."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def decode(data: bytes, sender: str) -> Envelope:
+    """Read an envelope that arrived from `sender` (the subject's last token).
+
+    Raises WireError for anything that is not a version-1 envelope, or that claims another sender.
+    """
+    try:
+        envelope = Envelope.model_validate_json(data)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise WireError(f"malformed message from {sender}: {_first(error)}") from None
+    if envelope.v != VERSION:
+        raise WireError(f"message of version {envelope.v} from {sender}; this clawbus reads version {VERSION}")
+    if envelope.sender != sender:
+        raise WireError(f"message from {sender} claims to be from {envelope.sender!r}")
+    return envelope
+
+
+def check_body(field: str, text: str) -> str:
+    """Return a text that a person or a model may send, or raise InvalidInput.
+
+    Text that begins with `/` would be a command of the receiving gateway: peers send tasks, never commands
+    (OpenClaw docs/gateway/security).
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInput(field, text, "empty", "Say what is to be done, in a sentence or more.")
+    if text.lstrip().startswith("/"):
+        raise InvalidInput(
+            field,
+            text,
+            "begins with '/', which a gateway reads as a command",
+            "Begin with a word. Commands do not travel on the bus.",
+        )
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(field, text, "not valid Unicode", "Remove the lone surrogates.") from None
+    if size > MAX_BODY_BYTES:
+        raise InvalidInput(
+            field,
+            text,
+            f"{size} bytes; a message holds {MAX_BODY_BYTES}",
+            "Put the long part into a file that the other side can reach, and send its path and a summary.",
+        )
+    return text
+
+
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        detail = error.errors()[0]
+        return f"{'.'.join(map(str, detail['loc'])) or 'payload'}: {detail['msg']}"
+    return str(error)

@@ -1,0 +1,98 @@
+"""Every error that clawbus raises, named by what the caller does next.
+
+    ClawbusError
+    ├── InvalidInput      mend the named field and call again            exit 2
+    ├── Missing           install or free what is named, then try again  exit 3
+    ├── NotFound          there is no such thing: list what there is     exit 4
+    ├── Away              the other side is not there: wait, then retry  exit 5
+    │   ├── BusAway
+    │   ├── GatewayAway
+    │   └── NodeAway
+    ├── Refused           a rule or a quota said no                      exit 6
+    │   └── BacklogFull
+    ├── EndConflict       somebody else wrote the task's end first       (internal)
+    └── WireError         bytes from the bus that are no envelope        (internal)
+
+Exit code 1 is no error: a task that ended, and not with "done"; a check of `clawbus doctor` that failed.
+
+A foreign exception becomes one of these at one boundary: nats in `bus`, websockets in `gateway`,
+sqlite3 in `ledger`, pydantic where a model is parsed.
+"""
+
+from __future__ import annotations
+
+
+class ClawbusError(Exception):
+    """A sentence for a person, and the remedy: what to do or run next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class InvalidInput(ClawbusError):
+    """A value that is refused before anything is sent. `field` and `value` are for programs."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, value: object, problem: str, remedy: str = "") -> None:
+        shown = repr(value)
+        if len(shown) > 80:
+            shown = f"{shown[:60]}… ({len(shown)} characters)"
+        super().__init__(f"{field} = {shown}: {problem}", remedy)
+        self.field = field
+        self.value = value
+
+
+class Missing(ClawbusError):
+    """Something this machine lacks: a program, a version, a free port."""
+
+    exit_code = 3
+
+
+class NotFound(ClawbusError):
+    """No such task, agent or company."""
+
+    exit_code = 4
+
+
+class Away(ClawbusError):
+    """The other side is not there now. Nothing was lost; try again later."""
+
+    exit_code = 5
+
+
+class BusAway(Away):
+    """nats-server did not answer in time."""
+
+
+class GatewayAway(Away):
+    """The OpenClaw gateway is down, starting or draining."""
+
+
+class NodeAway(Away):
+    """No clawbus node listens on the socket."""
+
+
+class Refused(ClawbusError):
+    """A rule said no, and saying it again does not help."""
+
+    exit_code = 6
+
+
+class BacklogFull(Refused):
+    """The receiver has as many waiting tasks of this sender as the quota allows."""
+
+
+class EndConflict(ClawbusError):
+    """The stream already holds an end for this task (first write wins)."""
+
+
+class WireError(ClawbusError):
+    """Bytes that are no envelope. The message is never redelivered: it would fail again."""

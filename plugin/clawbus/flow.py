@@ -1,0 +1,65 @@
+"""The bus as it happens: events and ends of all tasks, in the order in which they are heard.
+
+This is for watching: a core subscription, which can miss what is said while it is away. The record is in the streams
+(`tasks.History`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from clawbus.bus import Bus, Message
+from clawbus.envelope import decode, now
+from clawbus.errors import WireError
+from clawbus.events import decode_event
+from clawbus.subjects import Subjects
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEvent:
+    """One thing that happened. `kind` is an event's kind, or how a task ended; `who` said so."""
+
+    at: datetime
+    kind: str
+    task_id: str
+    who: str
+    to: str = ""
+    detail: str = ""
+
+
+@contextlib.asynccontextmanager
+async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[FlowEvent]]:
+    """Everything that is said of tasks while the block runs."""
+    heard: asyncio.Queue[FlowEvent] = asyncio.Queue()
+
+    def hear(message: Message) -> None:
+        with contextlib.suppress(WireError):
+            event = _read(subjects, message)
+            if event.kind != "ended":  # the end itself is heard, too, and says how
+                heard.put_nowait(event)
+
+    stops = [await bus.listen(subjects.everything(channel), hear) for channel in ("events", "end")]
+    try:
+        yield heard
+    finally:
+        for stop in stops:
+            await stop()
+
+
+def _read(subjects: Subjects, message: Message) -> FlowEvent:
+    parsed = subjects.parse(message.subject)
+    if parsed.channel == "end":
+        end = decode(message.data, parsed.sender)
+        return FlowEvent(now(), end.status or "failed", end.task_id or "", parsed.sender, end.to, "")
+    event = decode_event(message.data, parsed.sender)
+    said = event.detail
+    detail = said.get("what") or said.get("label") or said.get("why") or _attempt(said.get("attempt"))
+    return FlowEvent(event.at, event.kind, event.task_id, event.sender, str(said.get("to") or ""), str(detail or ""))
+
+
+def _attempt(number: object) -> str:
+    return f"attempt {number}" if isinstance(number, int) and number > 1 else ""

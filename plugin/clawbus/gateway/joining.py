@@ -1,0 +1,150 @@
+"""The work of `clawbus join`: the plugin and its settings into a gateway that the user has, and out again.
+
+Everything goes through OpenClaw's own commands (`config patch`, `plugins install`), so its validation runs.
+They work with the gateway running, which takes the change up at once, and without it. They write openclaw.json
+as plain JSON: its comments are lost, which the plan says; the backup keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import filecmp
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawbus.errors import ClawbusError, NotFound
+from clawbus.gateway.authored import diff, empty_among, missing_parents, nested, read_plain
+from clawbus.gateway.command import Command
+from clawbus.gateway.joined import Change, Record, back_up, read_record, record_file, write_record
+from clawbus.gateway.visibility import ENTRY, PLUGIN, check_loadable, hidden, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a join would change. `created`: the objects above those settings that are not there yet."""
+
+    config: Path
+    install: bool
+    changes: tuple[Change, ...]
+    created: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.install and not self.changes
+
+    def lines(self) -> list[str]:
+        """The settings as a diff, then what is installed, then what the user should know (`!`)."""
+        installed = [f"+ the plugin {PLUGIN} (shim and skills), copied into the gateway's state folder"]
+        nothing = ["Nothing to change."] if self.empty else []
+        notes = [f"! {note}" for note in self.notes]
+        return [*nothing, *diff(self.config, self.changes), *installed * self.install, *notes]
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """One gateway of the user: its openclaw command, its openclaw.json, the assembled plugin folder for it."""
+
+    openclaw: Command
+    config: Path
+    folder: Path
+
+    async def plan(self, socket: Path) -> Plan:
+        """What is missing for the six tools to reach the model. Changes nothing, and OpenClaw has checked it.
+
+        `socket` is the node's. Raises NotFound if there is no openclaw.json; Refused if its settings forbid the
+        plugin, or if OpenClaw rejects the file or the change.
+        """
+        if not self.config.is_file():
+            remedy = "Set the gateway up with `openclaw onboard`, or name its file with --config FILE."
+            raise NotFound(f"there is no {self.config}", remedy)
+        plugins, tools, agents, installed = await asyncio.gather(
+            self.openclaw.setting("plugins"),
+            self.openclaw.setting("tools"),
+            self.openclaw.setting("agents"),
+            self.openclaw.plugin_folder(PLUGIN),
+        )
+        check_loadable(plugins or {})
+        changes = tuple(missing(plugins or {}, tools or {}, socket))
+        if changes:
+            await self.openclaw.patch(nested(_after(changes)), dry_run=True)
+        plain = read_plain(self.config)
+        notes = hidden(tools or {}, agents or {})
+        if changes and plain is None:
+            notes.append(f"OpenClaw rewrites {self.config.name} as plain JSON: its comments stay in the backup only")
+        seen = plain if plain is not None else {"plugins": plugins, "tools": tools}
+        created = missing_parents(seen, _after(changes))
+        install = installed is None or not _holds(installed, self.folder)
+        return Plan(self.config, install, changes, created, tuple(notes))
+
+    async def apply(self, plan: Plan) -> tuple[Path, str]:
+        """Do what the plan says. Returns the backup of openclaw.json, and OpenClaw's word on when it counts.
+
+        Raises Refused with the command that failed; a first join is then taken back.
+        """
+        earlier = read_record(self.config)
+        backup = back_up(self.config)
+        new = Record(installed=plan.install, changes=plan.changes, created=plan.created, backups=(backup.name,))
+        write_record(self.config, new.after(earlier))
+        said = ""
+        try:
+            if plan.changes:  # first, since OpenClaw would install a plugin without its settings switched off
+                said = await self.openclaw.patch(nested(_after(plan.changes)))
+            if plan.install:
+                said = await self.openclaw.install(self.folder)
+        except ClawbusError:
+            if earlier is None:
+                with contextlib.suppress(ClawbusError):  # the error that counts is the first
+                    await self.undo()
+            raise
+        return backup, said
+
+    async def undo(self) -> list[str] | None:
+        """Take back what join did, and keep what the user changed since. Returns the diff, None if it did nothing.
+
+        Raises Refused with the command that failed; then it can be run again.
+        """
+        record = read_record(self.config)
+        if record is None:
+            return None
+        lines = []
+        if record.installed and await self.openclaw.plugin_folder(PLUGIN) is not None:
+            await self.openclaw.uninstall(PLUGIN)
+            lines.append(f"- the plugin {PLUGIN}")
+        now = await asyncio.gather(*(self.openclaw.setting(change.path) for change in record.changes))
+        changes = [
+            taken
+            for change, value in zip(record.changes, now, strict=True)
+            if (taken := _taken_back(change, value)) is not None
+        ]
+        if changes:
+            replaced = [ENTRY] if any(change.path == ENTRY and change.after for change in changes) else []
+            await self.openclaw.patch(nested(_after(changes)), replace=replaced)
+        empty = empty_among(read_plain(self.config) or {}, record.created)
+        if empty:
+            await self.openclaw.patch(nested(dict.fromkeys(empty)))
+        record_file(self.config).unlink()
+        return diff(self.config, changes) + lines
+
+
+def _after(changes: Iterable[Change]) -> dict[str, object]:
+    return {change.path: change.after for change in changes}
+
+
+def _taken_back(change: Change, now: object) -> Change | None:
+    """How a setting that is `now` so loses what join put there; None if it has lost it already."""
+    if change.path == ENTRY:
+        return None if now == change.before else Change(path=ENTRY, before=now, after=change.before)
+    if not isinstance(now, list) or PLUGIN not in now or PLUGIN in (change.before or ()):
+        return None
+    rest = [item for item in now if item != PLUGIN]
+    return Change(path=change.path, before=now, after=rest if rest or change.before is not None else None)
+
+
+def _holds(installed: Path, folder: Path) -> bool:
+    """Whether an installed plugin has every file of the assembled one, byte for byte."""
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    _, different, absent = filecmp.cmpfiles(folder, installed, names, shallow=False)
+    return not different and not absent

@@ -1,0 +1,181 @@
+"""The gateway's WebSocket RPC, protocol 4 (OpenClaw docs/gateway/protocol): connect, call, listen, reconnect.
+
+The only module that speaks WebSocket. The gateway's token gives full operator rights: it is read from its file for
+each connect and stands in no log and no message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from clawbus import __version__
+from clawbus.errors import ClawbusError, GatewayAway, Refused
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 4
+_RETRY_S = (0.2, 0.5, 1.0, 2.0)
+_CONNECT_S = 15.0
+_MAX_FRAME_BYTES = 26_214_400  # the gateway's own policy.maxPayload
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+class GatewayRpc:
+    """A standing connection to one gateway. `ready` is set while calls can be made."""
+
+    def __init__(self, port: int, token_file: Path) -> None:
+        self._url = f"ws://127.0.0.1:{port}"
+        self._token_file = token_file
+        self._socket: ClientConnection | None = None
+        self._waiting: dict[str, asyncio.Future[Any]] = {}
+        self._numbers = itertools.count(1)
+        self.ready = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.gone.set()
+        self.boot_id = ""
+        """Names the gateway's process: another value means that it was restarted and has forgotten its runs."""
+        self.listeners: list[Listener] = []
+        """Called with (event name, payload) for each event, in order."""
+        self.on_change: list[Callable[[bool], None]] = []
+        """Called with True when the gateway has become ready, with False when it has gone."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[GatewayRpc]:
+        """Keep connected, and reconnect for as long as the block runs."""
+        task = asyncio.create_task(self._keep_connected(), name="gateway-rpc")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def call(self, method: str, params: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
+        """One request. Raises GatewayAway (not connected, lost, draining, no answer in time) or Refused."""
+        socket = self._socket
+        if socket is None or not self.ready.is_set():
+            raise GatewayAway("the gateway is away", "Start it, or wait until it is back.")
+        return await self._call(socket, method, params, timeout_s)
+
+    async def _call(
+        self, socket: ClientConnection, method: str, params: dict[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
+        number = str(next(self._numbers))
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            await socket.send(json.dumps({"type": "req", "id": number, "method": method, "params": params}))
+            frame = await asyncio.wait_for(future, timeout_s)
+        except (websockets.WebSocketException, OSError):
+            raise GatewayAway(f"the gateway was lost during {method}", "It will be tried again.") from None
+        except TimeoutError:
+            raise GatewayAway(
+                f"the gateway did not answer {method} within {timeout_s:g} s", "Look at its log."
+            ) from None
+        finally:
+            self._waiting.pop(number, None)
+        if not frame.get("ok"):
+            raise _refusal(method, frame.get("error") or {})
+        return frame.get("payload") or {}
+
+    async def _keep_connected(self) -> None:
+        tries = 0
+        while True:
+            try:
+                async with websockets.connect(
+                    self._url,
+                    max_size=_MAX_FRAME_BYTES,
+                    compression=None,
+                    proxy=None,
+                    open_timeout=_CONNECT_S,
+                    ping_interval=20,
+                    ping_timeout=60,
+                ) as socket:
+                    await self._serve(socket)
+                tries = 0
+            except (OSError, TimeoutError, websockets.WebSocketException, GatewayAway) as error:
+                log.debug("gateway: %s", error)
+                tries = 0 if self.ready.is_set() else tries + 1
+            except Refused as refusal:
+                log.error("gateway: %s", refusal)
+                tries = len(_RETRY_S)
+            finally:
+                self._lost()
+            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+
+    async def _serve(self, socket: ClientConnection) -> None:
+        reader = asyncio.create_task(self._read(socket))
+        try:
+            hello = await self._call(socket, "connect", self._hello(), _CONNECT_S)
+            self._socket, self.boot_id = socket, str(hello["server"].get("bootId", ""))
+            log.info("gateway: connected, OpenClaw %s", hello["server"].get("version"))
+            self.gone.clear()
+            self.ready.set()
+            self._tell(True)
+            await reader
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    def _hello(self) -> dict[str, Any]:
+        try:
+            token = self._token_file.read_text().strip()
+        except OSError as error:
+            raise Refused(
+                f"the gateway's token cannot be read: {error}",
+                "Set token_file of this gateway in org.toml, or run `clawbus join`.",
+            ) from None
+        client = {"id": "gateway-client", "version": __version__, "platform": sys.platform, "mode": "backend"}
+        return {
+            "minProtocol": PROTOCOL,
+            "maxProtocol": PROTOCOL,
+            "client": client,
+            "role": "operator",
+            "scopes": ["operator.admin", "operator.read", "operator.write"],
+            "caps": [],
+            "auth": {"token": token},
+        }
+
+    async def _read(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            frame = json.loads(text)
+            if frame.get("type") == "res":
+                future = self._waiting.get(frame.get("id", ""))
+                if future is not None and not future.done():
+                    future.set_result(frame)
+            elif frame.get("type") == "event":
+                for listener in list(self.listeners):
+                    listener(frame.get("event", ""), frame.get("payload") or {})
+
+    def _lost(self) -> None:
+        was_ready, self._socket = self.ready.is_set(), None
+        self.ready.clear()
+        self.gone.set()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(GatewayAway("the gateway was lost", "It will be tried again."))
+        if was_ready:
+            log.info("gateway: gone")
+            self._tell(False)
+
+    def _tell(self, ready: bool) -> None:
+        for callback in list(self.on_change):
+            callback(ready)
+
+
+def _refusal(method: str, error: dict[str, Any]) -> ClawbusError:
+    text = f"the gateway refused {method}: {error.get('message', 'no reason given')}"
+    if error.get("retryable") or error.get("code") == "UNAVAILABLE":
+        return GatewayAway(text, "It is starting or draining; it will be tried again.")
+    return Refused(text, "Look at `clawbus doctor` and at the gateway's log.")

@@ -1,0 +1,209 @@
+"""Turns of an agent: start one, wait for its whole reply, stop it, wake a session with a result.
+
+What is known of OpenClaw 2026.9.6 and relied on here: a run's id is the idempotency key of the call that started it;
+the same key answers the same run while the gateway's process lives, and is forgotten with it; the user message of a
+run stands in the transcript as `<key>:user` from the moment the turn starts; a message that was accepted but still
+queued when the gateway was killed is *not* run after its restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clawbus.errors import GatewayAway, Refused
+from clawbus.gateway.rpc import GatewayRpc
+
+_CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here; the whole reply stands in chat.history
+_HISTORY_CHARS = 500_000
+_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """How a turn ended. `text` is the whole reply, or the reason."""
+
+    outcome: Literal["done", "failed", "timed_out", "aborted"]
+    text: str
+
+
+class TurnLost(Exception):
+    """The gateway's process is another one now: what became of the run is unknown."""
+
+
+class Turns:
+    """Turns on one gateway."""
+
+    def __init__(self, rpc: GatewayRpc) -> None:
+        self._rpc = rpc
+
+    async def start(self, agent: str, session_key: str, message: str, key: str, timeout_s: int) -> None:
+        """Start a turn, or join the one that this key has started already. Raises GatewayAway or Refused."""
+        await self._rpc.call(
+            "agent",
+            {
+                "message": message,
+                "agentId": agent,
+                "sessionKey": session_key,
+                "idempotencyKey": key,
+                "deliver": False,
+                "timeout": timeout_s,
+                "inputProvenance": _provenance(session_key, "nats_task"),
+            },
+        )
+
+    async def wait(self, session_key: str, key: str, boot_id: str) -> TurnResult:
+        """Wait for the end of a run. Raises TurnLost if the gateway was restarted since `boot_id`."""
+        while True:
+            try:
+                await self._rpc.ready.wait()
+                if self._rpc.boot_id != boot_id:
+                    raise TurnLost
+                answer = await self._rpc.call(
+                    "agent.wait", {"runId": key, "timeoutMs": round(_WAIT_S * 1000)}, _WAIT_S + 30
+                )
+                if answer.get("endedAt") is None:
+                    continue
+                return await self._result(session_key, key, answer)
+            except GatewayAway:
+                await asyncio.sleep(0.2)
+
+    async def _result(self, session_key: str, key: str, answer: dict[str, Any]) -> TurnResult:
+        status, stop = answer.get("status"), answer.get("stopReason")
+        reply = answer.get("terminalReply") or {}
+        if answer.get("aborted") or stop in ("aborted", "rpc", "stop-command"):
+            return TurnResult("aborted", "the turn was stopped on the worker's gateway")
+        if status == "timeout" or stop == "timeout" or (stop == "toolUse" and not reply.get("text")):
+            return TurnResult("timed_out", "the turn took longer than it was given")
+        if status != "ok":
+            return TurnResult("failed", f"the turn failed: {answer.get('error') or stop or status}")
+        text = str(reply.get("text") or "")
+        if len(text) >= _CUT_CHARS:
+            text = await self._whole_reply(session_key, key) or text
+        return TurnResult("done", text or "(the agent gave no reply)")
+
+    async def _whole_reply(self, session_key: str, key: str) -> str:
+        """The last message that the assistant wrote in this run."""
+        for message in reversed(await self._history(session_key, 50, _HISTORY_CHARS)):
+            if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
+                return "".join(part.get("text", "") for part in message["content"] if part.get("type") == "text")
+        return ""
+
+    async def abort(self, session_key: str, key: str | None = None) -> bool:
+        """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway."""
+        params = {"key": session_key} | ({"runId": key} if key else {})
+        try:
+            return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
+        except Refused:
+            return False  # no such session: nothing runs there
+
+    async def session_exists(self, session_key: str) -> bool:
+        """Whether the gateway still has a session. Raises GatewayAway."""
+        try:
+            answer = await self._rpc.call("sessions.describe", {"key": session_key})
+        except Refused:
+            return False
+        return answer.get("session") is not None
+
+    async def announce(self, agent: str, session_key: str, message: str, key: str, from_session: str) -> None:
+        """Give a session a message that is not from its user; a busy session queues it. Raises GatewayAway, Refused.
+
+        Accepted is not yet safe: see `arrived`. `inputProvenance` makes the gateway say that no user wrote it
+        (OpenClaw docs/gateway/protocol/operator-methods); with `internalEvents` instead, the result would stand
+        in that one prompt only, and neither in the transcript nor in later turns.
+        """
+        await self._rpc.call(
+            "agent",
+            {
+                "message": message,
+                "agentId": agent,
+                "sessionKey": session_key,
+                "idempotencyKey": key,
+                "deliver": True,
+                "bestEffortDeliver": True,
+                "inputProvenance": _provenance(from_session, "nats_spawn"),
+            },
+        )
+
+    async def arrived(self, session_key: str, keys: tuple[str, ...]) -> bool:
+        """Whether a message given under one of `keys` stands in the session's transcript. Raises GatewayAway."""
+        marks = {f"{key}:user" for key in keys}
+        messages = await self._history(session_key, 200, 20_000)
+        return any(message.get("idempotencyKey") in marks for message in messages)
+
+    async def until_arrived(self, session_key: str, key: str, boot_id: str) -> bool:
+        """Wait until an announce has become part of the session. False if it never will: try again."""
+        with self._started(key) as started:
+            while True:
+                try:
+                    if self._rpc.boot_id != boot_id or await self.arrived(session_key, (key,)):
+                        return await self.arrived(session_key, (key,))
+                    answer = await self._wait_or_start(key, started)
+                    if answer.get("endedAt") is not None:
+                        return await self.arrived(session_key, (key,))
+                except GatewayAway:
+                    await self._rpc.ready.wait()
+
+    async def _wait_or_start(self, key: str, started: asyncio.Event) -> dict[str, Any]:
+        """Until the run has started, has ended, or half a minute is over."""
+        waiting = asyncio.create_task(self._rpc.call("agent.wait", {"runId": key, "timeoutMs": 30_000}, 45))
+        begun = asyncio.create_task(started.wait())
+        await asyncio.wait({waiting, begun}, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        started.clear()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return {}
+
+    @contextlib.contextmanager
+    def _started(self, key: str) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+
+        def listen(name: str, payload: dict[str, Any]) -> None:
+            if name == "agent" and payload.get("runId") == key:
+                event.set()
+
+        self._rpc.listeners.append(listen)
+        try:
+            yield event
+        finally:
+            self._rpc.listeners.remove(listen)
+
+    @contextlib.contextmanager
+    def watching(self, session_key: str, on_item: Callable[[str], None]) -> Iterator[None]:
+        """While a turn runs: `on_item(title)` for each tool call that it starts."""
+
+        def listen(name: str, payload: dict[str, Any]) -> None:
+            data = payload.get("data") or {}
+            mine = name == "agent" and payload.get("sessionKey") == session_key and payload.get("stream") == "item"
+            if mine and data.get("phase") == "start":
+                on_item(str(data.get("title") or data.get("name") or "tool"))
+
+        self._rpc.listeners.append(listen)
+        try:
+            yield
+        finally:
+            self._rpc.listeners.remove(listen)
+
+    async def _history(self, session_key: str, limit: int, max_chars: int) -> list[dict[str, Any]]:
+        try:
+            answer = await self._rpc.call(
+                "chat.history", {"sessionKey": session_key, "limit": limit, "maxChars": max_chars}
+            )
+        except Refused:
+            return []
+        return list(answer.get("messages") or [])
+
+
+def _provenance(session_key: str, tool: str) -> dict[str, str]:
+    return {
+        "kind": "inter_session",
+        "sourceSessionKey": session_key,
+        "sourceTool": tool,
+        "sourceChannel": "nats",
+    }

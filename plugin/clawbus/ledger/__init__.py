@@ -1,0 +1,12 @@
+"""What a node must still know after its own crash: SQLite, one file per gateway.
+
+Rows are facts of this node only. What two parties must agree on (the end of a task) is decided by the server.
+"""
+
+from clawbus.ledger.db import Ledger
+from clawbus.ledger.mail import Mail
+from clawbus.ledger.outbox import Outgoing
+from clawbus.ledger.runs import Run
+from clawbus.ledger.sent import Sent
+
+__all__ = ["Ledger", "Mail", "Outgoing", "Run", "Sent"]

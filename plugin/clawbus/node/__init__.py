@@ -1,0 +1,5 @@
+"""The node: the long-lived process that puts one gateway on the bus."""
+
+from clawbus.node.node import Node
+
+__all__ = ["Node"]

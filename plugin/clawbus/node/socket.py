@@ -1,0 +1,105 @@
+"""The Unix socket (mode 600) on which the shim forwards tool calls: a line of JSON in, lines of JSON out.
+
+    {"v":1,"tool":…,"params":{…},"agentId":…,"sessionKey":…}  ->  {"ok":true,"text":…,"data":{…}}
+
+One connection per call; when it closes early, the call is aborted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from clawbus.errors import Missing
+from clawbus.tools.calls import Answer, Caller
+
+log = logging.getLogger(__name__)
+MAX_LINE_BYTES = 2 * 1024 * 1024
+
+Handler = Callable[[Caller, str, object], Awaitable[Answer]]
+
+
+@contextlib.asynccontextmanager
+async def listening(path: Path, agents: frozenset[str], handler: Handler) -> AsyncIterator[None]:
+    """Serve calls of `agents` on `path`. Raises Missing if another node lives there."""
+    await _clear(path)
+    old = os.umask(0o177)  # the socket is born with mode 600: no moment in which others may connect
+    try:
+        server = await asyncio.start_unix_server(_serve(agents, handler), path, limit=MAX_LINE_BYTES)
+    finally:
+        os.umask(old)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+async def _clear(path: Path) -> None:
+    """Remove the socket that a killed node left; refuse if somebody answers on it."""
+    if not path.exists():
+        return
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return
+    writer.close()
+    raise Missing(f"a node listens on {path} already", "One gateway has one node: stop the other one first.")
+
+
+def _serve(
+    agents: frozenset[str], handler: Handler
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            if not line.strip():
+                return
+            call = asyncio.create_task(_call(line, agents, handler))
+            hangup = asyncio.create_task(reader.read(1))
+            await asyncio.wait({call, hangup}, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                call.cancel()
+                return
+            hangup.cancel()
+            answer = call.result()
+            writer.write(json.dumps({"ok": answer.ok, "text": answer.text, "data": answer.data}).encode() + b"\n")
+            await writer.drain()
+        except (OSError, ValueError) as error:
+            log.info("socket: %s", error)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    return serve
+
+
+async def _call(line: bytes, agents: frozenset[str], handler: Handler) -> Answer:
+    try:
+        said: Any = json.loads(line)
+        caller = Caller(str(said["agentId"]), str(said["sessionKey"]))
+        tool, params = str(said["tool"]), said.get("params")
+    except (ValueError, TypeError, KeyError) as error:
+        return Answer(False, f"clawbus could not read the call ({error}). Nothing was sent.")
+    if caller.agent not in agents:
+        return Answer(
+            False,
+            f"the agent {caller.agent!r} of this gateway is not in org.toml. Nothing was sent. "
+            f"Ask the operator to add it; there are: {', '.join(sorted(agents))}.",
+        )
+    try:
+        return await handler(caller, tool, params)
+    except Exception:
+        log.exception("tool %s failed", tool)
+        return Answer(
+            False,
+            "clawbus has failed inside; the node's log has the reason. Look with nats_tasks before you try again.",
+        )

@@ -1,0 +1,74 @@
+"""Whether a port of this machine is free, and who holds it if it is not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+from clawbus.errors import Missing
+
+LOOPBACK = "127.0.0.1"
+_LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+
+
+def port_free(host: str, port: int) -> bool:
+    """Whether a server could listen on host:port now. Connections that are still closing do not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def refuse_taken_port(field: str, port: int, org_file: Path | None = None) -> None:
+    """Raise Missing if something listens on 127.0.0.1:port. `field` is the port's place in org.toml (`bus.port`)."""
+    if port_free(LOOPBACK, port):
+        return
+    holder = holder_of(port)
+    by = f" by {holder}" if holder else ""
+    table, _, key = field.rpartition(".")
+    raise Missing(
+        f"{field} = {port}: the port is in use{by}",
+        f"End that program, or change the line `{key} = {port}` under `{table}` in {org_file or 'org.toml'} "
+        "to a port that is free.",
+    )
+
+
+def holder_of(port: int) -> str | None:
+    """Who listens on a port of the loopback or of all addresses: `nats-server (pid 123)`.
+
+    None where it is not known: on a system without /proc, or for another user's process.
+    """
+    try:
+        inodes = _listening(port)
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and _has_socket(process, inodes):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    except OSError:
+        return None
+    return None
+
+
+def _listening(port: int) -> set[str]:
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            fields = line.split()
+            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    return inodes
+
+
+def _has_socket(process: Path, inodes: set[str]) -> bool:
+    if not inodes:
+        return False
+    try:
+        return any(str(link.readlink()) in inodes for link in (process / "fd").iterdir())
+    except OSError:  # another user's, or it has just ended
+        return False

@@ -1,0 +1,124 @@
+"""Where things are, and what the environment says. The only module that reads the environment.
+
+Variables: CLAWBUS_NATS_SERVER (a nats-server binary), CLAWBUS_OPENCLAW (an openclaw.mjs or openclaw program),
+CLAWBUS_CACHE (instead of ~/.cache/clawbus), XDG_CACHE_HOME, and the provider keys that OpenClaw itself reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+NATS_SERVER_VAR = "CLAWBUS_NATS_SERVER"
+OPENCLAW_VAR = "CLAWBUS_OPENCLAW"
+_PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+_PASS_ON = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_KEY_NAMES = {"google": "GEMINI_API_KEY"}
+_MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+
+def variable(name: str) -> str | None:
+    """The value of an environment variable, None if it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+def cache_dir() -> Path:
+    """The one folder outside a company's own where anything is kept: OpenClaw, npm's cache."""
+    own = variable("CLAWBUS_CACHE")
+    if own:
+        return Path(own)
+    return Path(variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawbus"
+
+
+def provider_keys() -> list[str]:
+    """The names (never the values) of the model providers' keys that are set."""
+    return [name for name in _PROVIDER_KEYS if variable(name)]
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """What a child process gets: paths, locale, proxies, and `more`. No key, and nothing else, leaks in."""
+    return {name: os.environ[name] for name in _PASS_ON if name in os.environ} | more
+
+
+def keys_of(providers: Iterable[str]) -> dict[str, str]:
+    """The keys of these model providers, as OpenClaw reads them: <PROVIDER>_API_KEY, where they are set."""
+    names = [_KEY_NAMES.get(one) or f"{one.upper().replace('-', '_')}_API_KEY" for one in providers]
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def user_environment(**more: str) -> dict[str, str]:
+    """The whole environment and `more`: for the user's own openclaw, whose gateway it may name."""
+    return dict(os.environ) | more
+
+
+def npm_environment() -> dict[str, str]:
+    """What npm gets: paths, proxies and its own settings (registry, certificates); no provider key."""
+    own = {name: value for name, value in os.environ.items() if name.lower().startswith("npm_config_")}
+    return {name: os.environ[name] for name in (*_PASS_ON, "HOME") if name in os.environ} | own
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder `.clawbus` beside a company's org.toml: everything that clawbus writes for it."""
+
+    root: Path
+
+    @classmethod
+    def beside(cls, org_file: Path) -> Home:
+        return cls(org_file.resolve().parent / ".clawbus")
+
+    def dir(self, *parts: str) -> Path:
+        """A folder below, made with mode 700 where it is missing."""
+        path = self.root
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in parts:  # one by one: `parents=True` gives the mode to the last one only
+            path /= part
+            path.mkdir(exist_ok=True, mode=0o700)
+        return path
+
+    def key(self, name: str) -> Path:
+        return self.dir("keys") / f"{name}.nk"
+
+    def ledger(self, gateway: str) -> Path:
+        return self.dir("nodes", gateway) / "ledger.db"
+
+    def log(self, name: str) -> Path:
+        return self.dir("logs") / f"{name}.log"
+
+    def socket(self, gateway: str) -> Path:
+        """The Unix socket of a gateway's node; in the temporary folder where the path would be too long."""
+        path = self.root / "nodes" / gateway / "node.sock"
+        if len(os.fsencode(path)) < _MAX_SOCKET_PATH:
+            self.dir("nodes", gateway)
+            return path
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"clawbus-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / f"{digest}.sock"
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read (mode 600), whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    scratch.replace(path)

@@ -1,0 +1,117 @@
+"""The pid files of one home, and the lock: so that the next `clawbus up` can end what a killed one left behind.
+
+A pid alone proves nothing, since pids are used again: a record also holds when its process began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from clawbus.errors import Refused
+from clawbus.settings import write_secret
+
+LEFTOVER_STOP_S = 5.0
+_LOCK = "up.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A running process as a pid file has it. `began` is what `began_at` said when it was started."""
+
+    name: str
+    pid: int
+    began: str
+    file: Path
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs, and not another one under its number."""
+        return began_at(self.pid) == self.began
+
+
+def began_at(pid: int) -> str | None:
+    """When a process began, in a form to compare only; None if there is no such process, or only its zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None if Path("/proc/self").exists() else _began_by_ps(pid)
+    return None if fields[0] == "Z" else f"{boot}/{fields[19]}"
+
+
+def _began_by_ps(pid: int) -> str | None:
+    """Where there is no /proc (macOS)."""
+    run = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return run.stdout.strip() or None
+
+
+def write(folder: Path, name: str, pid: int) -> Path:
+    """Write the pid file of a process that was just started."""
+    file = folder / f"{name}.pid"
+    write_secret(file, json.dumps({"pid": pid, "began": began_at(pid) or "gone"}))
+    return file
+
+
+def read_all(folder: Path) -> list[Record]:
+    """The records of a folder, the last started first. What cannot be read is no record."""
+    files = sorted(folder.glob("*.pid"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    found = []
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            data = json.loads(file.read_text())
+            found.append(Record(file.stem, int(data["pid"]), str(data["began"]), file))
+    return found
+
+
+async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[str]:
+    """End what an earlier supervisor left running, with its process groups; say the names. Removes all pid files."""
+    records = read_all(folder)
+    running = [record for record in records if record.alive]
+    for record in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.pid, signal.SIGTERM)
+    limit = time.monotonic() + stop_s
+    while any(record.alive for record in running) and time.monotonic() < limit:  # noqa: ASYNC110 - another process: no event to wait for
+        await asyncio.sleep(0.02)
+    for record in running:
+        kill_group(record.pid)
+    while any(record.alive for record in running):  # noqa: ASYNC110 - another process: no event to wait for
+        await asyncio.sleep(0.02)
+    for record in records:
+        record.file.unlink(missing_ok=True)
+    return [record.name for record in running]
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL to a process that leads its group, and to all that it started and left in the group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def take_lock(folder: Path) -> IO[str]:
+    """Hold the folder's lock until the file is closed or this process ends. Raises Refused if another holds it."""
+    stream = (folder / _LOCK).open("a+")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        holder = stream.read().strip() or "unknown"
+        stream.close()
+        raise Refused(
+            f"clawbus already runs for this company (pid {holder}, lock {folder / _LOCK})",
+            f"End it with Ctrl-C in its terminal, or: kill {holder}",
+        ) from None
+    stream.truncate(0)
+    stream.write(str(os.getpid()))
+    stream.flush()
+    return stream

@@ -1,0 +1,56 @@
+"""Reading what the bus remembers of tasks: events and ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from clawbus.bus import ENDS, EVENTS, Bus, Ends
+from clawbus.envelope import Envelope, decode
+from clawbus.errors import NotFound, WireError
+from clawbus.events import Event, decode_event
+from clawbus.subjects import Subjects, check_task_id
+from clawbus.tasks.board import TaskView, fold
+
+
+class History:
+    """What happened, from the streams. Raises BusAway where the bus does not answer."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, may_end: frozenset[str]) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._may_end = may_end
+
+    async def events(self, task_id: str | None = None) -> list[Event]:
+        """All events that are kept, of one task or of all. What is malformed is left out."""
+        pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
+        found: list[Event] = []
+        for stored in await self._bus.stored(EVENTS, pattern):
+            try:
+                found.append(decode_event(stored.data, self._subjects.parse(stored.subject).sender))
+            except WireError:
+                continue
+        return found
+
+    async def tasks(self) -> list[TaskView]:
+        """Every task that is remembered, the oldest first."""
+        events = await self.events()
+        parties = {e.task_id: {e.sender, str(e.detail.get("to", ""))} for e in events if e.kind == "accepted"}
+        ends: list[tuple[Envelope, datetime]] = []
+        for stored in await self._bus.stored(ENDS, self._subjects.everything("end")):
+            try:
+                parsed = self._subjects.parse(stored.subject)
+                if parsed.sender in parties.get(parsed.task_id or "", set()) | self._may_end:
+                    ends.append((decode(stored.data, parsed.sender), stored.at))
+            except WireError:
+                continue
+        return fold(events, ends)
+
+    async def task(self, task_id: str) -> TaskView:
+        """One task. Raises NotFound if nothing is remembered of it."""
+        check_task_id("task", task_id)
+        events = await self.events(task_id)
+        views = fold(events, [])
+        if not views:
+            raise NotFound(f"no task {task_id} is known here", "List them with `clawbus tasks`.")
+        end = await Ends(self._bus, self._subjects, self._may_end).read(task_id, views[0].requester, views[0].worker)
+        return fold(events, [(end.envelope, end.at)] if end else [])[0]

@@ -1,0 +1,58 @@
+"""Who is online: what agents' nodes say of themselves on `<company>.presence.<agent>`, not kept anywhere.
+
+An agent is online while its node has said within three periods that its gateway is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from clawbus.errors import WireError
+from clawbus.subjects import Subjects
+
+PERIOD_S = 5.0
+
+
+class Roster:
+    """Fed with every presence message that is heard."""
+
+    def __init__(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+        self._heard: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    def hear(self, subject: str, data: bytes) -> bool:
+        """Take in one message. True if it asks everyone to answer with theirs."""
+        try:
+            sender = self._subjects.parse(subject).sender
+            said = json.loads(data)
+        except (WireError, ValueError):
+            return False
+        if not isinstance(said, dict):
+            return False
+        if said.get("ask"):
+            return True
+        self._heard[sender] = (time.monotonic(), said)
+        return False
+
+    def online(self, agent: str) -> bool:
+        at, said = self._heard.get(agent, (0.0, {}))
+        return bool(said.get("ready")) and time.monotonic() - at < 3 * PERIOD_S
+
+    def heard(self, agents: Iterable[str]) -> bool:
+        """Whether every one of these has been heard, ready or not."""
+        return all(agent in self._heard for agent in agents)
+
+    def said(self, agent: str) -> dict[str, Any]:
+        """What an agent's node last said of it: gateway, ready, busy, version."""
+        return self._heard.get(agent, (0.0, {}))[1]
+
+
+ASK = json.dumps({"v": 1, "ask": True}).encode()
+
+
+def presence(gateway: str, ready: bool, busy: int, version: str) -> bytes:
+    """What a node says of an agent. `busy`: tasks that its gateway has in hand."""
+    return json.dumps({"v": 1, "gateway": gateway, "ready": ready, "busy": busy, "version": version}).encode()

@@ -1,0 +1,59 @@
+"""The JSON schemas of the tools as a model gets them: small, since every turn of an agent pays for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+MAX_BYTES = 6000
+"""What the six function objects may weigh in a request to the model (about 1,500 tokens)."""
+
+
+def compact_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema by its wire names, without titles and null branches.
+
+    An optional field is one that is not in `required`.
+    """
+    schema: dict[str, Any] = _compact(model.model_json_schema(by_alias=True))
+    schema.pop("description", None)
+    return schema
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """What a field takes, for an error's remedy and for docs/tools.md."""
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        case "array":
+            return f"a list of {schema['minItems']} to {schema['maxItems']} texts"
+        case "boolean":
+            return "true or false"
+    return f"a text of at most {schema['maxLength']} characters" if "maxLength" in schema else "a text"
+
+
+def request_bytes(functions: Sequence[dict[str, Any]]) -> int:
+    """The bytes of function objects as compact JSON, which is how a gateway sends them."""
+    return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in functions)
+
+
+def _compact(node: Any, *, named: bool = False) -> Any:
+    """`named`: the keys of this object are field names; one may well be called `title`."""
+    if isinstance(node, list):
+        return [_compact(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    slim = {
+        key: _compact(value, named=key == "properties" and not named)
+        for key, value in node.items()
+        if named or not (key == "title" or (key == "default" and value is None))
+    }
+    branches = [branch for branch in slim.get("anyOf", []) if branch != {"type": "null"}]
+    if len(branches) == 1:
+        del slim["anyOf"]
+        return branches[0] | slim
+    return slim

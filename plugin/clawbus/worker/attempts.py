@@ -1,0 +1,203 @@
+"""From a task to its outcome: attempts on a gateway that may die under each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from clawbus import frames
+from clawbus.envelope import MAX_RESULT_BYTES, Envelope, Status
+from clawbus.errors import GatewayAway, Refused
+from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
+from clawbus.ledger import Ledger, Run
+from clawbus.mailbox import Outbox
+from clawbus.subjects import new_message_id
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+_PROGRESS_EVERY_S = 1.0
+_STATUS: dict[str, Status] = {
+    "done": "done",
+    "failed": "failed",
+    "timed_out": "timed_out",
+    "aborted": "failed",
+}
+
+
+class Attempts:
+    """Runs turns. A strike is an attempt that was started and ended without an outcome; three, and the task is dead."""
+
+    def __init__(self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, company: str) -> None:
+        self._rpc = rpc
+        self._turns = Turns(rpc)
+        self._ledger = ledger
+        self._outbox = outbox
+        self._company = company
+        self._interrupted: dict[str, str] = {}  # session key -> the one run id that may live in it
+        self._strays: set[asyncio.Task[None]] = set()
+        rpc.listeners.append(self._guard)
+        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+
+    async def outcome(self, run: Run) -> Envelope:
+        """Run a task until it has an outcome. Goes on with the attempt that a crash of this node has interrupted."""
+        while True:
+            try:
+                if run.state != "started":
+                    run = await self._start(run)
+                    if run.attempt > MAX_ATTEMPTS:
+                        return self._result(
+                            run, "dead", f"{MAX_ATTEMPTS} attempts were started, and each was interrupted"
+                        )
+                return await self._finish(run)
+            except TurnLost:
+                run = await self._after_loss(run)
+            except GatewayAway:
+                await asyncio.sleep(0.2)
+            except Refused as refusal:
+                return self._result(run, "failed", refusal.message)
+
+    async def _start(self, run: Run) -> Run:
+        """One more attempt: first the ledger, then the gateway."""
+        await self._rpc.ready.wait()
+        if run.attempt >= MAX_ATTEMPTS:
+            return _changed(run, attempt=run.attempt + 1)
+        boot_id, key = self._rpc.boot_id, f"nats-{uuid.uuid4().hex}"
+        if run.attempt:
+            self._interrupted[run.session_key] = key
+            await self._turns.abort(run.session_key)
+        attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
+        await self._step(run.task_id, "started")
+        run = _changed(run, state="started", attempt=attempt, key=key, boot_id=boot_id)
+        try:
+            await self._call(run)
+        except GatewayAway:
+            if self._rpc.boot_id == boot_id and self._rpc.ready.is_set():  # refused, not lost: it did not begin
+                self._ledger.runs.not_started(run.task_id)
+                run = _changed(run, state="held", attempt=attempt - 1)
+                await asyncio.sleep(1.0)
+            return run
+        self._outbox.event(
+            "started" if attempt == 1 else "retrying",
+            run.task_id,
+            run.worker,
+            attempt=attempt,
+            session=run.session_key,
+        )
+        return run
+
+    async def _call(self, run: Run) -> None:
+        text = frames.task(run.task, self._company, run.attempt, MAX_ATTEMPTS)
+        await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
+
+    async def _finish(self, run: Run) -> Envelope:
+        """Wait for the end of the attempt that stands in the ledger. Raises TurnLost."""
+        if run.state != "started":
+            raise GatewayAway("the gateway took no turn")
+        await self._rpc.ready.wait()
+        if self._rpc.boot_id != run.boot_id:
+            raise TurnLost
+        if run.session_key in self._interrupted:
+            self._interrupted[run.session_key] = run.key
+        with self._turns.watching(run.session_key, self._progress(run)):
+            await self._call(
+                run
+            )  # the same key joins what it has started; if this node died before the call, it starts
+            turn = await self._turns.wait(run.session_key, run.key, run.boot_id)
+        if turn.outcome == "timed_out":
+            await self._turns.abort(run.session_key)
+        return self._result(run, _STATUS[turn.outcome], _bounded(turn, run))
+
+    async def _after_loss(self, run: Run) -> Run:
+        """The gateway was restarted under the attempt: stop what it resumes by itself, and try again."""
+        log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
+        self._outbox.event("interrupted", run.task_id, run.worker, attempt=run.attempt, why="the gateway was restarted")
+        self._interrupted[run.session_key] = ""
+        return _changed(run, state="held")
+
+    async def stop(self, run: Run) -> None:
+        """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
+        if run.boot_id != self._rpc.boot_id:
+            self._interrupted[run.session_key] = ""
+        await self._turns.abort(run.session_key)
+
+    def _guard(self, name: str, payload: dict[str, Any]) -> None:
+        """A restarted gateway resumes interrupted sessions by itself, one after the other: maybe long after our next
+        attempt has begun, or its task has ended. Such a run is stopped when it starts."""
+        session, key = str(payload.get("sessionKey")), str(payload.get("runId"))
+        starting = payload.get("stream") == "lifecycle" and (payload.get("data") or {}).get("phase") == "start"
+        if name != "agent" or not starting or self._interrupted.get(session, key) == key:
+            return
+        log.warning("stopping run %s, which the gateway has resumed in %s", key, session)
+
+        async def stop() -> None:
+            with contextlib.suppress(GatewayAway):
+                await self._turns.abort(session, key)
+
+        stray = asyncio.get_running_loop().create_task(stop())
+        self._strays.add(stray)
+        stray.add_done_callback(self._strays.discard)
+
+    def _progress(self, run: Run) -> Callable[[str], None]:
+        last = 0.0
+
+        def on_item(title: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _PROGRESS_EVERY_S:
+                last = time.monotonic()
+                self._outbox.event("progress", run.task_id, run.worker, what=title[:120], attempt=run.attempt)
+
+        return on_item
+
+    def _result(self, run: Run, status: Status, text: str) -> Envelope:
+        task = run.task
+        return Envelope(
+            id=new_message_id(run.worker),
+            type="result",
+            sender=run.worker,
+            to=task.sender,
+            task_id=task.task_id,
+            trace_id=task.trace_id,
+            subject=task.subject,
+            body=text,
+            status=status,
+            priority=task.priority,
+        )
+
+    async def _step(self, task_id: str, name: str) -> None:
+        if self.on_step is not None:
+            await self.on_step(task_id, name)
+
+
+def _changed(
+    run: Run,
+    *,
+    state: str | None = None,
+    attempt: int | None = None,
+    key: str | None = None,
+    boot_id: str | None = None,
+) -> Run:
+    return Run(
+        run.task,
+        run.worker,
+        state or run.state,
+        run.ack_subject,
+        run.attempt if attempt is None else attempt,
+        run.key if key is None else key,
+        run.boot_id if boot_id is None else boot_id,
+        run.outcome,
+    )
+
+
+def _bounded(turn: TurnResult, run: Run) -> str:
+    """The reply, whole. Beyond what a message can hold it is cut where it shows, with where the rest lies."""
+    data = turn.text.encode("utf-8", "replace")
+    if len(data) <= MAX_RESULT_BYTES:
+        return data.decode()
+    head = data[:MAX_RESULT_BYTES].decode("utf-8", "ignore")
+    return f"{head}\n[cut here: {MAX_RESULT_BYTES} of {len(data)} bytes; the whole stands in session {run.session_key}]"

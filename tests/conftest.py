@@ -1,0 +1,32 @@
+"""Fixtures: a real nats-server for each test that wants one; OpenClaw found or installed once for all gateway tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from clawbus.demo.model import ScriptedModel
+from clawbus.gateway import openclaw
+from tests.company import Live, live
+
+
+@pytest.fixture
+async def bus_only(tmp_path: Path) -> AsyncIterator[Live]:
+    """A company with its nats-server up and provisioned, and nothing else."""
+    async with live(tmp_path, None) as company:
+        yield company
+
+
+@pytest.fixture(scope="session")
+def claw() -> openclaw.OpenClaw:
+    """The real OpenClaw. One that is missing is installed, as `make demo` would; a failure fails the test."""
+    return asyncio.run(openclaw.find(install=True, say=print))
+
+
+@pytest.fixture
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as server:
+        yield server

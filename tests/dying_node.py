@@ -1,0 +1,37 @@
+"""A node that kills itself (SIGKILL) at one named step, the first time that a task comes to it. For tests only.
+
+python -m tests.dying_node STEP --org FILE --gateway ID
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from clawbus.bus import Bus
+from clawbus.company import Company
+from clawbus.gateway import GatewayRpc
+from clawbus.ledger import Ledger
+from clawbus.node import Node
+
+
+async def main(step: str, org_file: str, gateway: str) -> None:
+    company = Company.open(Path(org_file))
+
+    async def at(_task_id: str, name: str) -> None:
+        if name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Ledger(company.home.ledger(gateway)) as ledger:
+        async with Bus.connect(company.org.url, company.identity(f"gw-{gateway}"), "dying", wait_s=None) as bus:
+            rpc = GatewayRpc(company.org.gateway(gateway).port, company.token_file(gateway))
+            node = Node(company.org, gateway, bus, rpc, ledger)
+            node.worker.on_step = node.worker.attempts.on_step = node.announcer.on_step = at
+            await node.run(company.home.socket(gateway))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[3], sys.argv[5]))
