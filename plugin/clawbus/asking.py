@@ -9,13 +9,24 @@ from collections.abc import AsyncIterator
 from clawbus.bus import INBOX, Bus, End, Ends, fetch_now, person_reader
 from clawbus.company import Company
 from clawbus.envelope import Envelope, Type, check_body, decode
-from clawbus.errors import BusAway, WireError
+from clawbus.errors import BusAway, InvalidInput, WireError
 from clawbus.events import Event, Kind
+from clawbus.org import Org
 from clawbus.subjects import new_message_id
-from clawbus.tasks import NewTask, TaskView, make_task
+from clawbus.tasks import TaskView
 from clawbus.tasks.requests import cancellation, control
 
 _LOOK_EVERY_S = 2.0
+
+
+def make_message(org: Org, me: str, to: str, text: str, kind: Type, subject: str) -> Envelope:
+    """Check a message and put it into its envelope, before anything is sent. Raises InvalidInput or NotFound."""
+    if to not in org.people:
+        org.agent(to, "AGENT")
+    check_body("TEXT", text)
+    if len(subject) > 200:
+        raise InvalidInput("--subject", subject, "longer than 200 characters", "Use a few words.")
+    return Envelope(id=new_message_id(me), type=kind, sender=me, to=to, subject=subject, body=text)
 
 
 class Person:
@@ -28,15 +39,13 @@ class Person:
         self._ends = Ends(bus, company.subjects, company.may_end)
         self.me = me
 
-    async def give(self, new: NewTask) -> Envelope:
-        """Give a task to an agent; when this returns, the server has it on disk.
+    async def give(self, task: Envelope) -> None:
+        """Give a task (of `make_task`) to an agent; when this returns, the server has it on disk.
 
-        Raises InvalidInput or NotFound before anything is sent; BacklogFull, Refused or BusAway (then say it again).
+        Raises BacklogFull, Refused or BusAway: then say it again.
         """
-        task = make_task(self._company.org, self.me, new)
         await self._bus.publish(self._subjects.task(task.to, task.priority, self.me), task.encode(), msg_id=task.id)
         await self._event("accepted", task.task_id or "", to=task.to, label=task.subject, priority=task.priority)
-        return task
 
     async def wait(self, task_id: str, requester: str, worker: str) -> End:
         """Wait for a task's end: told of it at once, and looking every two seconds in case the telling was lost."""
@@ -73,14 +82,9 @@ class Person:
             return envelope.task_id if envelope.type == "result" else None
         return None
 
-    async def send(self, to: str, text: str, kind: Type = "message", subject: str = "") -> Envelope:
-        """A message to an agent or a person. Raises as `give`."""
-        check_body("TEXT", text)
-        if to not in self._company.org.people:
-            self._company.org.agent(to, "AGENT")
-        mail = Envelope(id=new_message_id(self.me), type=kind, sender=self.me, to=to, subject=subject, body=text)
-        await self._bus.publish(self._subjects.dm(to, self.me), mail.encode(), msg_id=mail.id)
-        return mail
+    async def send(self, mail: Envelope) -> None:
+        """Put a message (of `make_message`) into its inbox. Raises Refused or BusAway."""
+        await self._bus.publish(self._subjects.dm(mail.to, self.me), mail.encode(), msg_id=mail.id)
 
     async def cancel(self, view: TaskView) -> tuple[bool, End]:
         """End a task as cancelled unless it has ended: whether this did it, and its one end. Raises BusAway."""

@@ -15,6 +15,8 @@ from clawbus.settings import Home
 from clawbus.subjects import Subjects, check_id
 from clawbus.tasks import History
 
+_WAIT_S = 2.0  # a person waits at a terminal; a server that restarts is back well before
+
 
 @dataclass(frozen=True)
 class Company:
@@ -61,7 +63,7 @@ class Company:
     @contextlib.asynccontextmanager
     async def connect(self, key_name: str) -> AsyncIterator[Bus]:
         """A connection under one of the company's keys. Raises BusAway or Refused."""
-        async with Bus.connect(self.org.url, self.identity(key_name), f"clawbus {key_name}") as bus:
+        async with Bus.connect(self.org.url, self.identity(key_name), f"clawbus {key_name}", _WAIT_S) as bus:
             yield bus
 
     @contextlib.asynccontextmanager

@@ -9,14 +9,14 @@ from typing import get_args
 
 import click
 
-from clawbus.asking import Person
+from clawbus.asking import Person, make_message
 from clawbus.bus import End
 from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async, say
 from clawbus.company import Company
 from clawbus.errors import Away
 from clawbus.show import inert
 from clawbus.subjects import PRIORITIES
-from clawbus.tasks import NewTask
+from clawbus.tasks import NewTask, make_task
 from clawbus.tools.models import MessageType
 
 
@@ -52,10 +52,11 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     """
     company = Company.open(org_file)
     new = NewTask(agent, _text(text), label, priority, run_timeout)  # type: ignore[arg-type]  # click has checked it
+    task = make_task(company.org, company.speaker(person), new)
+    task_id = task.task_id or ""
     async with company.connect_person(person) as (bus, me):
         one = Person(company, bus, me)
-        task = await one.give(new)
-        task_id = task.task_id or ""
+        await one.give(task)
         if no_wait:
             say({"task_id": task_id, "state": "queued"}, task_id, as_json)
             return 0
@@ -115,8 +116,9 @@ async def send_command(
 ) -> int:
     """Put a message into AGENT's inbox; no answer is expected. TEXT may be - for standard input."""
     company = Company.open(org_file)
+    mail = make_message(company.org, company.speaker(person), agent, _text(text), kind, subject)  # type: ignore[arg-type]
     async with company.connect_person(person) as (bus, me):
-        mail = await Person(company, bus, me).send(agent, _text(text), kind, subject)  # type: ignore[arg-type]
+        await Person(company, bus, me).send(mail)
     say({"message_id": mail.id}, f"sent to {agent}", as_json)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,13 +67,21 @@ def _age(born: datetime) -> str:
     return f"{seconds} s ago"
 
 
+def _id(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """An id, or the beginning of one. Raises InvalidInput."""
+    if not re.fullmatch("[a-z2-7]{4,26}", text):
+        problem, remedy = "not a task id", "Take one from `clawbus tasks`; its first four letters will do."
+        raise InvalidInput("ID", text, problem, remedy)
+    return text
+
+
 @click.group()
 def task_command() -> None:
     """Look at one task, read its result, or cancel it. ID may be shortened to its first letters."""
 
 
 @task_command.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=_id)
 @as_option
 @org_option
 @json_option
@@ -107,7 +116,7 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
 
 
 @task_command.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=_id)
 @as_option
 @org_option
 @json_option
@@ -126,7 +135,7 @@ async def result(task_id: str, person: str | None, org_file: Path, as_json: bool
 
 
 @task_command.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=_id)
 @as_option
 @org_option
 @json_option
@@ -147,14 +156,10 @@ async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool
 
 
 async def _find(history: History, text: str) -> TaskView:
-    """A task by its id or the beginning of it. Raises InvalidInput or NotFound."""
+    """A task by its id or the beginning of it. Raises NotFound, or InvalidInput if several begin so."""
     if len(text) == 26:
         return await history.task(text)
-    if len(text) < 4 or not text.isalnum() or not text.isascii():
-        raise InvalidInput(
-            "ID", text, "not a task id", "Take one from `clawbus tasks`; its first four letters will do."
-        )
-    fitting = [view for view in await history.tasks() if view.task_id.startswith(text.lower())]
+    fitting = [view for view in await history.tasks() if view.task_id.startswith(text)]
     if len(fitting) > 1:
         raise InvalidInput("ID", text, f"{len(fitting)} tasks begin so", "Write more of it.")
     if not fitting:

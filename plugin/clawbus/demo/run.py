@@ -178,6 +178,8 @@ def _watch_deaths(wish: Wish, say: Callable[[str], None]) -> Callable[[str, str,
         if what == "died":
             dead.add(name)
             say(f"{name} lost ({detail})" + (": killed by this demo" if KILLS.get(wish.kill or "") == name else ""))
+        elif what == "restarting":
+            say(f"{name} retrying: it is started again {detail}")
         elif what == "ready" and name in dead:
             dead.discard(name)
             say(f"{name} is back, ready {detail}")

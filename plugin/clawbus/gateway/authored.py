@@ -12,12 +12,13 @@ from clawbus.gateway.joined import Change
 
 
 def read_plain(config: Path) -> dict[str, Any] | None:
-    """The file's object; None if it is not plain JSON (JSON5 with comments, as a person may write it)."""
+    """The file's object; None if only OpenClaw can tell: JSON5 as a person writes it, or parts in other files."""
     try:
-        data = json.loads(config.read_text("utf-8"))
-    except ValueError:
+        text = config.read_text("utf-8")
+        data = json.loads(text)
+    except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) else None
+    return data if isinstance(data, dict) and '"$include"' not in text else None
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

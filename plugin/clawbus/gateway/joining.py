@@ -13,9 +13,10 @@ import filecmp
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clawbus.errors import ClawbusError, NotFound
-from clawbus.gateway.authored import diff, empty_among, missing_parents, nested, read_plain
+from clawbus.gateway.authored import at, diff, empty_among, missing_parents, nested, read_plain
 from clawbus.gateway.command import Command
 from clawbus.gateway.joined import Change, Record, back_up, read_record, record_file, write_record
 from clawbus.gateway.visibility import ENTRY, PLUGIN, check_loadable, hidden, missing
@@ -60,11 +61,8 @@ class Joining:
         if not self.config.is_file():
             remedy = "Set the gateway up with `openclaw onboard`, or name its file with --config FILE."
             raise NotFound(f"there is no {self.config}", remedy)
-        plugins, tools, agents, installed = await asyncio.gather(
-            self.openclaw.setting("plugins"),
-            self.openclaw.setting("tools"),
-            self.openclaw.setting("agents"),
-            self.openclaw.plugin_folder(PLUGIN),
+        (plugins, tools, agents), installed = await asyncio.gather(
+            self._settings("plugins", "tools", "agents"), self.openclaw.plugin_folder(PLUGIN)
         )
         check_loadable(plugins or {})
         changes = tuple(missing(plugins or {}, tools or {}, socket))
@@ -73,7 +71,7 @@ class Joining:
         plain = read_plain(self.config)
         notes = hidden(tools or {}, agents or {})
         if changes and plain is None:
-            notes.append(f"OpenClaw rewrites {self.config.name} as plain JSON: its comments stay in the backup only")
+            notes.append(f"OpenClaw rewrites {self.config.name} as plain JSON: comments stay in the backup only")
         seen = plain if plain is not None else {"plugins": plugins, "tools": tools}
         created = missing_parents(seen, _after(changes))
         install = installed is None or not _holds(installed, self.folder)
@@ -113,7 +111,7 @@ class Joining:
         if record.installed and await self.openclaw.plugin_folder(PLUGIN) is not None:
             await self.openclaw.uninstall(PLUGIN)
             lines.append(f"- the plugin {PLUGIN}")
-        now = await asyncio.gather(*(self.openclaw.setting(change.path) for change in record.changes))
+        now = await self._settings(*(change.path for change in record.changes))
         changes = [
             taken
             for change, value in zip(record.changes, now, strict=True)
@@ -127,6 +125,13 @@ class Joining:
             await self.openclaw.patch(nested(dict.fromkeys(empty)))
         record_file(self.config).unlink()
         return diff(self.config, changes) + lines
+
+    async def _settings(self, *paths: str) -> list[Any]:
+        """Settings, None where there is none. A plain file is read here, since each openclaw command takes 2 s."""
+        plain = read_plain(self.config)
+        if plain is not None:
+            return [at(plain, path) for path in paths]
+        return await asyncio.gather(*(self.openclaw.setting(path) for path in paths))
 
 
 def _after(changes: Iterable[Change]) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Any
 from clawbus import frames
 from clawbus.envelope import MAX_RESULT_BYTES, Envelope, Status
 from clawbus.errors import GatewayAway, Refused
+from clawbus.events import Kind
 from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Outbox
@@ -30,6 +31,10 @@ _STATUS: dict[str, Status] = {
 }
 
 
+class _NotStarted(Exception):
+    """The gateway took no turn now: it is starting or draining."""
+
+
 class Attempts:
     """Runs turns. A strike is an attempt that was started and ended without an outcome; three, and the task is dead."""
 
@@ -41,32 +46,40 @@ class Attempts:
         self._company = company
         self._interrupted: dict[str, str] = {}  # session key -> the one run id that may live in it
         self._strays: set[asyncio.Task[None]] = set()
+        self._running: dict[str, Run] = {}
         rpc.listeners.append(self._guard)
+        rpc.on_change.append(self._gateway_changed)
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
 
     async def outcome(self, run: Run) -> Envelope:
         """Run a task until it has an outcome. Goes on with the attempt that a crash of this node has interrupted."""
         while True:
             try:
-                if run.state != "started":
+                if run.state == "started":  # by an earlier life of this node, perhaps before it came to the call
+                    await self._same_process(run)
+                    await self._call(run)
+                    self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
+                elif run.attempt < MAX_ATTEMPTS:
                     run = await self._start(run)
-                    if run.attempt > MAX_ATTEMPTS:
-                        return self._result(
-                            run, "dead", f"{MAX_ATTEMPTS} attempts were started, and each was interrupted"
-                        )
+                else:
+                    why = f"{MAX_ATTEMPTS} attempts were started, and each was interrupted"
+                    return self._result(run, "dead", why)
                 return await self._finish(run)
             except TurnLost:
-                run = await self._after_loss(run)
+                log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
+                self._interrupted[run.session_key] = ""
+                run = _changed(run, state="held")
+            except _NotStarted:
+                await asyncio.sleep(1.0)
             except GatewayAway:
+                run = self._ledger.runs.get(run.task_id) or run
                 await asyncio.sleep(0.2)
             except Refused as refusal:
                 return self._result(run, "failed", refusal.message)
 
     async def _start(self, run: Run) -> Run:
-        """One more attempt: first the ledger, then the gateway."""
+        """One more attempt: first the ledger, then the gateway. Raises _NotStarted or GatewayAway."""
         await self._rpc.ready.wait()
-        if run.attempt >= MAX_ATTEMPTS:
-            return _changed(run, attempt=run.attempt + 1)
         boot_id, key = self._rpc.boot_id, f"nats-{uuid.uuid4().hex}"
         if run.attempt:
             self._interrupted[run.session_key] = key
@@ -79,52 +92,50 @@ class Attempts:
         except GatewayAway:
             if self._rpc.boot_id == boot_id and self._rpc.ready.is_set():  # refused, not lost: it did not begin
                 self._ledger.runs.not_started(run.task_id)
-                run = _changed(run, state="held", attempt=attempt - 1)
-                await asyncio.sleep(1.0)
-            return run
-        self._outbox.event(
-            "started" if attempt == 1 else "retrying",
-            run.task_id,
-            run.worker,
-            attempt=attempt,
-            session=run.session_key,
-        )
+                raise _NotStarted from None
+            raise
+        kind: Kind = "started" if attempt == 1 else "retrying"
+        self._outbox.event(kind, run.task_id, run.worker, attempt=attempt, session=run.session_key)
         return run
 
     async def _call(self, run: Run) -> None:
+        """The call that starts an attempt; a second one with the same key joins it."""
         text = frames.task(run.task, self._company, run.attempt, MAX_ATTEMPTS)
         await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
 
-    async def _finish(self, run: Run) -> Envelope:
-        """Wait for the end of the attempt that stands in the ledger. Raises TurnLost."""
-        if run.state != "started":
-            raise GatewayAway("the gateway took no turn")
+    async def _same_process(self, run: Run) -> None:
+        """Wait for the gateway. Raises TurnLost if it is not the process any more in which the attempt was started."""
         await self._rpc.ready.wait()
         if self._rpc.boot_id != run.boot_id:
             raise TurnLost
-        if run.session_key in self._interrupted:
-            self._interrupted[run.session_key] = run.key
-        with self._turns.watching(run.session_key, self._progress(run)):
-            await self._call(
-                run
-            )  # the same key joins what it has started; if this node died before the call, it starts
-            turn = await self._turns.wait(run.session_key, run.key, run.boot_id)
+
+    async def _finish(self, run: Run) -> Envelope:
+        """Wait for the end of an attempt. Raises TurnLost."""
+        self._running[run.task_id] = run
+        try:
+            with self._turns.watching(run.session_key, self._progress(run)):
+                turn = await self._turns.wait(run.session_key, run.key, run.boot_id)
+        finally:
+            self._running.pop(run.task_id, None)
         if turn.outcome == "timed_out":
             await self._turns.abort(run.session_key)
         return self._result(run, _STATUS[turn.outcome], _bounded(turn, run))
-
-    async def _after_loss(self, run: Run) -> Run:
-        """The gateway was restarted under the attempt: stop what it resumes by itself, and try again."""
-        log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
-        self._outbox.event("interrupted", run.task_id, run.worker, attempt=run.attempt, why="the gateway was restarted")
-        self._interrupted[run.session_key] = ""
-        return _changed(run, state="held")
 
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
         if run.boot_id != self._rpc.boot_id:
             self._interrupted[run.session_key] = ""
         await self._turns.abort(run.session_key)
+
+    def _gateway_changed(self, ready: bool) -> None:
+        """Say at once that running tasks are interrupted, and whether the same attempt goes on."""
+        for run in self._running.values():
+            if not ready:
+                self._outbox.event(
+                    "interrupted", run.task_id, run.worker, attempt=run.attempt, why="its gateway is away"
+                )
+            elif run.boot_id == self._rpc.boot_id:
+                self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
     def _guard(self, name: str, payload: dict[str, Any]) -> None:
         """A restarted gateway resumes interrupted sessions by itself, one after the other: maybe long after our next

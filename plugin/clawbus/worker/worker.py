@@ -63,7 +63,7 @@ class Worker:
                 if slot is not None:
                     await slot.acquire()
                 if run.state == "started":
-                    self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
+                    self._outbox.event("interrupted", run.task_id, run.worker, why="its node was restarted")
                 self._active[run.task_id] = None
                 group.create_task(self._work(run.task_id, slot), name=f"resume-{run.task_id}")
             while True:
