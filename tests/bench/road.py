@@ -7,7 +7,8 @@ The parts, each from timestamps of one clock (both nodes run in this process, th
     shim_to_ack        a tool call reaches the socket      -> the server has acknowledged the task
     delivery_to_rpc    the task reaches the worker's node  -> the call that starts the turn is sent
     wait_to_result     agent.wait has returned             -> the server has acknowledged the result
-    result_to_announce the result reaches the requester    -> the call that wakes the session is sent
+    result_to_announce the result reaches the requester    -> the call that wakes the session is sent; in between the
+                       gateway is asked whether that session still exists (gateway_checks_session)
 
 Beside them the gateway's own time: from the call to `accepted`, and the turn of a model that answers at once.
 """
@@ -27,7 +28,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from clawbus.bus import Bus, Delivery
+from clawbus.bus import Ack, Bus, Delivery
 from clawbus.demo.model import ScriptedModel
 from clawbus.gateway import GatewayRpc, openclaw
 from clawbus.ledger import Ledger
@@ -54,12 +55,15 @@ class Stopwatch:
             ("delivery_to_rpc", "delivered", "turn_sent"),
             ("wait_to_result", "turn_ended", "result_acked"),
             ("result_to_announce", "result_here", "announce_sent"),
+            ("gateway_checks_session", "check_sent", "check_done"),
             ("gateway_accepts_turn", "turn_sent", "turn_accepted"),
             ("gateway_runs_turn", "turn_sent", "turn_ended"),
             ("gateway_accepts_announce", "announce_sent", "announce_accepted"),
         ):
             self.spans[span].append((self.marks[end] - self.marks[start]) * 1000)
-        self.spans["ours_together"].append(sum(self.spans[name][-1] for name in OURS))
+        together = sum(self.spans[name][-1] for name in OURS)
+        self.spans["ours_together"].append(together)
+        self.spans["ours_without_the_gateways_check"].append(together - self.spans["gateway_checks_session"][-1])
         self.marks.clear()
 
 
@@ -67,18 +71,22 @@ def tap(watch: Stopwatch, bus: Bus, rpc: GatewayRpc, node: Node) -> None:
     """Read the clock where messages pass, without changing what is done."""
     publish, call, accept, mail = bus.publish, rpc.call, node.worker._accept, node.reader.handle
 
-    async def timed_publish(subject: str, data: bytes, **more: Any) -> int:
-        seq = await publish(subject, data, **more)
+    async def timed_publish(subject: str, data: bytes, **more: Any) -> Ack:
+        ack = await publish(subject, data, **more)
         watch.mark({"tasks": "task_acked", "dm": "result_acked"}.get(subject.split(".")[1], "other"))
-        return seq
+        return ack
 
     async def timed_call(method: str, params: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
         what = "turn" if ":nats:" in str(params.get("sessionKey")) else "announce"
         if method == "agent":
             watch.mark(f"{what}_sent")
+        if method == "sessions.describe":
+            watch.mark("check_sent")
         answer = await call(method, params, timeout_s)
         if method == "agent":
             watch.mark(f"{what}_accepted")
+        if method == "sessions.describe":
+            watch.mark("check_done")
         if method == "agent.wait" and answer.get("endedAt") and "turn_accepted" in watch.marks:
             watch.mark("turn_ended")
         return answer
@@ -138,7 +146,7 @@ def report(spans: dict[str, list[float]], runs: int, version: str) -> dict[str, 
 
     return {
         "runs": runs, "sync_interval": "always", "openclaw": version, "python": platform.python_version(),
-        "ours": {name: row(spans[name]) for name in (*OURS, "ours_together")},
+        "ours": {name: row(spans[name]) for name in (*OURS, "ours_together", "ours_without_the_gateways_check")},
         "gateway": {name: row(values) for name, values in spans.items() if name.startswith("gateway")},
     }  # fmt: skip
 

@@ -35,7 +35,8 @@ async def test_the_same_message_id_is_stored_once(bus_only: Live) -> None:
         task = make_task(bus_only.org, "ceo-genesis", NewTask("cto-athena", "once"))
         subject = SUBJECTS.task("cto-athena", "medium", "ceo-genesis")
         first = await bus.publish(subject, task.encode(), msg_id=task.id)
-        assert await bus.publish(subject, task.encode(), msg_id=task.id) == first
+        again = await bus.publish(subject, task.encode(), msg_id=task.id)
+        assert (first.duplicate, again.duplicate, again.seq) == (False, True, first.seq)
     async with bus_only.owner() as owner:
         assert len(await owner.stored(TASKS, SUBJECTS.everything("tasks"))) == 1
 

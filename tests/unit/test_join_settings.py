@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from clawbus.cli import main
 from clawbus.errors import InvalidInput, Refused
 from clawbus.gateway.authored import diff, empty_among, missing_parents, nested, read_plain
 from clawbus.gateway.joined import Change, Record, back_up, read_record, record_file, write_record
+from clawbus.gateway.joining import taken_back
 from clawbus.gateway.plugin import assemble
 from clawbus.gateway.visibility import check_loadable, hidden, missing
 
@@ -80,6 +82,29 @@ def test_parents_that_join_made_go_when_they_are_empty_again() -> None:
     assert empty_among({"plugins": {"entries": {}}}, ("plugins", "plugins.entries")) == ("plugins",)
 
 
+@pytest.mark.parametrize(
+    ("path", "before", "after", "now", "wanted"),
+    [
+        ("tools.alsoAllow", None, ["clawbus"], ["clawbus"], None),
+        ("tools.alsoAllow", None, ["clawbus"], ["clawbus", "x"], ["x"]),
+        ("tools.alsoAllow", [], ["clawbus"], ["clawbus"], []),
+        ("plugins.entries.clawbus", None, OURS, {"enabled": False}, None),
+        ("plugins.entries.clawbus", None, OURS, OURS, None),
+        ("plugins.entries.clawbus", {"enabled": False}, OURS, OURS | {"hooks": {}}, {"enabled": False, "hooks": {}}),
+    ],
+)
+def test_undo_takes_ours_and_leaves_theirs(path: str, before: Any, after: Any, now: Any, wanted: Any) -> None:
+    """An item of a list, the keys of the entry: what the user has added since stays."""
+    taken = taken_back(Change(path=path, before=before, after=after), now)
+    assert taken == Change(path=path, before=now, after=wanted)
+
+
+def test_undo_writes_nothing_where_nothing_of_ours_is_left() -> None:
+    """The user has taken it out himself."""
+    assert taken_back(Change(path="tools.alsoAllow", before=None, after=["clawbus"]), ["x"]) is None
+    assert taken_back(Change(path="plugins.entries.clawbus", before=None, after=OURS), None) is None
+
+
 def test_the_diff_shows_the_lines_that_change(tmp_path: Path) -> None:
     """Added lines with +, and no line at all for no change."""
     lines = diff(tmp_path / "openclaw.json", [Change(path="tools.alsoAllow", before=["a"], after=["a", "clawbus"])])
@@ -122,6 +147,51 @@ def test_a_backup_is_the_same_bytes_and_private(tmp_path: Path) -> None:
     assert backup.parent == tmp_path
     assert backup.read_bytes() == config.read_bytes()
     assert backup.stat().st_mode & 0o777 == 0o600
+
+
+ORG = """
+company = "acme"
+[[gateways]]
+id = "hq"
+port = 4001
+[[gateways]]
+id = "a"
+port = 4002
+own = false
+[[gateways]]
+id = "b"
+port = 4003
+own = false
+[[agents]]
+id = "ceo"
+gateway = "hq"
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "said"),
+    [
+        ([], 2, "--gateway"),
+        (["--gateway", "hq"], 6, "own = false"),
+        (["--gateway", "c"], 4, "There are: hq, a, b"),
+        (["--org", "nowhere.toml"], 4, "clawbus init"),
+    ],
+)
+def test_a_gateway_that_cannot_be_meant_is_refused_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    exit_code: int,
+    said: str,
+) -> None:
+    """Not named, the company's own, unknown, or without an org file."""
+    monkeypatch.chdir(tmp_path)
+    Path("org.toml").write_text(ORG)
+    with pytest.raises(SystemExit) as ended:
+        main(["join", *options])
+    assert ended.value.code == exit_code
+    assert said in capsys.readouterr().err
 
 
 def test_the_assembled_plugin_is_small_whole_and_replaced_as_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from clawbus.bus.ends import End, Ends
 from clawbus.bus.names import CTL, ENDS, EVENTS, INBOX, TASKS, gateway_reader, person_reader, task_durable
 from clawbus.bus.pull import Pull, fetch_now
 from clawbus.bus.take import Taker
-from clawbus.bus.wire import Delivery, Message, Stored
+from clawbus.bus.wire import Ack, Delivery, Message, Stored
 
 __all__ = [
     "CTL",
@@ -16,6 +16,7 @@ __all__ = [
     "EVENTS",
     "INBOX",
     "TASKS",
+    "Ack",
     "Bus",
     "Delivery",
     "End",

@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clawbus.bus.wire import ANSWER_S, Stored, one_batch, translate
+from clawbus.bus.wire import ANSWER_S, Ack, Stored, one_batch, translate
 from clawbus.errors import BusAway, Refused
 from clawbus.identity import Identity
 
@@ -110,8 +110,8 @@ class Bus:
         msg_id: str,
         last_seq: tuple[str, int] | None = None,
         timeout_s: float = ANSWER_S,
-    ) -> int:
-        """Publish into a stream, wait for its ack and return the sequence number.
+    ) -> Ack:
+        """Publish into a stream and wait for its ack.
 
         `msg_id` becomes `Nats-Msg-Id`: the same id within the stream's window is stored once. `last_seq` is
         (filter, number): the write counts only while the filter's last sequence is that number (0: none).
@@ -125,7 +125,7 @@ class Bus:
         answer = await self._request(subject, data, headers, timeout_s)
         if "error" in answer:
             raise translate(answer["error"], subject)
-        return int(answer["seq"])
+        return Ack(int(answer["seq"]), bool(answer.get("duplicate")))
 
     async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Ask `$JS.API.<method>`. Raises BusAway, or Refused with the server's words."""

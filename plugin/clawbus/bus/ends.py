@@ -17,7 +17,7 @@ from datetime import datetime
 from clawbus.bus.connection import Bus
 from clawbus.bus.names import ENDS
 from clawbus.bus.wire import parse_time
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import Envelope, decode, now
 from clawbus.errors import EndConflict, WireError
 from clawbus.subjects import Subjects
 
@@ -64,12 +64,14 @@ class Ends:
         last = 0
         for _ in range(_TRIES):
             with contextlib.suppress(EndConflict):
-                await self._bus.publish(
+                ack = await self._bus.publish(
                     self._subjects.end(task_id, envelope.sender),
                     envelope.encode(),
                     msg_id=envelope.id,
                     last_seq=(self._subjects.ends_of(task_id), last),
                 )
+                if not ack.duplicate:
+                    return True, End(envelope, ack.seq, now())
             end, last = await self._look(task_id, parties)
             if end is not None:
                 return end.envelope.id == envelope.id, end

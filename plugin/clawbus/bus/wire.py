@@ -35,6 +35,14 @@ class Delivery:
     """How often the server has handed this message out, this time included."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The server has a message. `duplicate`: it had one of that id before, and kept that one."""
+
+    seq: int
+    duplicate: bool
+
+
 class Message(Protocol):
     """What a listener is given: nats-py's message, as far as others may know it."""
 

@@ -56,10 +56,11 @@ async def join_command(**options: Any) -> int:
     or not. With --json and without --yes it only shows. A gateway that org.toml calls its own needs no join.
     """
     wanted = Wanted(**options)
-    joining = await _joining(wanted)
     if wanted.undo:
-        return await _undo(joining, wanted)
-    plan = await joining.plan(_socket(wanted))
+        return await _undo(await _joining(wanted), wanted)
+    socket = _socket(wanted)
+    joining = await _joining(wanted)
+    plan = await joining.plan(socket)
     if not wanted.as_json:
         click.echo("\n".join([f"{joining.config}:", *plan.lines()]))
     if plan.empty:

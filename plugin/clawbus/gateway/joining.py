@@ -87,16 +87,20 @@ class Joining:
         new = Record(installed=plan.install, changes=plan.changes, created=plan.created, backups=(backup.name,))
         write_record(self.config, new.after(earlier))
         said = ""
-        try:
-            if plan.changes:  # first, since OpenClaw would install a plugin without its settings switched off
+        if plan.changes:  # before the plugin: OpenClaw installs one that lacks its settings switched off
+            try:
                 said = await self.openclaw.patch(nested(_after(plan.changes)))
-            if plan.install:
+            except ClawbusError:  # then OpenClaw has written nothing
+                _forget(self.config, earlier)
+                raise
+        if plan.install:
+            try:
                 said = await self.openclaw.install(self.folder)
-        except ClawbusError:
-            if earlier is None:
-                with contextlib.suppress(ClawbusError):  # the error that counts is the first
-                    await self.undo()
-            raise
+            except ClawbusError:
+                if earlier is None:
+                    with contextlib.suppress(ClawbusError):  # the error that counts is the first
+                        await self.undo()
+                raise
         return backup, said
 
     async def undo(self) -> list[str] | None:
@@ -115,7 +119,7 @@ class Joining:
         changes = [
             taken
             for change, value in zip(record.changes, now, strict=True)
-            if (taken := _taken_back(change, value)) is not None
+            if (taken := taken_back(change, value)) is not None
         ]
         if changes:
             replaced = [ENTRY] if any(change.path == ENTRY and change.after for change in changes) else []
@@ -138,14 +142,33 @@ def _after(changes: Iterable[Change]) -> dict[str, object]:
     return {change.path: change.after for change in changes}
 
 
-def _taken_back(change: Change, now: object) -> Change | None:
+def _forget(config: Path, earlier: Record | None) -> None:
+    if earlier is None:
+        record_file(config).unlink()
+    else:
+        write_record(config, earlier)
+
+
+def taken_back(change: Change, now: Any) -> Change | None:
     """How a setting that is `now` so loses what join put there; None if it has lost it already."""
-    if change.path == ENTRY:
-        return None if now == change.before else Change(path=ENTRY, before=now, after=change.before)
-    if not isinstance(now, list) or PLUGIN not in now or PLUGIN in (change.before or ()):
-        return None
+    wanted = _entry_without_ours(change, now) if change.path == ENTRY else _list_without_ours(change, now)
+    return None if wanted == now else Change(path=change.path, before=now, after=wanted)
+
+
+def _entry_without_ours(change: Change, now: Any) -> Any:
+    if not isinstance(now, dict):
+        return now
+    if now == {"enabled": False}:  # what OpenClaw's uninstall leaves behind
+        return change.before
+    theirs = {key: value for key, value in now.items() if value != change.after.get(key)}
+    return {**(change.before or {}), **theirs} or None
+
+
+def _list_without_ours(change: Change, now: Any) -> Any:
+    if not isinstance(now, list) or PLUGIN in (change.before or ()):
+        return now
     rest = [item for item in now if item != PLUGIN]
-    return Change(path=change.path, before=now, after=rest if rest or change.before is not None else None)
+    return rest if rest or change.before is not None else None
 
 
 def _holds(installed: Path, folder: Path) -> bool:

@@ -6,7 +6,9 @@ calls are synchronous: a commit is one fsync, and a gateway makes a few dozen of
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from clawbus.errors import Missing
@@ -47,6 +49,17 @@ class Ledger:
         for table in (self.outbox, self.sent, self.runs, self.mail):
             self._db.executescript(table.SCHEMA)
         self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """All writes of the block as one commit: they are there together after a crash, or none is."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def close(self) -> None:
         self._db.close()

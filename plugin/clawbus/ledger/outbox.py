@@ -34,8 +34,9 @@ class OutboxTable:
             (out.msg_id, out.subject, out.data),
         )
 
-    def remove(self, msg_id: str) -> None:
-        self._db.execute("DELETE FROM outbox WHERE msg_id = ?", (msg_id,))
+    def remove(self, *msg_ids: str) -> None:
+        marks = ",".join("?" * len(msg_ids))
+        self._db.execute(f"DELETE FROM outbox WHERE msg_id IN ({marks})", msg_ids)  # noqa: S608 - marks only
 
     def waiting(self, limit: int = 100) -> list[Outgoing]:
         """The oldest first: a sender's messages keep their order."""

@@ -29,13 +29,21 @@ class Outbox:
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
 
+    def keep(self, subject: str, envelope: Envelope) -> Outgoing:
+        """Put a row for it into the ledger; `send_kept` is the other half. For a caller who writes more with it."""
+        out = Outgoing(envelope.id, subject, envelope.encode())
+        self._rows.add(out)
+        return out
+
     async def send(self, subject: str, envelope: Envelope) -> bool:
         """Publish an envelope. True: the server has it. False: the bus is away, it goes out when it is back.
 
         Raises BacklogFull or Refused if the server refuses it: then it is not kept.
         """
-        out = Outgoing(envelope.id, subject, envelope.encode())
-        self._rows.add(out)
+        return await self.send_kept(self.keep(subject, envelope))
+
+    async def send_kept(self, out: Outgoing) -> bool:
+        """As `send`, for what is in the ledger already."""
         try:
             if not self._bus.up:
                 raise BusAway("the bus is away")
@@ -68,13 +76,18 @@ class Outbox:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
+            done: list[str] = []
             try:
                 for out in waiting:
                     await self._publish(out)
+                    done.append(out.msg_id)
             except BusAway:
                 await asyncio.sleep(_RETRY_S)
+            finally:
+                self._rows.remove(*done)
 
     async def _publish(self, out: Outgoing) -> None:
+        """Publish one row. What the server refuses is done with, too: whom it concerns is told. Raises BusAway."""
         try:
             await self._bus.publish(out.subject, out.data, msg_id=out.msg_id)
         except BusAway:
@@ -83,4 +96,3 @@ class Outbox:
             log.error("%s was refused: %s", out.subject, error)
             for callback in self.on_refused:
                 callback(out, error)
-        self._rows.remove(out.msg_id)

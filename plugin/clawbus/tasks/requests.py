@@ -87,9 +87,11 @@ class Requester:
         Raises InvalidInput, NotFound, Refused, BacklogFull: then nothing was sent and nothing is kept.
         """
         task = make_task(self._org, sender, new, self._parent(session_key))
-        self._ledger.sent.add(task, session_key, kind)
+        with self._ledger.together():
+            self._ledger.sent.add(task, session_key, kind)
+            out = self._outbox.keep(self._subjects.task(task.to, task.priority, sender), task)
         try:
-            on_bus = await self._outbox.send(self._subjects.task(task.to, task.priority, sender), task)
+            on_bus = await self._outbox.send_kept(out)
         except Refused:
             self._ledger.sent.forget(task.task_id or "")
             raise

@@ -108,10 +108,11 @@ class Worker:
         if known is not None and known.state == "closed":
             await self._try_ack(delivery.ack_subject)
             return None
-        self._ledger.runs.hold(task, parsed.to, delivery.ack_subject)
-        if task.task_id in self._active:  # the lease had run out (this machine slept): go on under the new one
-            return None
-        self._outbox.event("delivered", task.task_id, parsed.to, delivered=delivery.delivered)
+        with self._ledger.together():
+            self._ledger.runs.hold(task, parsed.to, delivery.ack_subject)
+            if task.task_id in self._active:  # the lease had run out (this machine slept): go on under the new one
+                return None
+            self._outbox.event("delivered", task.task_id, parsed.to, delivered=delivery.delivered)
         await self._step(task.task_id, "held")
         return task.task_id
 
@@ -137,8 +138,9 @@ class Worker:
             await self._to_outcome(run)
         elif run.state == "replied" and run.outcome is not None:
             _, end = await self._ends.write(run.outcome, run.task.sender, run.worker)
-            self._ledger.runs.advance(run.task_id, "ended", end.envelope)
-            self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
+            with self._ledger.together():
+                self._ledger.runs.advance(run.task_id, "ended", end.envelope)
+                self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
         elif run.state == "ended" and run.outcome is not None:
             await self._tell_requester(run, run.outcome)
             self._ledger.runs.advance(run.task_id, "told")
