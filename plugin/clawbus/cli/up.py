@@ -20,7 +20,7 @@ from clawbus.provision.ports import port_free
 from clawbus.running import Plan, running
 from clawbus.screen import Screen
 
-_QUIET = {"started", "ready", "stopped"}
+_QUIET = {"started", "restarted", "ready", "stopped"}
 
 
 @click.command()
@@ -61,9 +61,17 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
 async def _run(plan: Plan) -> None:
     org = plan.company.org
 
+    dead: set[str] = set()
+
     def on_event(name: str, what: str, detail: str) -> None:
-        if what not in _QUIET:
-            click.echo(f"{name} {what} {detail}".rstrip())
+        if what == "died":
+            dead.add(name)
+        elif what == "ready" and name in dead:
+            dead.discard(name)
+            what = "back, ready"
+        elif what in _QUIET:
+            return
+        click.echo(f"{name} {what} {detail}".rstrip())
 
     async with running(plan, click.echo, on_event):
         models = sorted({org.model_of(agent) for agent in org.agents})
