@@ -40,6 +40,13 @@ async def test_a_whole_reply_of_60000_characters_arrives(duo: Live) -> None:
     assert view.result in answer["text"]
 
 
+async def test_a_long_reply_is_as_the_model_wrote_it(duo: Live) -> None:
+    """chat.history masks what looks like a secret, code included; the result is not taken from there."""
+    code = "const apiKey = util.isArray(z);"
+    answer = await duo.tool("hq", "ceo-genesis", "nats_request", agentId="cto-athena", task=f"@reply {code}\n@big 5000")
+    assert (await duo.view(answer["data"]["taskId"])).result.startswith(code)
+
+
 async def test_a_request_past_its_deadline_is_pending_and_its_answer_comes_later(duo: Live) -> None:
     """Pending is no error; the late answer is announced into the session."""
     answer = await duo.tool(

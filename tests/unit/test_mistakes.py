@@ -85,7 +85,7 @@ def test_a_missing_org_file_names_the_command_that_writes_one(tmp_path: Path) ->
         (('gateway = "lab"', 'gateway = "nowhere"'), ["agents[cto-athena].gateway", "nowhere", "hq, lab"]),
         (('reports_to = "ceo-genesis"', 'reports_to = "god"'), ["reports_to", "god"]),
         (('role = "role-cto"', 'role = "boss"'), ["role", "boss"]),
-        (('name = "Athena"', 'nam = "Athena"'), ["agents[cto-athena].nam", "unknown field"]),
+        (('name = "Athena"', 'nick = "Athena"'), ["agents[cto-athena].nick", "unknown field"]),
         (('[[humans]]', '[[humans'), ["not TOML"]),
         (('id = "owner"', 'id = "all"'), ["all", "reserved"]),
     ],

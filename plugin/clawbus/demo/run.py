@@ -166,8 +166,8 @@ async def _recommendation(rpc: GatewayRpc) -> AsyncIterator[asyncio.Future[str]]
             parts = (payload.get("message") or {}).get("content") or []
             said.set_result("".join(part.get("text", "") for part in parts if isinstance(part, dict)))
 
-    rpc.listeners.append(listen)
-    yield said
+    with rpc.listening(listen):
+        yield said
 
 
 def _watch_deaths(wish: Wish, say: Callable[[str], None]) -> Callable[[str, str, str], None]:

@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,15 @@ class GatewayRpc:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Call `listener` with each event while the block runs."""
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
 
     async def call(self, method: str, params: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
         """One request. Raises GatewayAway (not connected, lost, draining, no answer in time) or Refused."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,9 +18,12 @@ from typing import Any, Literal
 from clawbus.errors import GatewayAway, Refused
 from clawbus.gateway.rpc import GatewayRpc
 
-_CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here; the whole reply stands in chat.history
+_CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here
 _HISTORY_CHARS = 500_000
 _WAIT_S = 60.0
+_FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +61,23 @@ class Turns:
 
     async def wait(self, session_key: str, key: str, boot_id: str) -> TurnResult:
         """Wait for the end of a run. Raises TurnLost if the gateway was restarted since `boot_id`."""
-        while True:
-            try:
-                await self._rpc.ready.wait()
-                if self._rpc.boot_id != boot_id:
-                    raise TurnLost
-                answer = await self._rpc.call(
-                    "agent.wait", {"runId": key, "timeoutMs": round(_WAIT_S * 1000)}, _WAIT_S + 30
-                )
-                if answer.get("endedAt") is None:
-                    continue
-                return await self._result(session_key, key, answer)
-            except GatewayAway:
-                await asyncio.sleep(0.2)
+        with self._final_of(key) as final:
+            while True:
+                try:
+                    await self._rpc.ready.wait()
+                    if self._rpc.boot_id != boot_id:
+                        raise TurnLost
+                    answer = await self._rpc.call(
+                        "agent.wait", {"runId": key, "timeoutMs": round(_WAIT_S * 1000)}, _WAIT_S + 30
+                    )
+                    if answer.get("endedAt") is not None:
+                        return await self._result(session_key, key, answer, final)
+                except GatewayAway:
+                    await asyncio.sleep(0.2)
 
-    async def _result(self, session_key: str, key: str, answer: dict[str, Any]) -> TurnResult:
+    async def _result(
+        self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str]
+    ) -> TurnResult:
         status, stop = answer.get("status"), answer.get("stopReason")
         reply = answer.get("terminalReply") or {}
         if answer.get("aborted") or stop in ("aborted", "rpc", "stop-command"):
@@ -82,15 +88,33 @@ class Turns:
             return TurnResult("failed", f"the turn failed: {answer.get('error') or stop or status}")
         text = str(reply.get("text") or "")
         if len(text) >= _CUT_CHARS:
-            text = await self._whole_reply(session_key, key) or text
+            text = await self._whole_reply(session_key, key, final) or text
         return TurnResult("done", text or "(the agent gave no reply)")
 
-    async def _whole_reply(self, session_key: str, key: str) -> str:
-        """The last message that the assistant wrote in this run."""
+    async def _whole_reply(self, session_key: str, key: str, final: asyncio.Future[str]) -> str:
+        """The last message of the run: from its `chat` final event, which is as the model wrote it.
+
+        If that event was missed (this node or the connection was restarted meanwhile), from `chat.history`, where
+        OpenClaw masks what looks like a secret.
+        """
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(final, _FINAL_S)
+        log.warning("run %s: the reply comes from chat.history, where what looks like a secret is masked", key)
         for message in reversed(await self._history(session_key, 50, _HISTORY_CHARS)):
             if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
-                return "".join(part.get("text", "") for part in message["content"] if part.get("type") == "text")
+                return _text(message)
         return ""
+
+    @contextlib.contextmanager
+    def _final_of(self, key: str) -> Iterator[asyncio.Future[str]]:
+        final: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def listen(name: str, payload: dict[str, Any]) -> None:
+            if name == "chat" and payload.get("runId") == key and payload.get("state") == "final" and not final.done():
+                final.set_result(_text(payload.get("message") or {}))
+
+        with self._rpc.listening(listen):
+            yield final
 
     async def abort(self, session_key: str, key: str | None = None) -> bool:
         """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway."""
@@ -168,11 +192,8 @@ class Turns:
             if name == "agent" and payload.get("runId") == key:
                 event.set()
 
-        self._rpc.listeners.append(listen)
-        try:
+        with self._rpc.listening(listen):
             yield event
-        finally:
-            self._rpc.listeners.remove(listen)
 
     @contextlib.contextmanager
     def watching(self, session_key: str, on_item: Callable[[str], None]) -> Iterator[None]:
@@ -184,11 +205,8 @@ class Turns:
             if mine and data.get("phase") == "start":
                 on_item(str(data.get("title") or data.get("name") or "tool"))
 
-        self._rpc.listeners.append(listen)
-        try:
+        with self._rpc.listening(listen):
             yield
-        finally:
-            self._rpc.listeners.remove(listen)
 
     async def _history(self, session_key: str, limit: int, max_chars: int) -> list[dict[str, Any]]:
         try:
@@ -198,6 +216,11 @@ class Turns:
         except Refused:
             return []
         return list(answer.get("messages") or [])
+
+
+def _text(message: dict[str, Any]) -> str:
+    parts = message.get("content") or []
+    return "".join(part.get("text", "") for part in parts if isinstance(part, dict) and part.get("type") == "text")
 
 
 def _provenance(session_key: str, tool: str) -> dict[str, str]:
