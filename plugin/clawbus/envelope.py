@@ -36,6 +36,11 @@ Priority = Literal["critical", "high", "medium", "low"]
 Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
 """The ends of a task. There is exactly one per task, and the first one written counts."""
 
+# What stands outside the fence in a prompt must be unable to say anything (subjects.py has the rule for ids).
+_ID = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
+_TASK_ID = r"^[a-z2-7]{26}$"
+_WORD = r"^[A-Za-z0-9-]{1,128}$"
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -47,21 +52,21 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     v: int = VERSION
-    id: str = Field(max_length=128)
+    id: str = Field(pattern=_WORD)
     type: Type
-    sender: str = Field(alias="from")
-    to: str
-    task_id: str | None = None
-    trace_id: str | None = None
-    parent: str | None = None
-    path: tuple[str, ...] = ()
+    sender: str = Field(alias="from", pattern=_ID)
+    to: str = Field(pattern=_ID)
+    task_id: str | None = Field(default=None, pattern=_TASK_ID)
+    trace_id: str | None = Field(default=None, pattern=_WORD)
+    parent: str | None = Field(default=None, pattern=_WORD)
+    path: tuple[str, ...] = Field(default=(), max_length=64)
     hops: int = Field(default=0, ge=0, le=64)
     subject: str = Field(default="", max_length=200)
     body: str
     priority: Priority = "medium"
     created_at: AwareDatetime = Field(default_factory=now)
     expires_at: AwareDatetime | None = None
-    run_timeout_s: int | None = Field(default=None, ge=1)
+    run_timeout_s: int | None = Field(default=None, ge=1, le=86_400)
     """Of a task: seconds that its turn may take on the worker's gateway."""
     status: Status | None = None
     """Of a result: how the task ended."""

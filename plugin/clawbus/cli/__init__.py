@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from typing import Any
@@ -34,7 +35,7 @@ class _Lazy(click.Group):
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = __import__(f"clawbus.cli.{_COMMANDS[name]}", fromlist=[name])
+        module = importlib.import_module(f"clawbus.cli.{_COMMANDS[name]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
 

@@ -91,6 +91,7 @@ def _data(outcome: Outcome, app: Path, kill: str | None, model: str) -> dict[str
 def _next(kill: str | None) -> list[str]:
     program = Path(sys.argv[0])
     name = "clawbus" if shutil.which("clawbus") else os.path.relpath(program)
+    again = name if name == "clawbus" else program.absolute()
     other = "server" if kill == "worker" else "worker"
     return [f"{name} demo --kill {other}", f"{name} demo --app DIR  (a Node project of yours)",
-            f"mkdir acme && cd acme && {program if name != 'clawbus' else name} init duo"]  # fmt: skip
+            f"mkdir acme && cd acme && {again} init duo"]  # fmt: skip

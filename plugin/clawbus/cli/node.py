@@ -42,5 +42,6 @@ async def _serve(company: Company, gateway: str) -> None:
     rpc = GatewayRpc(entry.port, company.token_file(gateway))
     identity = company.identity(f"gw-{gateway}")
     with Ledger(company.home.ledger(gateway)) as ledger:
+        ledger.prune()
         async with Bus.connect(company.org.url, identity, f"clawbus node {gateway}", wait_s=None) as bus:
             await Node(company.org, gateway, bus, rpc, ledger).run(company.home.socket(gateway))

@@ -50,8 +50,8 @@ def _line(view: TaskView, worker_away: bool) -> str:
     note = ""
     if view.state in _OPEN and worker_away:
         note = f"  (waits: the gateway of {view.worker} is away)"
-    elif view.delivery == "waiting" and view.requester:
-        note = "  (its result waits for the requester's gateway)"
+    elif view.delivery == "waiting":
+        note = f"  (its result waits for {view.requester})"
     elif view.progress and view.state == "running":
         note = f"  ({view.progress})"
     born = min(view.times.values(), default=datetime.now(UTC))

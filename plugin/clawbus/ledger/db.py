@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from clawbus.errors import Missing
@@ -60,6 +61,14 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def prune(self, days: int = 60) -> None:
+        """Forget what was over that long ago: longer than any stream keeps a message that could come again."""
+        before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        self._db.execute("DELETE FROM runs WHERE state = 'closed' AND updated_at < ?", (before,))
+        self._db.execute("DELETE FROM mail WHERE state = 'acked' AND received_at < ?", (before,))
+        settled = "announce IN ('announced', 'answered', 'inbox')"
+        self._db.execute(f"DELETE FROM sent WHERE {settled} AND created_at < ?", (before,))  # noqa: S608 - a constant
 
     def close(self) -> None:
         self._db.close()

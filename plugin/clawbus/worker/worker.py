@@ -69,7 +69,7 @@ class Worker:
             while True:
                 await self._free.acquire()
                 delivery = await self._next(taker)
-                task_id = await self._accept(delivery)
+                task_id = await self._accept_or_leave(delivery)
                 if task_id is None:
                     self._free.release()
                     continue
@@ -92,6 +92,12 @@ class Worker:
                 return taken
             if not isinstance(taken, asyncio.CancelledError):
                 raise taken
+
+    async def _accept_or_leave(self, delivery: Delivery) -> str | None:
+        try:
+            return await self._accept(delivery)
+        except BusAway:  # it comes again when its lease is over
+            return None
 
     async def _accept(self, delivery: Delivery) -> str | None:
         """Put a delivery into the ledger. None if there is nothing to do for it: malformed, done, or running."""

@@ -1,0 +1,168 @@
+"""The ledger: what a node must still know after its own crash, and the board, a pure function of events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clawbus.envelope import Envelope
+from clawbus.errors import Missing
+from clawbus.events import Event
+from clawbus.ledger import Ledger, Outgoing
+from clawbus.subjects import new_message_id, new_task_id
+from clawbus.tasks import fold
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def envelope(kind: str = "task", **more: object) -> Envelope:
+    fields = {
+        "id": new_message_id("ceo"),
+        "type": kind,
+        "sender": "ceo",
+        "to": "cto",
+        "task_id": new_task_id(),
+        "body": "x",
+    }
+    return Envelope.model_validate(fields | more)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def test_rows_survive_the_process_and_the_file_is_private(path: Path) -> None:
+    """What was committed is there when the file is opened again; nobody else may read it."""
+    task = envelope()
+    with Ledger(path) as ledger:
+        ledger.sent.add(task, "agent:ceo:main", "spawn")
+        ledger.outbox.add(Outgoing("ceo-1", "acme.dm.cto.ceo", b"x"))
+    assert path.stat().st_mode & 0o077 == 0
+    with Ledger(path) as ledger:
+        sent = ledger.sent.get(task.task_id or "")
+        assert sent is not None
+        assert (sent.task, sent.session_key) == (task, "agent:ceo:main")
+        assert [out.msg_id for out in ledger.outbox.waiting()] == ["ceo-1"]
+
+
+def test_writes_together_are_all_there_or_none(path: Path) -> None:
+    with Ledger(path) as ledger:
+        with pytest.raises(RuntimeError):
+            _write_and_fail(ledger)
+        assert ledger.outbox.count() == 0
+
+
+def _write_and_fail(ledger: Ledger) -> None:
+    with ledger.together():
+        ledger.outbox.add(Outgoing("ceo-1", "s", b"x"))
+        raise RuntimeError
+
+
+def test_the_outbox_keeps_the_order_and_one_row_per_id(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for name in ("c", "a", "b", "a"):
+            ledger.outbox.add(Outgoing(name, "s", name.encode()))
+        assert [out.msg_id for out in ledger.outbox.waiting()] == ["c", "a", "b"]
+        ledger.outbox.remove("c", "b")
+        ledger.outbox.remove()
+        assert [out.msg_id for out in ledger.outbox.waiting()] == ["a"]
+
+
+def test_a_task_has_one_result(path: Path) -> None:
+    task = envelope()
+    with Ledger(path) as ledger:
+        ledger.sent.add(task, "agent:ceo:main", "spawn")
+        assert ledger.sent.took_result(task.task_id or "", envelope("result"))
+        assert not ledger.sent.took_result(task.task_id or "", envelope("result"))
+        assert [one.task_id for one in ledger.sent.to_announce()] == [task.task_id]
+
+
+def test_a_second_delivery_brings_a_newer_ack_subject_and_no_second_run(path: Path) -> None:
+    """A laptop that slept longer than the lease goes on under the new one (F29)."""
+    task = envelope()
+    with Ledger(path) as ledger:
+        ledger.runs.hold(task, "cto", "ack.1")
+        assert ledger.runs.starting(task.task_id or "", "key", "boot") == 1
+        ledger.runs.hold(task, "cto", "ack.2")
+        (run,) = ledger.runs.unfinished()
+        assert (run.state, run.attempt, run.ack_subject) == ("started", 1, "ack.2")
+
+
+def test_an_attempt_that_the_gateway_refused_is_no_strike(path: Path) -> None:
+    task = envelope()
+    with Ledger(path) as ledger:
+        ledger.runs.hold(task, "cto", "ack")
+        ledger.runs.starting(task.task_id or "", "key", "boot")
+        ledger.runs.not_started(task.task_id or "")
+        assert ledger.runs.starting(task.task_id or "", "key2", "boot") == 1
+
+
+def test_what_is_over_is_forgotten_after_two_months_and_nothing_else(path: Path) -> None:
+    with Ledger(path) as ledger:
+        done, open_task = envelope(), envelope()
+        for task in (done, open_task):
+            ledger.runs.hold(task, "cto", "ack")
+        ledger.runs.advance(done.task_id or "", "closed")
+        ledger.prune(days=-1)
+        assert ledger.runs.get(done.task_id or "") is None
+        assert ledger.runs.get(open_task.task_id or "") is not None
+
+
+def test_a_ledger_of_a_newer_clawbus_is_refused(path: Path) -> None:
+    import sqlite3
+
+    with Ledger(path):
+        pass
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(Missing, match="version 99"):
+        Ledger(path)
+
+
+def test_a_file_that_is_no_ledger_is_refused(path: Path) -> None:
+    path.write_text("this is no database, whatever its name says" * 50)
+    with pytest.raises(Missing, match="cannot be used"):
+        Ledger(path)
+
+
+LIFE = ("accepted", "delivered", "started", "progress", "interrupted", "retrying", "announced")
+
+
+def event(number: int, kind: str, sender: str, **detail: object) -> Event:
+    at = START + timedelta(seconds=number)
+    return Event.model_validate(
+        {"id": f"e-{number}", "kind": kind, "task_id": "a" * 26, "from": sender, "at": at, "detail": detail}
+    )
+
+
+def life() -> list[Event]:
+    return [
+        event(0, "accepted", "ceo", to="cto", label="it", priority="high"),
+        event(1, "delivered", "cto"),
+        event(2, "started", "cto", attempt=1),
+        event(3, "interrupted", "cto", attempt=1),
+        event(4, "retrying", "cto", attempt=2),
+        event(5, "announced", "ceo", repeats=1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("upto", "state"), [(1, "queued"), (2, "delivered"), (3, "running"), (4, "interrupted"), (5, "running")]
+)
+def test_the_board_says_where_a_task_is(upto: int, state: str) -> None:
+    (view,) = fold(life()[:upto], [])
+    assert (view.state, view.requester, view.worker, view.label) == (state, "ceo", "cto", "it")
+
+
+@given(st.permutations(life()))
+def test_the_board_does_not_depend_on_the_order_in_which_events_are_heard(events: list[Event]) -> None:
+    """Execution and delivery are two things; the end wins over every event."""
+    end = Envelope(id="cto-1", type="result", sender="cto", to="ceo", task_id="a" * 26, body="42", status="done")
+    (view,) = fold(events, [(end, START + timedelta(seconds=9))])
+    assert (view.state, view.delivery, view.attempts, view.repeats, view.result) == ("done", "announced", 2, 1, "42")
