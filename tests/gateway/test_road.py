@@ -34,9 +34,9 @@ async def test_the_result_wakes_the_session_that_asked_once(duo: Live, brain: Sc
 
 async def test_a_whole_reply_of_60000_characters_arrives(duo: Live) -> None:
     """agent.wait cuts at 4,096 characters; nothing is cut here."""
-    answer = await duo.tool("hq", "ceo-genesis", "nats_request", agentId="cto-athena", task="@big 60000")
+    answer = await duo.tool("hq", "ceo-genesis", "nats_request", agentId="cto-athena", task="@big 60000\n@reply end")
     view = await duo.view(answer["data"]["taskId"])
-    assert len(view.result) == 60_000
+    assert (len(view.result), view.result[-4:]) == (60_004, "\nend")
     assert view.result in answer["text"]
 
 

@@ -73,7 +73,7 @@ async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent]
     """Do it. `say` gets a line of ours, `show` each thing that happens to a task.
 
     Everything that was started has ended when this returns or raises. On success only the timeline and the logs
-    stay in the folder of the outcome. Raises ClawbusError, with the log to look at.
+    stay in the folder of the outcome, after Ctrl-C nothing does. Raises ClawbusError, with the logs to look at.
     """
     home = Path(tempfile.mkdtemp(prefix="clawbus-demo-"))
     outcome = Outcome(home)
@@ -88,8 +88,11 @@ async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent]
             say(f"ready after {time.monotonic() - began:.1f} s; the CEO is asked about {wish.app}")
             await _conversation(company, supervisor, wish, outcome, show)
     except ClawbusError as error:
-        logs = company.home.root / "logs"
-        raise type(error)(*_located(error, logs)) if type(error) is Away else error from None
+        error.remedy = f"{error.remedy}\nThe logs are in {company.home.root / 'logs'}".strip()
+        raise
+    except asyncio.CancelledError:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     outcome.took_s = time.monotonic() - began
     _tidy(company, home)
     return outcome
@@ -208,10 +211,6 @@ def _free_ports(count: int) -> list[int]:
             probe.bind(("127.0.0.1", port))
             found.append(port)
     return found
-
-
-def _located(error: ClawbusError, logs: Path) -> tuple[str, str]:
-    return error.message, f"{error.remedy}\nThe logs are in {logs}".strip()
 
 
 def _tidy(company: Company, home: Path) -> None:
