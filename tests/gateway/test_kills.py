@@ -7,6 +7,7 @@ that each task needed from the kill to its announce, and what the model was aske
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -18,7 +19,9 @@ from typing import Any
 import pytest
 
 from clawbus.demo.model import ScriptedModel
-from tests.company import Live
+from clawbus.errors import NotFound
+from clawbus.tasks import TaskView
+from tests.company import Live, until
 from tests.gateway.conftest import turns_of
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module")]
@@ -32,7 +35,7 @@ async def one_kill(duo: Live, brain: ScriptedModel, victim: str, moment_s: float
     word = f"after {victim} at {moment_s:.2f}"
     task_id = await duo.spawn(f"@exec sleep 1\n@reply {word}")
     await asyncio.sleep(moment_s)
-    before = await duo.view(task_id)
+    before = await until(lambda: _seen(duo, task_id), "the task's first event", 10)
     duo.kill(victim)
     killed = time.monotonic()
     await duo.start(victim)
@@ -50,6 +53,13 @@ async def one_kill(duo: Live, brain: ScriptedModel, victim: str, moment_s: float
     assert record["turns"] == 1 or victim == "gateway-lab", record
     await duo.online("ceo-genesis", "cto-athena")
     return record
+
+
+async def _seen(duo: Live, task_id: str) -> TaskView | None:
+    """After a kill of the server, its first event may come a moment after the task itself."""
+    with contextlib.suppress(NotFound):
+        return await duo.view(task_id)
+    return None
 
 
 async def storm(duo: Live, brain: ScriptedModel, times: int, name: str) -> None:

@@ -29,6 +29,7 @@ class Bus:
     def __init__(self, client: Client, identity: Identity) -> None:
         self._nc = client
         self._denied = asyncio.Event()
+        self._asking: set[asyncio.Task[Msg]] = set()
         self.identity = identity
         self.on_reconnect: list[Callable[[], None]] = []
 
@@ -225,8 +226,14 @@ class Bus:
     async def _request(
         self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float, parse: bool = True
     ) -> dict[str, Any]:
+        asking = asyncio.create_task(self._nc.request(subject, data, timeout=timeout_s, headers=headers))
+        self._asking.add(asking)
         try:
-            answer = await self._nc.request(subject, data, timeout=timeout_s, headers=headers)
+            answer = await asking
+        except asyncio.CancelledError:
+            if (asyncio.current_task() or asking).cancelling():
+                raise
+            raise BusAway("the bus was lost before it answered", "It will be tried again.") from None
         except nats.errors.MaxPayloadError:
             raise Refused(
                 f"{len(data)} bytes are more than the nats-server takes in one message",
@@ -234,6 +241,8 @@ class Bus:
             ) from None
         except (TimeoutError, nats.errors.Error, OSError) as error:
             raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
+        finally:
+            self._asking.discard(asking)
         return json.loads(answer.data) if parse else {}
 
     async def _on_error(self, error: Exception) -> None:
@@ -244,6 +253,8 @@ class Bus:
 
     async def _on_disconnected(self) -> None:
         log.info("bus: disconnected")
+        for asking in self._asking:  # their answers died with the connection: nobody need wait for the timeout
+            asking.cancel()
 
     async def _on_reconnected(self) -> None:
         log.info("bus: connected again")
