@@ -147,7 +147,7 @@ async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
     agents = org.agents_of(gateway.id)
     if not agents:
         return Check(name, None, "it has no agent in org.toml")
-    remedy = "Run `clawbus up`." if gateway.own else f"Run `clawbus join {gateway.id}`."
+    remedy = "Run `clawbus up`." if gateway.own else f"Run `clawbus join --gateway {gateway.id}`."
     try:
         catalog = await _ask(GatewayRpc(gateway.port, token_file), agents[0].id)
     except ClawbusError as error:
@@ -180,7 +180,7 @@ async def _socket(home: Home, gateway: Gateway) -> Check:
             _, writer = await asyncio.open_unix_connection(str(path))
     except (OSError, TimeoutError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
-        remedy = f"Run `clawbus up`{'' if gateway.own else f', or `clawbus node {gateway.id}`'}."
+        remedy = f"Run `clawbus up`{'' if gateway.own else f', or `clawbus node --gateway {gateway.id}`'}."
         return Check(name, False, f"{path}: {why}", remedy)
     writer.close()
     with contextlib.suppress(OSError):

@@ -121,6 +121,17 @@ def check_body(field: str, text: str) -> str:
     return text
 
 
+def check_label(field: str, text: str) -> str:
+    """Return a line that a person or a model gives to a task or message, or raise InvalidInput."""
+    if len(text) > 200:
+        raise InvalidInput(field, text, "longer than 200 characters", "Use a few words.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(field, text, "not valid Unicode", "Remove the lone surrogates.") from None
+    return text
+
+
 def _first(error: Exception) -> str:
     if isinstance(error, ValidationError):
         detail = error.errors()[0]

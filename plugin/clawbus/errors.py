@@ -7,6 +7,7 @@
     ├── Away              the other side is not there: wait, then retry  exit 5
     │   ├── BusAway
     │   ├── GatewayAway
+    │   │   └── NotBegun
     │   └── NodeAway
     ├── Refused           a rule or a quota said no                      exit 6
     │   └── BacklogFull
@@ -74,6 +75,10 @@ class BusAway(Away):
 
 class GatewayAway(Away):
     """The OpenClaw gateway is down, starting or draining."""
+
+
+class NotBegun(GatewayAway):
+    """The call did not reach the gateway, or it took none: nothing of it has happened."""
 
 
 class NodeAway(Away):

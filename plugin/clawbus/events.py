@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from clawbus.envelope import now
 from clawbus.errors import WireError
+from clawbus.subjects import Parsed
 
 Kind = Literal[
     "accepted", "delivered", "started", "progress", "interrupted", "retrying", "resumed", "ended", "announced"
@@ -29,16 +30,22 @@ class Event(BaseModel):
     at: AwareDatetime = Field(default_factory=now)
     detail: dict[str, str | int | float | bool | None] = {}
 
+    def number(self, name: str) -> int:
+        """A number of the detail; 0 for what is none: others' events are data."""
+        value = self.detail.get(name)
+        return value if isinstance(value, int) else 0
+
     def encode(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
-def decode_event(data: bytes, sender: str) -> Event:
-    """Read an event that arrived from `sender`. Raises WireError."""
+def decode_event(data: bytes, parsed: Parsed) -> Event:
+    """Read an event that arrived on a subject. Raises WireError if it is none, or claims another sender or task."""
+    sender = parsed.sender
     try:
         event = Event.model_validate_json(data)
     except (ValidationError, ValueError) as error:
         raise WireError(f"malformed event from {sender}: {error}") from None
-    if event.sender != sender:
-        raise WireError(f"event from {sender} claims to be from {event.sender!r}")
+    if (event.sender, event.task_id) != (sender, parsed.task_id):
+        raise WireError(f"event from {sender} claims to be from {event.sender!r}, of task {event.task_id!r}")
     return event

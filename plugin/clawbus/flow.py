@@ -55,7 +55,7 @@ def _read(subjects: Subjects, message: Message) -> FlowEvent:
     if parsed.channel == "end":
         end = decode(message.data, parsed.sender)
         return FlowEvent(now(), end.status or "failed", end.task_id or "", parsed.sender, end.to, "")
-    event = decode_event(message.data, parsed.sender)
+    event = decode_event(message.data, parsed)
     said = event.detail
     detail = said.get("what") or said.get("label") or said.get("why") or _attempt(said.get("attempt"))
     return FlowEvent(event.at, event.kind, event.task_id, event.sender, str(said.get("to") or ""), str(detail or ""))

@@ -61,9 +61,10 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
     """
     async with Supervisor(plan.company.home, on_event) as supervisor:
         _refuse_taken_ports(plan)
+        config = write_server_config(plan.company)  # for a server that is not ours, too: its users
         if plan.company.org.bus.url is None:
             say("starting nats-server")
-            await supervisor.add(_server(plan))
+            await supervisor.add(_server(plan, config))
         async with plan.company.connect("provisioner") as bus:
             await provision(bus, plan.company.org)
         if plan.model_port:
@@ -89,9 +90,8 @@ def write_server_config(company: Company) -> Path:
     return server.write_config(company.home, company.org, users(company.org, keys))
 
 
-def _server(plan: Plan) -> Service:
+def _server(plan: Plan, config: Path) -> Service:
     company = plan.company
-    config = write_server_config(company)
     argv = server.command(server.find_server(plan.nats_server), config)
     ready = functools.partial(server.wait_ready, company.org.bus.port, _SERVER_READY_S)
     return Service(SERVER, argv, {}, server.log_file(company.home), ready)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from clawbus.errors import Refused
 
 NATS_SERVER_VAR = "CLAWBUS_NATS_SERVER"
 OPENCLAW_VAR = "CLAWBUS_OPENCLAW"
@@ -112,6 +115,11 @@ class Home:
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         folder = Path(tempfile.gettempdir()) / f"clawbus-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
+        seen = folder.lstat()
+        if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+            raise Refused(
+                f"{folder} is not a folder of ours alone", "Remove it, or use a company folder with a shorter path."
+            )
         return folder / f"{digest}.sock"
 
 

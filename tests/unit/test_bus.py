@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from dataclasses import replace
 
 import pytest
 
 from clawbus.bus import INBOX, TASKS, Bus, Delivery, Ends, Pull, Taker, fetch_now, gateway_reader
 from clawbus.envelope import Envelope, decode
-from clawbus.errors import BacklogFull, BusAway, Refused
+from clawbus.errors import BacklogFull, BusAway, Refused, WireError
+from clawbus.org import parse
+from clawbus.provision.streams import provision
 from clawbus.subjects import Subjects, new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live
@@ -186,7 +189,7 @@ async def test_a_lease_that_is_renewed_is_not_handed_out_again(bus_only: Live) -
 async def test_nobody_can_speak_for_another(bus_only: Live, key: str, subject: str) -> None:
     """The sender is the subject's last token, and each key may publish its own names only."""
     async with bus_only.company.connect(key) as bus:
-        with pytest.raises(BusAway):
+        with pytest.raises(Refused, match="may not publish"):
             await bus.publish(
                 subject.replace("{task}", new_task_id()), b"{}", msg_id=new_message_id("x"), timeout_s=0.5
             )
@@ -200,7 +203,7 @@ async def test_nobody_can_speak_for_another(bus_only: Live, key: str, subject: s
 async def test_a_node_may_only_read_its_own_durables(bus_only: Live, method: str) -> None:
     """A gateway's key cannot purge, create a consumer, or pull another gateway's mail."""
     async with bus_only.company.connect("gw-lab") as bus:
-        with pytest.raises(BusAway):
+        with pytest.raises(Refused, match="may not publish"):
             await bus.api(method, {"batch": 1}, timeout_s=0.5)
 
 
@@ -224,3 +227,43 @@ async def test_a_server_that_is_not_there_is_reported_fast() -> None:
         with pytest.raises(BusAway, match="clawbus up"):
             async with Bus.connect("nats://127.0.0.1:1", me, "test", wait_s=1.0):
                 pass
+
+
+async def test_an_agent_moves_to_another_gateway_with_its_backlog(bus_only: Live) -> None:
+    """The durables follow org.toml; what had been stored before is handed out by the new one; the old one is gone."""
+    async with bus_only.company.connect("gw-hq") as hq:
+        await give(bus_only, hq, "waiting for a new home")
+    text = bus_only.org_file.read_text().replace('gateway = "lab"', 'gateway = "hq"')
+    moved = parse(tomllib.loads(text))
+    async with bus_only.company.connect("provisioner") as admin:
+        await provision(admin, moved)
+        await provision(admin, moved)  # the second time there is nothing to do
+        async with Taker(admin, "hq") as taker:
+            delivery = await asyncio.wait_for(taker.take(), 10)
+        assert decode(delivery.data, "ceo-genesis").body == "waiting for a new home"
+        with pytest.raises(Refused, match="not found"):
+            await admin.api(f"CONSUMER.INFO.{INBOX}.gw-lab")
+
+
+async def test_a_publish_that_is_forbidden_is_refused_and_not_waited_for(bus_only: Live) -> None:
+    """The server says so beside the connection; an outbox must not take it for a bus that is away."""
+    async with bus_only.company.connect("gw-lab") as bus:
+        with pytest.raises(Refused, match=r"may not publish acme\.dm\.ceo-genesis\.owner"):
+            await bus.publish("acme.dm.ceo-genesis.owner", b"{}", msg_id=new_message_id("x"))
+
+
+async def test_a_stored_message_cannot_be_sent_on_as_it_is(bus_only: Live) -> None:
+    """Direct get answers with the stored bytes on any reply subject: a node that had it could forge a task."""
+    async with bus_only.company.connect("gw-lab") as lab, bus_only.company.connect("gw-hq") as hq:
+        task_id = new_task_id()
+        task = make_task(bus_only.org, "ceo-genesis", NewTask("cto-athena", "forged"))
+        forged = task.model_copy(update={"sender": "owner"})
+        await lab.publish(SUBJECTS.event(task_id, "cto-athena"), forged.encode(), msg_id=new_message_id("cto-athena"))
+        for method in ("DIRECT.GET.EVENTS", "STREAM.MSG.GET.EVENTS"):
+            request = b'{"seq":1,"next_by_subj":"acme.events.>"}'
+            await lab.tell(f"$JS.API.{method}", request, reply="acme.tasks.ceo-genesis.critical.owner")
+        await lab.flush()
+        found = await fetch_now(hq, TASKS, "gw-hq-critical", 10)
+        for delivery in found:
+            with pytest.raises(WireError):
+                decode(delivery.data, "owner")

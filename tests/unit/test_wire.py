@@ -93,7 +93,7 @@ def test_broken_bytes_are_one_error(data: bytes) -> None:
     with pytest.raises(WireError):
         decode(data, "ceo")
     with pytest.raises(WireError):
-        decode_event(data, "ceo")
+        decode_event(data, ACME.parse(ACME.event(TASK, "ceo")))
 
 
 @given(st.binary(max_size=400))
@@ -123,9 +123,10 @@ def test_what_stands_outside_the_fence_cannot_say_anything(field: str, value: ob
 
 def test_an_event_claims_its_subjects_sender() -> None:
     event = Event(id="cto-1", kind="started", task_id=TASK, sender="cto", detail={"attempt": 1})
-    assert decode_event(event.encode(), "cto") == event
-    with pytest.raises(WireError):
-        decode_event(event.encode(), "ceo")
+    assert decode_event(event.encode(), ACME.parse(ACME.event(TASK, "cto"))) == event
+    for subject in (ACME.event(TASK, "ceo"), ACME.event(new_task_id(), "cto")):
+        with pytest.raises(WireError):
+            decode_event(event.encode(), ACME.parse(subject))
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "/reset", "\n /new session", "x" * (MAX_BODY_BYTES + 1), "\ud800"])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clawbus.bus.wire import ANSWER_S, Ack, Stored, one_batch, translate
+from clawbus.bus.inflight import Inflight
+from clawbus.bus.wire import ANSWER_S, Ack, Stored, one_batch, stored_of, translate
 from clawbus.errors import BusAway, Refused
 from clawbus.identity import Identity
 
@@ -29,7 +31,7 @@ class Bus:
     def __init__(self, client: Client, identity: Identity) -> None:
         self._nc = client
         self._denied = asyncio.Event()
-        self._asking: set[asyncio.Task[Msg]] = set()
+        self._inflight = Inflight(client, identity.name)
         self.identity = identity
         self.on_reconnect: list[Callable[[], None]] = []
 
@@ -136,20 +138,22 @@ class Bus:
             raise translate(answer["error"], method)
         return answer
 
-    async def next_message(self, stream: str, pattern: str, start_seq: int = 1) -> dict[str, Any] | None:
-        """The first stored message at or after `start_seq` that fits `pattern`, as the API gives it; or None."""
-        answer = await self._request(
-            f"$JS.API.STREAM.MSG.GET.{stream}",
-            json.dumps({"seq": start_seq, "next_by_subj": pattern}).encode(),
-            None,
-            ANSWER_S,
-        )
+    async def stored_singly(self, stream: str, pattern: str) -> list[Stored]:
+        """As `stored`, message by message over the stream's API: for few, and for whom direct get is not granted."""
+        found: list[Stored] = []
+        while (one := await self.next_message(stream, pattern, found[-1].seq + 1 if found else 1)) is not None:
+            found.append(one)
+        return found
+
+    async def next_message(self, stream: str, pattern: str, start_seq: int = 1) -> Stored | None:
+        """The first stored message at or after `start_seq` that fits `pattern`; None if there is none."""
+        request = json.dumps({"seq": start_seq, "next_by_subj": pattern}).encode()
+        answer = await self._request(f"$JS.API.STREAM.MSG.GET.{stream}", request, None, ANSWER_S)
         if "error" in answer:
             if answer["error"].get("code") == 404:
                 return None
             raise translate(answer["error"], stream)
-        message: dict[str, Any] = answer["message"]
-        return message
+        return stored_of(answer["message"])
 
     async def stored(self, stream: str, pattern: str, start_seq: int = 1) -> list[Stored]:
         """All stored messages at or after `start_seq` that fit `pattern`, by batched direct get (nats-server ADR-31).
@@ -226,35 +230,22 @@ class Bus:
     async def _request(
         self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float, parse: bool = True
     ) -> dict[str, Any]:
-        asking = asyncio.create_task(self._nc.request(subject, data, timeout=timeout_s, headers=headers))
-        self._asking.add(asking)
-        try:
-            answer = await asking
-        except asyncio.CancelledError:
-            if (asyncio.current_task() or asking).cancelling():
-                raise
-            raise BusAway("the bus was lost before it answered", "It will be tried again.") from None
-        except nats.errors.MaxPayloadError:
-            raise Refused(
-                f"{len(data)} bytes are more than the nats-server takes in one message",
-                "Raise max_payload of that server to 2MB.",
-            ) from None
-        except (TimeoutError, nats.errors.Error, OSError) as error:
-            raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
-        finally:
-            self._asking.discard(asking)
+        answer = await self._inflight.ask(subject, data, headers, timeout_s)
         return json.loads(answer.data) if parse else {}
 
     async def _on_error(self, error: Exception) -> None:
-        if "authorization" in str(error).lower():
+        text = str(error)
+        violation = re.search(r'publish to "([^"]+)"', text, re.IGNORECASE)
+        if "authorization" in text.lower():
             self._denied.set()
+        elif violation:
+            self._inflight.forbid(violation[1])
         elif not isinstance(error, OSError):
             log.info("bus: %s", error)
 
     async def _on_disconnected(self) -> None:
         log.info("bus: disconnected")
-        for asking in self._asking:  # their answers died with the connection: nobody need wait for the timeout
-            asking.cancel()
+        self._inflight.drop()
 
     async def _on_reconnected(self) -> None:
         log.info("bus: connected again")

@@ -8,7 +8,6 @@ steward write there does not count, and cannot keep the right ones from writing.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from datetime import datetime
 
 from clawbus.bus.connection import Bus
 from clawbus.bus.names import ENDS
-from clawbus.bus.wire import parse_time
 from clawbus.envelope import Envelope, decode, now
 from clawbus.errors import EndConflict, WireError
 from clawbus.subjects import Subjects
@@ -80,13 +78,13 @@ class Ends:
     async def _look(self, task_id: str, parties: set[str]) -> tuple[End | None, int]:
         """The first end that counts, and the last sequence seen on the filter."""
         pattern, seq = self._subjects.ends_of(task_id), 0
-        while (raw := await self._bus.next_message(ENDS, pattern, seq + 1)) is not None:
-            seq = int(raw["seq"])
+        while (stored := await self._bus.next_message(ENDS, pattern, seq + 1)) is not None:
+            seq = stored.seq
             try:
-                sender = self._subjects.parse(raw["subject"]).sender
-                envelope = decode(base64.b64decode(raw.get("data", "")), sender)
+                sender = self._subjects.parse(stored.subject).sender
+                envelope = decode(stored.data, sender)
             except WireError:
                 continue
             if sender in parties | self._may_end and envelope.task_id == task_id and envelope.status:
-                return End(envelope, seq, parse_time(raw["time"])), seq
+                return End(envelope, seq, stored.at), seq
         return None, seq

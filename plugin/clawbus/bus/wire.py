@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -86,6 +87,11 @@ async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
         )
 
 
+def stored_of(raw: dict[str, Any]) -> Stored:
+    """A message as the stream's API gives it."""
+    return Stored(int(raw["seq"]), raw["subject"], base64.b64decode(raw.get("data", "")), parse_time(raw["time"]))
+
+
 def parse_time(stamp: str) -> datetime:
     """RFC 3339 with nanoseconds, as the server writes it; Python 3.11 reads six digits."""
     head, _, tail = stamp.rstrip("Z").partition(".")
@@ -96,7 +102,7 @@ def translate(error: dict[str, Any], subject: str) -> ClawbusError:
     code, text = error.get("err_code"), error.get("description", "unknown error")
     if code in _WRONG_LAST_SEQUENCE:
         return EndConflict(f"{subject}: {text}")
-    if code == _MAX_PER_SUBJECT:
+    if code == _MAX_PER_SUBJECT and "per subject" in text:  # the same code stands for a full stream
         return BacklogFull(f"the backlog is full: {text}", "Wait until some of the waiting tasks are done.")
     if code in _NO_ROOM or "maximum" in text:
         return Refused(f"the nats-server has no room: {text}", "Free disk space, or raise the stream's max_bytes.")

@@ -50,6 +50,7 @@ def cli(verbose: int) -> None:
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("websockets").setLevel(logging.INFO)  # its DEBUG lines show frames, the token in them included
 
 
 def main(args: list[str] | None = None) -> None:
@@ -71,4 +72,7 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `clawbus tasks | head`
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        click.echo(f"clawbus: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        code = 3
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import get_args
@@ -61,8 +62,10 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
             say({"task_id": task_id, "state": "queued"}, task_id, as_json)
             return 0
         end = await _wait(one, task_id, agent, timeout)
-        await one.took(task_id)
-    return report(task_id, end, as_json)
+        code = report(task_id, end, as_json)
+        with contextlib.suppress(Away):
+            await one.took(task_id)
+    return code
 
 
 async def _wait(one: Person, task_id: str, agent: str, timeout_s: float | None) -> End:

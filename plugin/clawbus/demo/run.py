@@ -20,7 +20,7 @@ from clawbus.company import Company
 from clawbus.demo.brain import question
 from clawbus.errors import Away, ClawbusError, InvalidInput
 from clawbus.flow import FlowEvent, watching
-from clawbus.gateway import GatewayRpc, own
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, own
 from clawbus.gateway.openclaw import OpenClaw
 from clawbus.org import load
 from clawbus.running import SERVER, Plan, running
@@ -109,7 +109,10 @@ async def _conversation(company: Company, supervisor: Supervisor, wish: Wish, ou
         rpc.running(),
         _recommendation(rpc) as said,
     ):
-        await asyncio.wait_for(rpc.ready.wait(), 60)
+        try:
+            await asyncio.wait_for(rpc.ready.wait(), 60)
+        except TimeoutError:
+            raise Away(f"the gateway {hq} took no connection within 60 s", "") from None
         await rpc.call("agent", {
             "message": question(str(wish.app)), "agentId": CEO,
             "sessionKey": SESSION, "idempotencyKey": f"demo-{os.getpid()}", "deliver": False})  # fmt: skip
@@ -164,7 +167,7 @@ async def _recommendation(rpc: GatewayRpc) -> AsyncIterator[asyncio.Future[str]]
     said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def listen(name: str, payload: dict[str, Any]) -> None:
-        ours = str(payload.get("runId", "")).startswith("nats-") and payload.get("sessionKey") == SESSION
+        ours = str(payload.get("runId", "")).startswith(KEY_PREFIX) and payload.get("sessionKey") == SESSION
         if name == "chat" and payload.get("state") == "final" and ours and not said.done():
             parts = (payload.get("message") or {}).get("content") or []
             said.set_result("".join(part.get("text", "") for part in parts if isinstance(part, dict)))

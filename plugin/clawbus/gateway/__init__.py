@@ -1,6 +1,8 @@
 """The only package that knows OpenClaw: its RPC, its turns, its settings, its plugins."""
 
 from clawbus.gateway.rpc import GatewayRpc
+from clawbus.gateway.transcript import KEY_PREFIX
 from clawbus.gateway.turns import TurnLost, TurnResult, Turns
+from clawbus.gateway.waking import Waking
 
-__all__ = ["GatewayRpc", "TurnLost", "TurnResult", "Turns"]
+__all__ = ["KEY_PREFIX", "GatewayRpc", "TurnLost", "TurnResult", "Turns", "Waking"]

@@ -20,7 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from clawbus import __version__
-from clawbus.errors import ClawbusError, GatewayAway, Refused
+from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,10 @@ class GatewayRpc:
             self.listeners.remove(listener)
 
     async def call(self, method: str, params: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
-        """One request. Raises GatewayAway (not connected, lost, draining, no answer in time) or Refused."""
+        """One request. Raises NotBegun (not connected, draining), GatewayAway (lost, no answer in time) or Refused."""
         socket = self._socket
         if socket is None or not self.ready.is_set():
-            raise GatewayAway("the gateway is away", "Start it, or wait until it is back.")
+            raise NotBegun("the gateway is away", "Start it, or wait until it is back.")
         return await self._call(socket, method, params, timeout_s)
 
     async def _call(
@@ -118,6 +118,9 @@ class GatewayRpc:
                 tries = 0 if self.ready.is_set() else tries + 1
             except Refused as refusal:
                 log.error("gateway: %s", refusal)
+                tries = len(_RETRY_S)
+            except Exception:
+                log.exception("gateway: the connection failed in a way that nobody expected")
                 tries = len(_RETRY_S)
             finally:
                 self._lost()
@@ -164,8 +167,14 @@ class GatewayRpc:
                 if future is not None and not future.done():
                     future.set_result(frame)
             elif frame.get("type") == "event":
-                for listener in list(self.listeners):
-                    listener(frame.get("event", ""), frame.get("payload") or {})
+                self._hear(frame.get("event", ""), frame.get("payload") or {})
+
+    def _hear(self, name: str, payload: dict[str, Any]) -> None:
+        for listener in list(self.listeners):
+            try:
+                listener(name, payload)
+            except Exception:  # one listener's mistake must not cut the node off from its gateway
+                log.exception("an event %s was not understood", name)
 
     def _lost(self) -> None:
         was_ready, self._socket = self.ready.is_set(), None
@@ -186,5 +195,5 @@ class GatewayRpc:
 def _refusal(method: str, error: dict[str, Any]) -> ClawbusError:
     text = f"the gateway refused {method}: {error.get('message', 'no reason given')}"
     if error.get("retryable") or error.get("code") == "UNAVAILABLE":
-        return GatewayAway(text, "It is starting or draining; it will be tried again.")
+        return NotBegun(text, "It is starting or draining; it will be tried again.")
     return Refused(text, "Look at `clawbus doctor` and at the gateway's log.")

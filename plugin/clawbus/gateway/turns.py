@@ -1,4 +1,4 @@
-"""Turns of an agent: start one, wait for its whole reply, stop it, wake a session with a result.
+"""Turns of an agent: start one, wait for its whole reply, stop it.
 
 What is known of OpenClaw 2026.9.6 and relied on here: a run's id is the idempotency key of the call that started it;
 the same key answers the same run while the gateway's process lives, and is forgotten with it; the user message of a
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clawbus.errors import GatewayAway, Refused
+from clawbus.gateway import transcript
 from clawbus.gateway.rpc import GatewayRpc
 
 _CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here
-_HISTORY_CHARS = 500_000
 _WAIT_S = 60.0
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
@@ -55,7 +55,7 @@ class Turns:
                 "idempotencyKey": key,
                 "deliver": False,
                 "timeout": timeout_s,
-                "inputProvenance": _provenance(session_key, "nats_task"),
+                "inputProvenance": transcript.provenance(session_key, "nats_task"),
             },
         )
 
@@ -72,8 +72,28 @@ class Turns:
                     )
                     if answer.get("endedAt") is not None:
                         return await self._result(session_key, key, answer, final)
+                    if (forgotten := await self._forgotten(session_key, key)) is not None:
+                        return forgotten
                 except GatewayAway:
                     await asyncio.sleep(0.2)
+
+    async def begun(self, session_key: str, key: str) -> bool:
+        """Whether the turn of a key has begun, by the transcript. Such a call must not be made again: the gateway
+        forgets the key of a finished run after five minutes. Raises GatewayAway."""
+        return (await transcript.read(self._rpc, session_key, 50)).has(key)
+
+    async def _forgotten(self, session_key: str, key: str) -> TurnResult | None:
+        """What became of a run that the gateway's wait knows nothing of: None while it runs or is queued.
+
+        It keeps a finished run for ten minutes only; the transcript keeps the reply. Raises TurnLost if there is none.
+        """
+        seen = await transcript.read(self._rpc, session_key, 50)
+        if seen.busy or not seen.has(key):
+            return None
+        text = seen.reply(key)
+        if not text:
+            raise TurnLost
+        return TurnResult("done", text)
 
     async def _result(
         self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str]
@@ -100,10 +120,7 @@ class Turns:
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(final, _FINAL_S)
         log.warning("run %s: the reply comes from chat.history, where what looks like a secret is masked", key)
-        for message in reversed(await self._history(session_key, 50, _HISTORY_CHARS)):
-            if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
-                return _text(message)
-        return ""
+        return (await transcript.read(self._rpc, session_key, 50)).reply(key)
 
     @contextlib.contextmanager
     def _final_of(self, key: str) -> Iterator[asyncio.Future[str]]:
@@ -111,7 +128,7 @@ class Turns:
 
         def listen(name: str, payload: dict[str, Any]) -> None:
             if name == "chat" and payload.get("runId") == key and payload.get("state") == "final" and not final.done():
-                final.set_result(_text(payload.get("message") or {}))
+                final.set_result(transcript.text_of(payload.get("message") or {}))
 
         with self._rpc.listening(listen):
             yield final
@@ -123,77 +140,6 @@ class Turns:
             return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
         except Refused:
             return False  # no such session: nothing runs there
-
-    async def session_exists(self, session_key: str) -> bool:
-        """Whether the gateway still has a session. Raises GatewayAway."""
-        try:
-            answer = await self._rpc.call("sessions.describe", {"key": session_key})
-        except Refused:
-            return False
-        return answer.get("session") is not None
-
-    async def announce(self, agent: str, session_key: str, message: str, key: str, from_session: str) -> None:
-        """Give a session a message that is not from its user; a busy session queues it. Raises GatewayAway, Refused.
-
-        Accepted is not yet safe: see `arrived`. `inputProvenance` makes the gateway say that no user wrote it
-        (OpenClaw docs/gateway/protocol/operator-methods); with `internalEvents` instead, the result would stand
-        in that one prompt only, and neither in the transcript nor in later turns.
-        """
-        await self._rpc.call(
-            "agent",
-            {
-                "message": message,
-                "agentId": agent,
-                "sessionKey": session_key,
-                "idempotencyKey": key,
-                "deliver": True,
-                "bestEffortDeliver": True,
-                "inputProvenance": _provenance(from_session, "nats_spawn"),
-            },
-        )
-
-    async def arrived(self, session_key: str, keys: tuple[str, ...]) -> bool:
-        """Whether a message given under one of `keys` stands in the session's transcript. Raises GatewayAway."""
-        marks = {f"{key}:user" for key in keys}
-        messages = await self._history(session_key, 200, 20_000)
-        return any(message.get("idempotencyKey") in marks for message in messages)
-
-    async def until_arrived(self, session_key: str, key: str, boot_id: str) -> bool:
-        """Wait until an announce has become part of the session. False if it never will: try again."""
-        with self._started(key) as started:
-            while True:
-                try:
-                    if self._rpc.boot_id != boot_id or await self.arrived(session_key, (key,)):
-                        return await self.arrived(session_key, (key,))
-                    answer = await self._wait_or_start(key, started)
-                    if answer.get("endedAt") is not None:
-                        return await self.arrived(session_key, (key,))
-                except GatewayAway:
-                    await self._rpc.ready.wait()
-
-    async def _wait_or_start(self, key: str, started: asyncio.Event) -> dict[str, Any]:
-        """Until the run has started, has ended, or half a minute is over."""
-        waiting = asyncio.create_task(self._rpc.call("agent.wait", {"runId": key, "timeoutMs": 30_000}, 45))
-        begun = asyncio.create_task(started.wait())
-        await asyncio.wait({waiting, begun}, return_when=asyncio.FIRST_COMPLETED)
-        begun.cancel()
-        started.clear()
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        return {}
-
-    @contextlib.contextmanager
-    def _started(self, key: str) -> Iterator[asyncio.Event]:
-        event = asyncio.Event()
-
-        def listen(name: str, payload: dict[str, Any]) -> None:
-            if name == "agent" and payload.get("runId") == key:
-                event.set()
-
-        with self._rpc.listening(listen):
-            yield event
 
     @contextlib.contextmanager
     def watching(self, session_key: str, on_item: Callable[[str], None]) -> Iterator[None]:
@@ -207,26 +153,3 @@ class Turns:
 
         with self._rpc.listening(listen):
             yield
-
-    async def _history(self, session_key: str, limit: int, max_chars: int) -> list[dict[str, Any]]:
-        try:
-            answer = await self._rpc.call(
-                "chat.history", {"sessionKey": session_key, "limit": limit, "maxChars": max_chars}
-            )
-        except Refused:
-            return []
-        return list(answer.get("messages") or [])
-
-
-def _text(message: dict[str, Any]) -> str:
-    parts = message.get("content") or []
-    return "".join(part.get("text", "") for part in parts if isinstance(part, dict) and part.get("type") == "text")
-
-
-def _provenance(session_key: str, tool: str) -> dict[str, str]:
-    return {
-        "kind": "inter_session",
-        "sourceSessionKey": session_key,
-        "sourceTool": tool,
-        "sourceChannel": "nats",
-    }

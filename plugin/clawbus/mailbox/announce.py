@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from clawbus import frames
 from clawbus.envelope import Envelope
 from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import GatewayRpc, Turns
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, Waking
 from clawbus.ledger import Ledger, Sent
 from clawbus.mailbox.outbox import Outbox
 from clawbus.mailbox.reader import Reader
@@ -34,7 +34,7 @@ class Announcer:
         self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, reader: Reader, subjects: Subjects, human: str
     ) -> None:
         self._rpc = rpc
-        self._turns = Turns(rpc)
+        self._waking = Waking(rpc)
         self._ledger = ledger
         self._outbox = outbox
         self._reader = reader
@@ -76,13 +76,18 @@ class Announcer:
     async def _bring(self, task_id: str) -> None:
         pause_s = _AGAIN_S
         try:
-            while not await self._try(task_id):
+            while not await self._try_safely(task_id):
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_S)
-        except Exception:
-            log.exception("announcing task %s failed; the next start tries again", task_id)
         finally:
             self._busy.discard(task_id)
+
+    async def _try_safely(self, task_id: str) -> bool:
+        try:
+            return await self._try(task_id)
+        except Exception:
+            log.exception("announcing task %s failed; it is tried again", task_id)
+            return False
 
     async def _try(self, task_id: str) -> bool:
         """One try to bring a result home. True when it is settled, one way or the other."""
@@ -91,9 +96,9 @@ class Announcer:
             return True
         try:
             await self._rpc.ready.wait()
-            if sent.keys and await self._turns.arrived(sent.session_key, sent.keys):
+            if sent.keys and await self._waking.arrived(sent.session_key, sent.keys):
                 return await self._announced(sent)
-            if not await self._turns.session_exists(sent.session_key):
+            if not await self._waking.session_exists(sent.session_key):
                 return await self._leave_in_inbox(sent)
             return await self._announce(sent)
         except GatewayAway:
@@ -105,16 +110,16 @@ class Announcer:
     async def _announce(self, sent: Sent) -> bool:
         boot_id = self._rpc.boot_id
         same_process = bool(sent.keys) and sent.boot_id == boot_id  # the same key joins what it has started there
-        keys = sent.keys if same_process else (*sent.keys, f"nats-{uuid.uuid4().hex}")
+        keys = sent.keys if same_process else (*sent.keys, f"{KEY_PREFIX}{uuid.uuid4().hex}")
         self._ledger.sent.trying(sent.task_id, keys, boot_id)
         await self._step(sent.task_id, "trying")
         if sent.result is None:
             return True
         text = frames.result(sent.result, sent.task.subject, sent.task.created_at, len(keys) - 1)
         worker_session = f"agent:{sent.task.to}:nats:{sent.task_id}"
-        await self._turns.announce(sent.task.sender, sent.session_key, text, keys[-1], worker_session)
+        await self._waking.announce(sent.task.sender, sent.session_key, text, keys[-1], worker_session)
         await self._step(sent.task_id, "accepted")
-        if not await self._turns.until_arrived(sent.session_key, keys[-1], boot_id):
+        if not await self._waking.until_arrived(sent.session_key, keys[-1], boot_id):
             self._ledger.sent.trying(sent.task_id, keys, "")  # that run is over: the next try needs a new key
             return False
         fresh = self._ledger.sent.get(sent.task_id)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import decode
 from clawbus.errors import BusAway, WireError
 from clawbus.ledger import Ledger, Mail
 from clawbus.subjects import Subjects
@@ -41,24 +41,39 @@ class Reader:
             log.warning("mail %d refused: %s", delivery.stream_seq, error)
             await self._bus.term(delivery.ack_subject, str(error)[:200])
             return
-        mail = self._ledger.mail.add(envelope, parsed.to, delivery.stream_seq, delivery.ack_subject)
-        if mail.state == "acked":  # the ack was lost
+        with self._ledger.together():
+            mail = self._ledger.mail.add(envelope, parsed.to, delivery.stream_seq, delivery.ack_subject)
+            is_new = mail.state != "acked" and self._took(mail)
+        if is_new:
+            self._due(mail)
+        elif mail.state == "acked":  # the ack was lost
             await self._bus.ack(delivery.ack_subject)
-        elif envelope.type == "result":
-            await self._result(mail)
-
-    async def _result(self, mail: Mail) -> None:
-        """A result counts if this agent gave that task to that sender; else it is mail like any other."""
-        envelope = mail.envelope
-        sent = self._ledger.sent.get(envelope.task_id or "")
-        if sent is None or sent.task.sender != mail.agent or not _from_worker(sent.task, envelope):
-            return
-        if self._ledger.sent.took_result(sent.task_id, envelope):
-            for callback in self.on_result:
-                callback(sent.task_id)
-        elif sent.announce in ("announced", "answered"):
+        elif self._is_settled(mail):
             self.duplicates += 1
             await self.acknowledge(mail)
+
+    def _took(self, mail: Mail) -> bool:
+        """A result counts if this agent gave that task to that sender; else it is mail like any other."""
+        envelope = mail.envelope
+        sent = self._ledger.sent.get(envelope.task_id or "") if envelope.type == "result" else None
+        if sent is None or sent.task.sender != mail.agent or envelope.sender != sent.task.to:
+            return False
+        return self._ledger.sent.took_result(sent.task_id, envelope)
+
+    def _due(self, mail: Mail) -> None:
+        for callback in self.on_result:
+            callback(mail.envelope.task_id or "")
+
+    def _is_settled(self, mail: Mail) -> bool:
+        """Whether it brings a result that its session has had already."""
+        sent = self._ledger.sent.get(mail.envelope.task_id or "") if mail.envelope.type == "result" else None
+        return sent is not None and sent.task.sender == mail.agent and sent.announce in ("announced", "answered")
+
+    async def recover(self) -> None:
+        """At the start: acknowledge the results that a crash has kept from it after their announce."""
+        for mail in self._ledger.mail.held():
+            if self._is_settled(mail):
+                await self.acknowledge(mail)
 
     async def acknowledge(self, mail: Mail) -> None:
         """Done with a message: out of the stream. If the bus is away, the lease is let go and it comes again."""
@@ -83,7 +98,3 @@ class Reader:
             except BusAway:
                 log.debug("leases wait for the bus")
             await asyncio.sleep(period_s)
-
-
-def _from_worker(task: Envelope, result: Envelope) -> bool:
-    return result.sender == task.to

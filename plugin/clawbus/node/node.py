@@ -66,6 +66,7 @@ class Node:
             asyncio.TaskGroup() as group,
         ):
             await _patiently(control)
+            await self.reader.recover()
             for part in (
                 control.run(),
                 mail.run(),

@@ -69,9 +69,7 @@ def _serve(
                 call.cancel()
                 return
             hangup.cancel()
-            answer = call.result()
-            writer.write(json.dumps({"ok": answer.ok, "text": answer.text, "data": answer.data}).encode() + b"\n")
-            await writer.drain()
+            await _hand_over(writer, call.result(), gone=hangup.done())
         except (OSError, ValueError) as error:
             log.info("socket: %s", error)
         finally:
@@ -80,6 +78,29 @@ def _serve(
                 await writer.wait_closed()
 
     return serve
+
+
+async def _hand_over(writer: asyncio.StreamWriter, answer: Answer, gone: bool) -> None:
+    """Write an answer, and say to whom it matters whether the gateway has taken it."""
+    said = {"ok": answer.ok, "text": answer.text, "data": answer.data}
+    arrived = False
+    try:
+        line = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        if len(line) > MAX_LINE_BYTES:
+            line = (
+                json.dumps({"ok": False, "text": "the answer is too long for one call: ask for less at once"}).encode()
+                + b"\n"
+            )
+        else:
+            arrived = True
+        writer.write(line)
+        await writer.drain()
+        arrived = arrived and not gone
+    except OSError:
+        arrived = False
+    finally:
+        if answer.handed_over is not None:
+            await answer.handed_over(arrived)
 
 
 async def _call(line: bytes, agents: frozenset[str], handler: Handler) -> Answer:

@@ -35,7 +35,8 @@ def _gateway(org: Org, gateway: str, identity: Identity) -> User:
     for priority in PRIORITIES:
         publish += _consumer(TASKS, task_durable(gateway, priority))
     publish += _consumer(INBOX, gateway_reader(gateway)) + _consumer(CTL, gateway_reader(gateway))
-    publish += [f"$JS.API.STREAM.MSG.GET.{ENDS}", f"$JS.API.DIRECT.GET.{EVENTS}"]
+    # Not DIRECT.GET: it sends a stored message as it is to any `reply`, and so would let a node forge one.
+    publish += [f"$JS.API.STREAM.MSG.GET.{ENDS}", f"$JS.API.STREAM.MSG.GET.{EVENTS}"]
     return User(identity.public_key, tuple(publish), (f"_INBOX.{identity.name}.>", subjects.everything("presence")))
 
 
@@ -43,7 +44,7 @@ def _person(org: Org, person: str, identity: Identity) -> User:
     """A person sees the whole company (its tasks, events and ends), and speaks as himself only."""
     subjects = Subjects(org.company)
     publish = [*subjects.may_publish(person), *_consumer(INBOX, person_reader(person))]
-    publish += [f"$JS.API.STREAM.MSG.GET.{ENDS}"]
+    publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in (ENDS, EVENTS)]
     publish += [f"$JS.API.DIRECT.GET.{stream}" for stream in (ENDS, EVENTS, TASKS, INBOX)]
     publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in (TASKS, INBOX, CTL, ENDS, EVENTS)]
     publish += ["$JS.API.INFO"]

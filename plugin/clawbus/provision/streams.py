@@ -97,8 +97,31 @@ async def provision(bus: Bus, org: Org) -> None:
     """
     for config in stream_configs(org):
         await _stream(bus, config)
-    for stream, config in consumer_configs(org):
-        await _consumer(bus, stream, config)
+    wanted = {(stream, config["durable_name"]): config for stream, config in consumer_configs(org)}
+    # First what has to go: in a work queue no two consumers may have a filter in common, not even for a moment. A
+    # consumer whose filters change is made anew, since one that is changed never sees what was stored before.
+    for stream in (TASKS, INBOX, CTL):
+        for name, have in await _consumers(bus, stream):
+            config = wanted.get((stream, name))
+            if config is None or _filters(have) != _filters(config):
+                await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
+                log.info("consumer %s/%s removed", stream, name)
+    for (stream, _), one in wanted.items():
+        await _consumer(bus, stream, one)
+
+
+async def _consumers(bus: Bus, stream: str) -> list[tuple[str, dict[str, Any]]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await bus.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+        found += page["consumers"] or []
+        if not page["consumers"] or len(found) >= page["total"]:
+            return [(one["name"], one["config"]) for one in found]
+
+
+def _filters(config: dict[str, Any]) -> set[str]:
+    one = config.get("filter_subject")
+    return set(config.get("filter_subjects") or ([one] if one else []))
 
 
 async def _stream(bus: Bus, config: dict[str, Any]) -> None:

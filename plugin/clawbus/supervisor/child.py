@@ -172,4 +172,5 @@ class Child:
         return Away(f"{self.service.name} was started {deaths} times and died each time, lastly {ended}", remedy)
 
     def _say(self, what: str, detail: str) -> None:
-        self._on_event(self.service.name, what, detail)
+        with contextlib.suppress(Exception):  # who only listens must not end the keeping
+            self._on_event(self.service.name, what, detail)

@@ -63,16 +63,31 @@ class TaskView:
 
 
 def fold(events: Iterable[Event], ends: Iterable[tuple[Envelope, datetime]]) -> list[TaskView]:
-    """The tasks, in the order in which they were first heard of."""
+    """The tasks, in the order in which they were first heard of.
+
+    Give the events in the stream's order: the first `accepted` says who the parties are, and each kind of event
+    counts from the party only that can know it.
+    """
+    heard = list(events)
+    parties: dict[str, tuple[str, str]] = {}
+    for event in heard:
+        if event.kind == "accepted":
+            parties.setdefault(event.task_id, (event.sender, str(event.detail.get("to", ""))))
     views: dict[str, TaskView] = {}
-    for event in sorted(events, key=lambda event: event.at):
-        view = views.get(event.task_id) or TaskView(event.task_id)
-        views[event.task_id] = _after(view, event)
+    for event in sorted(heard, key=lambda event: event.at):
+        if _may_say(event, parties.get(event.task_id)):
+            views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
     for envelope, at in ends:
         open_view = views.get(envelope.task_id or "")
         if open_view is not None and not open_view.ended_by:
             views[open_view.task_id] = _ended(open_view, envelope, at)
     return list(views.values())
+
+
+def _may_say(event: Event, parties: tuple[str, str] | None) -> bool:
+    if parties is None:
+        return event.kind not in ("accepted", "announced")
+    return event.sender == parties[0 if event.kind in ("accepted", "announced") else 1]
 
 
 def _after(view: TaskView, event: Event) -> TaskView:
@@ -90,10 +105,10 @@ def _after(view: TaskView, event: Event) -> TaskView:
             state=_later(view.state, "queued"),
         )
     if event.kind == "announced":
-        return replace(view, delivery=str(detail.get("how") or "announced"), repeats=int(detail.get("repeats") or 0))
+        return replace(view, delivery=str(detail.get("how") or "announced"), repeats=event.number("repeats"))
     if event.kind == "ended":
         return view
-    attempts = max(view.attempts, int(detail.get("attempt") or 0))
+    attempts = max(view.attempts, event.number("attempt"))
     progress = str(detail.get("what") or "") if event.kind == "progress" else view.progress
     return replace(
         view,

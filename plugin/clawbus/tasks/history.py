@@ -24,9 +24,10 @@ class History:
         """All events that are kept, of one task or of all. What is malformed is left out."""
         pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
         found: list[Event] = []
-        for stored in await self._bus.stored(EVENTS, pattern):
+        read = self._bus.stored_singly if task_id else self._bus.stored
+        for stored in await read(EVENTS, pattern):
             try:
-                found.append(decode_event(stored.data, self._subjects.parse(stored.subject).sender))
+                found.append(decode_event(stored.data, self._subjects.parse(stored.subject)))
             except WireError:
                 continue
         return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from clawbus.bus import End, Ends
-from clawbus.envelope import Envelope, Priority, check_body, now
+from clawbus.envelope import Envelope, Priority, check_body, check_label, now
 from clawbus.errors import InvalidInput, NotFound, Refused
 from clawbus.ledger import Ledger, Sent
 from clawbus.mailbox import Outbox
@@ -35,8 +35,7 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
     """
     org.agent(new.to, "agentId")
     check_body("task", new.body)
-    if len(new.label) > 200:
-        raise InvalidInput("label", new.label, "longer than 200 characters", "Use a few words.")
+    check_label("label", new.label)
     if new.to == sender:
         raise InvalidInput("agentId", new.to, "that is you", "Use your own sessions_spawn for a sub-agent of yours.")
     path = (*parent.path, parent.sender) if parent else ()
@@ -130,11 +129,12 @@ class Requester:
         """
         task, me = sent.task, sent.task.sender
         won, end = await self._ends.write(cancellation(task, me), me, task.to)
-        if won:
-            self._ledger.sent.took_result(sent.task_id, end.envelope)
-            self._ledger.sent.settled(sent.task_id, "answered")
-            note = control(task, me)
-            self._outbox.later(self._subjects.ctl(task.to, me), note.id, note.encode())
+        if end.status == "cancelled":  # also when it had been before: the first time may have been cut short here
+            with self._ledger.together():
+                self._ledger.sent.took_result(sent.task_id, end.envelope)
+                self._ledger.sent.settled(sent.task_id, "answered")
+                note = control(task, me)
+                self._outbox.later(self._subjects.ctl(task.to, me), note.id, note.encode())
         return won, end
 
     async def expire(self, sent: Sent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,3 +22,5 @@ class Answer:
     ok: bool
     text: str
     data: dict[str, Any] = field(default_factory=dict)
+    handed_over: Callable[[bool], Awaitable[None]] | None = None
+    """Called when the caller has the answer (True), or could not be given it (False)."""

@@ -13,6 +13,8 @@ from clawbus.tasks import History, Requester, TaskView
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.models import NatsTasks
 
+_MAX_CHARS = 600_000
+
 
 class TasksTool:
     """The tasks of whoever calls; nobody sees another agent's."""
@@ -35,7 +37,7 @@ class TasksTool:
             return await self._cancel(sent)
         if asked.action == "wait":
             await self._wait(sent, asked.timeout_seconds)
-        views = [await self._view(one) for one in sent]
+        views = [await self._view(one, _MAX_CHARS // len(sent)) for one in sent]
         return Answer(True, "\n\n".join(text for text, _ in views), {"tasks": [data for _, data in views]})
 
     def _list(self, caller: Caller) -> Answer:
@@ -68,7 +70,7 @@ class TasksTool:
         except TimeoutError:
             return
 
-    async def _view(self, sent: Sent) -> tuple[str, dict[str, Any]]:
+    async def _view(self, sent: Sent, room: int) -> tuple[str, dict[str, Any]]:
         """One task, in words and as data; from the ledger alone while the bus is away."""
         try:
             end: End | None = await self._requester.end_of(sent)
@@ -76,11 +78,17 @@ class TasksTool:
         except (BusAway, NotFound):
             end, view = None, None
         state = end.status if end else (view.state if view else _state(sent))
-        progress = f", {view.progress}" if view and view.progress and not end else ""
-        text = f"{sent.task_id} at {sent.task.to}: {state}{progress}"
+        text = f"{sent.task_id} at {sent.task.to}: {state}"
         if end is not None:
-            text += f"\n{frames.fence(end.envelope.body)}"
+            text += f"\n{frames.fence(_shortened(end.envelope.body, room))}"
+        elif view is not None and view.progress:
+            text += f"\n{frames.fence('Last seen: ' + ' '.join(view.progress.split())[:120])}"
         return text, {"taskId": sent.task_id, "state": state}
+
+
+def _shortened(text: str, room: int) -> str:
+    """A reply that fits beside the others that were asked for; a cut shows."""
+    return text if len(text) <= room else f"{text[:room]}\n[cut here: ask for this task alone to have it whole]"
 
 
 def _state(sent: Sent) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from clawbus import frames
@@ -64,7 +65,7 @@ class Tools:
             return Answer(False, str(error), {"error": type(error).__name__})
         unread = self._ledger.mail.unread(caller.agent)
         if unread and not isinstance(asked, NatsInbox):
-            return Answer(answer.ok, f"{answer.text}\n(You have {unread} unread in nats_inbox.)", answer.data)
+            return replace(answer, text=f"{answer.text}\n(You have {unread} unread in nats_inbox.)")
         return answer
 
     async def _pub(self, caller: Caller, asked: NatsPub) -> Answer:
@@ -108,7 +109,7 @@ class Tools:
             task_id = task.task_id or ""
             waiter = self._announcer.waiters[task_id] = asyncio.get_running_loop().create_future()
             result = await asyncio.wait_for(waiter, asked.timeout_seconds)
-            await self._announcer.answered(task_id)
+            del self._announcer.waiters[task_id]  # from here `handed_over` says what becomes of the result
         except TimeoutError:
             return Answer(
                 True,
@@ -121,7 +122,14 @@ class Tools:
             if self._announcer.waiters.pop(task_id, None) is not None:
                 self._announcer.due(task_id)  # a result that came as the wait ended is announced instead
         text = frames.result(result, asked.label or "", task.created_at, 0)
-        return Answer(result.status == "done", text, {"taskId": task_id, "state": result.status})
+
+        async def handed_over(arrived: bool) -> None:
+            if arrived:
+                await self._announcer.answered(task_id)
+            else:
+                self._announcer.due(task_id)
+
+        return Answer(result.status == "done", text, {"taskId": task_id, "state": result.status}, handed_over)
 
     async def _who(self, caller: Caller, asked: NatsOrg) -> Answer:
         found = [

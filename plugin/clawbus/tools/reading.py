@@ -13,6 +13,8 @@ from clawbus.subjects import Subjects, new_message_id
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.models import NatsInbox
 
+_MAX_CHARS = 600_000
+
 
 class InboxTool:
     """The inbox of whoever calls."""
@@ -48,15 +50,16 @@ class InboxTool:
         mails = self._ledger.mail.waiting(caller.agent, limit + 1)
         if not mails:
             return Answer(True, "Your inbox is empty.", {"messages": []})
-        more = "\n\nThere are more: acknowledge these, then read again." if len(mails) > limit else ""
-        for mail in mails[:limit]:
+        shown = _fitting(mails[:limit])
+        more = "\n\nThere are more: acknowledge these, then read again." if len(mails) > len(shown) else ""
+        for mail in shown:
             if mail.state == "unread":
                 self._ledger.mail.mark(mail, "read")
-        text = "\n\n".join(frames.message(mail.envelope, str(mail.seq)) for mail in mails[:limit])
+        text = "\n\n".join(frames.message(mail.envelope, str(mail.seq)) for mail in shown)
         return Answer(
             True,
             f"{text}{more}\n\nWhen one is dealt with, acknowledge it (action ack) or answer it.",
-            {"messages": [_mail_json(mail) for mail in mails[:limit]]},
+            {"messages": [_mail_json(mail) for mail in shown]},
         )
 
     def _find(self, caller: Caller, number: str) -> Mail:
@@ -66,6 +69,17 @@ class InboxTool:
                 "messageId", number, "no such message in your inbox", "Read the inbox: each has its number."
             )
         return mail
+
+
+def _fitting(mails: list[Mail]) -> list[Mail]:
+    """As many of the oldest as one answer can hold; the first one always."""
+    size, count = 0, 0
+    for mail in mails:
+        size += len(mail.envelope.body)
+        if count and size > _MAX_CHARS:
+            break
+        count += 1
+    return mails[:count]
 
 
 def _mail_json(mail: Mail) -> dict[str, Any]:

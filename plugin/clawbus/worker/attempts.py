@@ -12,27 +12,25 @@ from typing import Any
 
 from clawbus import frames
 from clawbus.envelope import MAX_RESULT_BYTES, Envelope, Status
-from clawbus.errors import GatewayAway, Refused
+from clawbus.errors import GatewayAway, NotBegun, Refused
 from clawbus.events import Kind
-from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Outbox
+from clawbus.show import inert
 from clawbus.subjects import new_message_id
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 _PROGRESS_EVERY_S = 1.0
+_RESUMES_WITHIN_S = 900.0
 _STATUS: dict[str, Status] = {
     "done": "done",
     "failed": "failed",
     "timed_out": "timed_out",
     "aborted": "failed",
 }
-
-
-class _NotStarted(Exception):
-    """The gateway took no turn now: it is starting or draining."""
 
 
 class Attempts:
@@ -44,7 +42,7 @@ class Attempts:
         self._ledger = ledger
         self._outbox = outbox
         self._company = company
-        self._interrupted: dict[str, str] = {}  # session key -> the one run id that may live in it
+        self._interrupted: dict[str, float] = {}  # session key -> until when its gateway may resume it (monotonic s)
         self._strays: set[asyncio.Task[None]] = set()
         self._running: dict[str, Run] = {}
         rpc.listeners.append(self._guard)
@@ -56,9 +54,7 @@ class Attempts:
         while True:
             try:
                 if run.state == "started":  # by an earlier life of this node, perhaps before it came to the call
-                    await self._same_process(run)
-                    await self._call(run)
-                    self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
+                    await self._join(run)
                 elif run.attempt < MAX_ATTEMPTS:
                     run = await self._start(run)
                 else:
@@ -67,9 +63,10 @@ class Attempts:
                 return await self._finish(run)
             except TurnLost:
                 log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
-                self._interrupted[run.session_key] = ""
+                self._beware(run)
                 run = _changed(run, state="held")
-            except _NotStarted:
+            except NotBegun:
+                run = self._ledger.runs.get(run.task_id) or run
                 await asyncio.sleep(1.0)
             except GatewayAway:
                 run = self._ledger.runs.get(run.task_id) or run
@@ -78,21 +75,19 @@ class Attempts:
                 return self._result(run, "failed", refusal.message)
 
     async def _start(self, run: Run) -> Run:
-        """One more attempt: first the ledger, then the gateway. Raises _NotStarted or GatewayAway."""
+        """One more attempt: first the ledger, then the gateway. Raises NotBegun or GatewayAway."""
         await self._rpc.ready.wait()
-        boot_id, key = self._rpc.boot_id, f"nats-{uuid.uuid4().hex}"
+        boot_id, key = self._rpc.boot_id, f"{KEY_PREFIX}{uuid.uuid4().hex}"
         if run.attempt:
-            self._interrupted[run.session_key] = key
+            self._beware(run)
             await self._turns.abort(run.session_key)
         attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
         await self._step(run.task_id, "started")
         run = _changed(run, state="started", attempt=attempt, key=key, boot_id=boot_id)
         try:
             await self._call(run)
-        except GatewayAway:
-            if self._rpc.boot_id == boot_id and self._rpc.ready.is_set():  # refused, not lost: it did not begin
-                self._ledger.runs.not_started(run.task_id)
-                raise _NotStarted from None
+        except NotBegun:
+            self._ledger.runs.not_started(run.task_id)
             raise
         kind: Kind = "started" if attempt == 1 else "retrying"
         self._outbox.event(kind, run.task_id, run.worker, attempt=attempt, session=run.session_key)
@@ -102,6 +97,13 @@ class Attempts:
         """The call that starts an attempt; a second one with the same key joins it."""
         text = frames.task(run.task, self._company, run.attempt, MAX_ATTEMPTS)
         await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
+
+    async def _join(self, run: Run) -> None:
+        """Go on with the attempt of an earlier life of this node. Raises TurnLost or GatewayAway."""
+        await self._same_process(run)
+        if not await self._turns.begun(run.session_key, run.key):
+            await self._call(run)
+        self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
     async def _same_process(self, run: Run) -> None:
         """Wait for the gateway. Raises TurnLost if it is not the process any more in which the attempt was started."""
@@ -117,6 +119,7 @@ class Attempts:
                 turn = await self._turns.wait(run.session_key, run.key, run.boot_id)
         finally:
             self._running.pop(run.task_id, None)
+        self._interrupted.pop(run.session_key, None)
         if turn.outcome == "timed_out":
             await self._turns.abort(run.session_key)
         return self._result(run, _STATUS[turn.outcome], _bounded(turn, run))
@@ -124,7 +127,7 @@ class Attempts:
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
         if run.boot_id != self._rpc.boot_id:
-            self._interrupted[run.session_key] = ""
+            self._beware(run)
         await self._turns.abort(run.session_key)
 
     def _gateway_changed(self, ready: bool) -> None:
@@ -137,12 +140,16 @@ class Attempts:
             elif run.boot_id == self._rpc.boot_id:
                 self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
+    def _beware(self, run: Run) -> None:
+        self._interrupted[run.session_key] = time.monotonic() + _RESUMES_WITHIN_S
+
     def _guard(self, name: str, payload: dict[str, Any]) -> None:
         """A restarted gateway resumes interrupted sessions by itself, one after the other: maybe long after our next
-        attempt has begun, or its task has ended. Such a run is stopped when it starts."""
+        attempt has begun, or its task has ended. Such a run is stopped when it starts. Ours have keys of ours."""
         session, key = str(payload.get("sessionKey")), str(payload.get("runId"))
         starting = payload.get("stream") == "lifecycle" and (payload.get("data") or {}).get("phase") == "start"
-        if name != "agent" or not starting or self._interrupted.get(session, key) == key:
+        resumed = self._interrupted.get(session, 0.0) > time.monotonic() and not key.startswith(KEY_PREFIX)
+        if name != "agent" or not starting or not resumed:
             return
         log.warning("stopping run %s, which the gateway has resumed in %s", key, session)
 
@@ -161,7 +168,7 @@ class Attempts:
             nonlocal last
             if time.monotonic() - last >= _PROGRESS_EVERY_S:
                 last = time.monotonic()
-                self._outbox.event("progress", run.task_id, run.worker, what=title[:120], attempt=run.attempt)
+                self._outbox.event("progress", run.task_id, run.worker, what=_one_line(title), attempt=run.attempt)
 
         return on_item
 
@@ -203,6 +210,11 @@ def _changed(
         run.boot_id if boot_id is None else boot_id,
         run.outcome,
     )
+
+
+def _one_line(title: str) -> str:
+    """A tool call's title as an event may carry it: others' text, one line, valid Unicode."""
+    return " ".join(inert(title).split())[:120]
 
 
 def _bounded(turn: TurnResult, run: Run) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from clawbus.bus import Bus, Delivery, End, Ends, Taker
 from clawbus.envelope import Envelope, decode, now
-from clawbus.errors import BusAway, ClawbusError, GatewayAway, WireError
+from clawbus.errors import BusAway, GatewayAway, WireError
 from clawbus.gateway import GatewayRpc
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Outbox
@@ -22,6 +22,7 @@ from clawbus.worker.attempts import Attempts
 
 log = logging.getLogger(__name__)
 _RETRY_S = 0.5
+_LONGEST_S = 30.0
 
 
 class Worker:
@@ -123,16 +124,19 @@ class Worker:
         return task.task_id
 
     async def _work(self, task_id: str, slot: asyncio.Semaphore | None) -> None:
+        """Take a task to its close, however long what it needs is away: the lease is kept meanwhile."""
+        pause_s = _RETRY_S
         try:
             while (run := self._ledger.runs.get(task_id)) is not None and run.state != "closed":
                 try:
                     await self._advance(run)
+                    pause_s = _RETRY_S
                 except BusAway:
                     await asyncio.sleep(_RETRY_S)
-        except ClawbusError as error:
-            log.error("task %s stopped here: %s", task_id, error)
-        except Exception:
-            log.exception("task %s stopped here; the next start goes on with it", task_id)
+                except Exception:
+                    log.exception("task %s cannot go on from %r; it is tried again", task_id, run.state)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_S)
         finally:
             self._active.pop(task_id, None)
             if slot is not None:

@@ -1,0 +1,63 @@
+"""Requests that wait for their answer, and the two ways in which an answer will not come that nats-py waits out.
+
+A request dies with its connection; and a publish that the server forbids is answered beside it, as an error of the
+connection. Whoever waits is told at once: an outbox must neither sleep through a restart of the server, nor take a
+message that may never be published for a bus that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from clawbus.errors import BusAway, Refused
+
+
+class Inflight:
+    """The requests of one connection, of the key `name`."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._nc = client
+        self._name = name
+        self._asking: dict[asyncio.Task[Msg], str] = {}
+        self._forbidden: set[asyncio.Task[Msg]] = set()
+
+    async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float) -> Msg:
+        """One request. Raises BusAway (no answer in time, or the connection is lost) or Refused."""
+        asking = asyncio.create_task(self._nc.request(subject, data, timeout=timeout_s, headers=headers))
+        self._asking[asking] = subject
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            if (asyncio.current_task() or asking).cancelling():
+                raise
+            raise self._reason(asking, subject) from None
+        except nats.errors.MaxPayloadError:
+            problem = f"{len(data)} bytes are more than the nats-server takes in one message"
+            raise Refused(problem, "Raise max_payload of that server to 2MB.") from None
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
+        finally:
+            self._asking.pop(asking, None)
+            self._forbidden.discard(asking)
+
+    def _reason(self, asking: asyncio.Task[Msg], subject: str) -> BusAway | Refused:
+        if asking in self._forbidden:
+            remedy = "If org.toml was changed, run `clawbus up` again."
+            return Refused(f"the key of {self._name} may not publish {subject}", remedy)
+        return BusAway("the bus was lost before it answered", "It will be tried again.")
+
+    def forbid(self, subject: str) -> None:
+        """The server has said that this subject may not be published."""
+        for asking, asked in list(self._asking.items()):
+            if asked.lower() == subject.lower():  # nats-py gives errors in lower case
+                self._forbidden.add(asking)
+                asking.cancel()
+
+    def drop(self) -> None:
+        """The connection is lost, and with it every answer."""
+        for asking in list(self._asking):
+            asking.cancel()

@@ -1,0 +1,64 @@
+"""Reading a session's transcript: what stands there survives the gateway's death, what it has accepted may not.
+
+The user message of a run is kept under `<key of the call>:user`, and each message of the assistant names its run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clawbus.errors import Refused
+from clawbus.gateway.rpc import GatewayRpc
+
+KEY_PREFIX = "nats-"
+"""How the keys of our calls begin, and so our run ids; the gateway's own are UUIDs."""
+MAX_CHARS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The end of a session. `running`: the run that is under way, empty if none is."""
+
+    messages: list[dict[str, Any]]
+    running: str
+    busy: bool
+
+    def has(self, *keys: str) -> bool:
+        """Whether the message of a call under one of these keys has become part of the session."""
+        marks = {f"{key}:user" for key in keys}
+        return any(message.get("idempotencyKey") in marks for message in self.messages)
+
+    def reply(self, key: str) -> str:
+        """The last message of the assistant in the run of a key; or nothing. OpenClaw masks secrets here."""
+        for message in reversed(self.messages):
+            if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
+                return text_of(message)
+        return ""
+
+
+async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = MAX_CHARS) -> Transcript:
+    """The last `limit` messages of a session; an empty transcript if there is no such session. Raises GatewayAway."""
+    try:
+        answer = await rpc.call("chat.history", {"sessionKey": session_key, "limit": limit, "maxChars": max_chars})
+    except Refused:
+        return Transcript([], "", False)
+    running = str((answer.get("inFlightRun") or {}).get("runId") or "")
+    busy = bool(running) or (answer.get("sessionInfo") or {}).get("status") == "running"
+    return Transcript(list(answer.get("messages") or []), running, busy)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message, without its tool calls."""
+    parts = message.get("content") or []
+    return "".join(part.get("text", "") for part in parts if isinstance(part, dict) and part.get("type") == "text")
+
+
+def provenance(session_key: str, tool: str) -> dict[str, str]:
+    """Says to the gateway, and through it to the model, that no user wrote a message (`isUser=false`)."""
+    return {
+        "kind": "inter_session",
+        "sourceSessionKey": session_key,
+        "sourceTool": tool,
+        "sourceChannel": "nats",
+    }
