@@ -102,8 +102,8 @@ async def provision(bus: Bus, org: Org) -> None:
     # consumer whose filters change is made anew, since one that is changed never sees what was stored before.
     for stream in (TASKS, INBOX, CTL):
         for name, have in await _consumers(bus, stream):
-            config = wanted.get((stream, name))
-            if config is None or _filters(have) != _filters(config):
+            asked = wanted.get((stream, name))
+            if asked is None or _filters(have) != _filters(asked):
                 await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
                 log.info("consumer %s/%s removed", stream, name)
     for (stream, _), one in wanted.items():
