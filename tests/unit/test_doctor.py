@@ -64,7 +64,7 @@ async def test_the_bus_is_asked_when_it_greets(org: Org, tmp_path: Path) -> None
 
     home = Home(tmp_path / ".clawbus")
     config = server.write_config(home, org, [])
-    process = subprocess.Popen(server.command(server.find_server(), config), env={})  # noqa: ASYNC220
+    process = subprocess.Popen(server.command(server.find_server(), config), env={})
     try:
         await server.wait_ready(org.bus.port, 5)
         name = f"bus {org.url}"
