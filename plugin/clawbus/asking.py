@@ -17,6 +17,7 @@ from clawbus.tasks import TaskView
 from clawbus.tasks.requests import cancellation, control
 
 _LOOK_EVERY_S = 2.0
+_COPY_TRIES = 15
 
 
 def make_message(org: Org, me: str, to: str, text: str, kind: Type, subject: str) -> Envelope:
@@ -78,11 +79,20 @@ class Person:
     async def took(self, task_id: str) -> None:
         """The person has seen a task's result: its copy in his inbox is done with."""
         await self._event("announced", task_id, how="answered")
+        for _ in range(_COPY_TRIES):  # the worker sends the copy right after the end
+            if await self._drop_copy(task_id):
+                return
+            await asyncio.sleep(0.1)
+
+    async def _drop_copy(self, task_id: str) -> bool:
+        found = False
         for delivery in await fetch_now(self._bus, INBOX, person_reader(self.me), 256):
             if self._about(delivery.data, delivery.subject) == task_id:
                 await self._bus.ack(delivery.ack_subject)
+                found = True
             else:
                 await self._bus.nak(delivery.ack_subject)
+        return found
 
     def _about(self, data: bytes, subject: str) -> str | None:
         with contextlib.suppress(WireError):

@@ -132,7 +132,11 @@ def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
     if status == 200:
         return Check(name, True, f"ready on port {gateway.port}")
     log = f"Its log: {home.root / 'gateways' / gateway.id / 'openclaw.log'}"
-    start = "Run `clawbus up`." if gateway.own else "Start it: `openclaw gateway run`, or its service."
+    start = (
+        "Run `clawbus up`; if it runs, it is starting it again: look once more."
+        if gateway.own
+        else "Start it: `openclaw gateway run`, or its service."
+    )
     if status is None:
         return Check(name, False, f"nothing answers on port {gateway.port}", start)
     detail = f"answers {status} on port {gateway.port}: starting, draining or not well"

@@ -11,12 +11,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from clawbus.bus import Bus, Message
-from clawbus.envelope import decode, now
+from clawbus.envelope import Status, decode, now
 from clawbus.errors import WireError
 from clawbus.events import decode_event
 from clawbus.subjects import Subjects
+
+_ENDS = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,17 @@ class FlowEvent:
 async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[FlowEvent]]:
     """Everything that is said of tasks while the block runs."""
     heard: asyncio.Queue[FlowEvent] = asyncio.Queue()
+    ended: set[str] = set()
 
     def hear(message: Message) -> None:
         with contextlib.suppress(WireError):
             event = _read(subjects, message)
-            if event.kind != "ended":  # the end itself is heard, too, and says how
-                heard.put_nowait(event)
+            if event.kind == "ended":  # the end itself is heard, too, and says how
+                return
+            if event.kind in _ENDS and event.task_id in ended:  # written, but refused: the stream has one already
+                return
+            ended.update({event.task_id} if event.kind in _ENDS else ())
+            heard.put_nowait(event)
 
     stops = [await bus.listen(subjects.everything(channel), hear) for channel in ("events", "end")]
     try:
@@ -54,7 +62,14 @@ def _read(subjects: Subjects, message: Message) -> FlowEvent:
     parsed = subjects.parse(message.subject)
     if parsed.channel == "end":
         end = decode(message.data, parsed.sender)
-        return FlowEvent(now(), end.status or "failed", end.task_id or "", parsed.sender, end.to, "")
+        return FlowEvent(
+            now(),
+            end.status or "failed",
+            end.task_id or "",
+            parsed.sender,
+            end.to if end.to != parsed.sender else "",
+            "",
+        )
     event = decode_event(message.data, parsed)
     said = event.detail
     detail = said.get("what") or said.get("label") or said.get("why") or _attempt(said.get("attempt"))

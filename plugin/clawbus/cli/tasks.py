@@ -56,7 +56,10 @@ def _line(view: TaskView, worker_away: bool) -> str:
         note = f"  ({view.progress})"
     born = min(view.times.values(), default=datetime.now(UTC))
     label = f"  {view.label}" if view.label else ""
-    return inert(f"{view.task_id}  {view.state:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}")
+    again = f" (attempt {view.attempts})" if view.attempts > 1 else ""
+    return inert(
+        f"{view.task_id}  {view.state + again:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}"
+    )
 
 
 def _age(born: datetime) -> str:

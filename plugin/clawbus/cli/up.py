@@ -55,6 +55,7 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
         work.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await work
+    click.echo("everything has ended; tasks that were running go on at the next `clawbus up`")
     return 0
 
 
@@ -71,6 +72,8 @@ async def _run(plan: Plan) -> None:
             what = "back, ready"
         elif what in _QUIET:
             return
+        elif what == "killed":
+            what = "did not drain in time, ended"
         click.echo(f"{name} {what} {detail}".rstrip())
 
     async with running(plan, click.echo, on_event):

@@ -113,9 +113,11 @@ def _recommend(result: Frame) -> str:
     if count:
         uses = f"{count[1]} {'use' if count[1] == '1' else 'uses'}"
         rest = " and the files that were not read have been looked at" if UNREAD in result.body else ""
-        advice = f"{sender} found {uses} to replace. I recommend Node 22 once this is done{rest}."
+        advice = (
+            f"{sender} found {uses} to replace. As far as these APIs go, I recommend Node 22 once this is done{rest}."
+        )
     elif "No use was found" in result.body and "Recommendation: proceed." in result.body:
-        advice = f"{sender} found nothing to replace: 0 uses. I recommend Node 22."
+        advice = f"{sender} found nothing to replace: 0 uses. As far as these APIs go, I recommend Node 22."
     elif _MIGRATION.search(result.body + result.head):
         advice = f"{sender} could not tell, so I recommend nothing yet."
     else:

@@ -116,7 +116,9 @@ def report(folder: str, found: Findings) -> str:
             parts.append("\n".join([f"{api.rule}: {_count(times, 'use')}, {api.advice}.", *rows]))
     if found.unread:
         parts.append("\n".join([UNREAD, *map("- {}".format, found.unread)]))
-    parts.append(f"{searched} No tests were run, and dependencies were not looked at.")
+    parts.append(
+        f"{searched} Only these three APIs were looked for; no tests were run, and dependencies were not looked at."
+    )
     return "\n\n".join(parts)
 
 
