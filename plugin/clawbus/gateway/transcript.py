@@ -18,10 +18,9 @@ MAX_CHARS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The end of a session. `running`: the run that is under way, empty if none is."""
+    """The end of a session. `busy`: a run is under way."""
 
     messages: list[dict[str, Any]]
-    running: str
     busy: bool
 
     def has(self, *keys: str) -> bool:
@@ -42,10 +41,9 @@ async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = M
     try:
         answer = await rpc.call("chat.history", {"sessionKey": session_key, "limit": limit, "maxChars": max_chars})
     except Refused:
-        return Transcript([], "", False)
-    running = str((answer.get("inFlightRun") or {}).get("runId") or "")
-    busy = bool(running) or (answer.get("sessionInfo") or {}).get("status") == "running"
-    return Transcript(list(answer.get("messages") or []), running, busy)
+        return Transcript([], False)
+    busy = bool(answer.get("inFlightRun")) or (answer.get("sessionInfo") or {}).get("status") == "running"
+    return Transcript(list(answer.get("messages") or []), busy)
 
 
 def text_of(message: dict[str, Any]) -> str:

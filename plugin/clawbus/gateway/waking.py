@@ -55,8 +55,11 @@ class Waking:
         with self._started(key) as started:
             while True:
                 try:
-                    if self._rpc.boot_id != boot_id or await self.arrived(session_key, (key,)):
-                        return await self.arrived(session_key, (key,))
+                    restarted = self._rpc.boot_id != boot_id
+                    if await self.arrived(session_key, (key,)):
+                        return True
+                    if restarted:
+                        return False
                     answer = await self._wait_or_start(key, started)
                     if answer.get("endedAt") is not None:
                         return await self.arrived(session_key, (key,))
