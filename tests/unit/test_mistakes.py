@@ -55,7 +55,7 @@ def test_an_unknown_agent_is_refused_with_those_that_exist(folder: Path) -> None
 def test_a_text_that_cannot_be_sent_is_refused(folder: Path, text: str, problem: str) -> None:
     """Empty, a command, over 64 KiB."""
     refused(clawbus(folder, "ask", "cto-athena", text), 2, "task =", problem)
-    refused(clawbus(folder, "send", "cto-athena", "-", stdin=text), 2, "TEXT =", problem)
+    refused(clawbus(folder, "send", "cto-athena", "-", stdin=text), 2, "message =", problem)
 
 
 def test_a_text_of_exactly_64_kib_passes_the_check(folder: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_missing_org_file_names_the_command_that_writes_one(tmp_path: Path) ->
     [
         (('company = "acme"', 'company = "acme"\ncolour = "blue"'), ["colour = 'blue'", "unknown field"]),
         (('company = "acme"', 'company = "ac.me"'), ["company = 'ac.me'", "not an id"]),
-        (('id = "cto-athena"', 'id = "ceo-genesis"'), ["ceo-genesis", "two with the same"]),
+        (('id = "cto-athena"', 'id = "ceo-genesis"'), ["ceo-genesis", "two of one id"]),
         (('gateway = "lab"', 'gateway = "nowhere"'), ["agents[cto-athena].gateway", "nowhere", "hq, lab"]),
         (('reports_to = "ceo-genesis"', 'reports_to = "god"'), ["reports_to", "god"]),
         (('role = "role-cto"', 'role = "boss"'), ["role", "boss"]),
@@ -101,7 +101,7 @@ def test_a_mistake_in_org_toml_is_named(folder: Path, change: tuple[str, str], w
 def test_all_mistakes_are_said_at_once(folder: Path) -> None:
     text = (folder / "org.toml").read_text().replace('gateway = "lab"', 'gateway = "x"').replace('"role-cto"', '"cto"')
     (folder / "org.toml").write_text(text.replace("bus.port", "bus.prot"))
-    refused(clawbus(folder, "up"), 2, "2 mistakes", "bus.prot", "role")
+    refused(clawbus(folder, "up"), 2, "3 mistakes", "bus.prot", "role", "agents[cto-athena].gateway = 'x'")
 
 
 def test_reports_to_in_a_circle_is_named(folder: Path) -> None:
@@ -160,3 +160,8 @@ def test_help_does_not_import_the_heavy_parts() -> None:
     code = "import sys, clawbus.cli; print(sorted({'nats', 'pydantic', 'websockets', 'rich'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == "[]"
+
+
+def test_an_age_before_all_time(folder: Path) -> None:
+    """`replay --since` with an age that no calendar holds."""
+    refused(clawbus(folder, "replay", "--since", "99999999d"), 2, "--since", "99999999d")

@@ -10,7 +10,7 @@ from clawbus.assets import folder
 from clawbus.errors import Refused
 from clawbus.org import load
 
-TEMPLATES = ("duo",)
+TEMPLATES = ("duo", "workflow", "eleven")
 
 
 @click.command()
@@ -24,7 +24,11 @@ TEMPLATES = ("duo",)
     help="The file to write.",
 )
 def init_command(template: str, org_file: Path) -> int:
-    """Write a small org.toml: the company, its agents, their gateways. An existing file is never overwritten."""
+    """Write an org.toml to begin with. An existing file is never overwritten.
+
+    duo: a CEO and a CTO, each in a gateway of its own. workflow: CEO, CTO and Security in three gateways, with a
+    review that follows by itself. eleven: a company of eleven agents in two gateways.
+    """
     if org_file.exists():
         raise Refused(f"there is an {org_file} already; nothing was changed", "Name another file with --org.")
     org_file.write_text((folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")

@@ -1,0 +1,82 @@
+"""`clawbus check`: reads org.toml, says every mistake at once, or what the company is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clawbus.assets import folder
+from clawbus.cli.options import json_option, org_option, print_json
+from clawbus.org import Gateway, Org, OrgMistakes, load
+from clawbus.org.mistakes import near
+from clawbus.org.notes import notes
+from clawbus.souls import role_file
+
+
+@click.command()
+@org_option
+@json_option
+def check_command(org_file: Path, as_json: bool) -> int:
+    """Check org.toml whole: each mistake with its line, its field and the remedy. Exit code 2 if there is one.
+
+    Nothing is started, written or sent.
+    """
+    try:
+        org = load(org_file)
+    except OrgMistakes as wrong:
+        if not as_json:
+            raise
+        print_json({"ok": False, "mistakes": [mistake.as_json() for mistake in wrong.mistakes]})
+        return wrong.exit_code
+    said = [*notes(org), *_roles(org)]
+    if as_json:
+        print_json({"ok": True, **_facts(org), "notes": said})
+    else:
+        click.echo("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {one}." for one in said)]))
+    return 0
+
+
+def _facts(org: Org) -> dict[str, Any]:
+    return {
+        "company": org.company,
+        "url": org.url,
+        "agents": [
+            {"id": one.id, "role": one.role, "team": one.team, "gateway": one.gateway, "model": org.model_of(one)}
+            for one in org.agents
+        ],
+        "teams": {team: org.members(team) for team in org.team_ids},
+        "pools": {pool.id: pool.members for pool in org.pools},
+        "gateways": [one.id for one in org.gateways],
+        "humans": [human.id for human in org.humans],
+    }
+
+
+def _summary(org: Org) -> Iterator[str]:
+    yield f"company   {org.company}, on {org.url}"
+    yield f"agents    {len(org.agents)}: {', '.join(agent.id for agent in org.agents)}"
+    groups = [f"{team} ({len(org.members(team))})" for team in org.team_ids]
+    yield f"teams     {', '.join(groups)}"
+    if org.pools:
+        yield f"pools     {', '.join(f'{pool.id} ({len(pool.members)})' for pool in org.pools)}"
+    for gateway in org.gateways:
+        yield f"gateway   {gateway.id}, {_kind(gateway)}: {', '.join(one.id for one in org.agents_of(gateway.id))}"
+    yield f"people    {', '.join(human.id for human in org.humans)}"
+    models = sorted({org.model_of(agent) for agent in org.agents})
+    free = " (the demo's own: no model is called)" if models == ["scripted"] else ""
+    yield f"model     {', '.join(models)}{free}"
+
+
+def _kind(gateway: Gateway) -> str:
+    if gateway.is_program:
+        return "a Python program"
+    return f"{'run by clawbus' if gateway.own else 'yours'}, port {gateway.port}"
+
+
+def _roles(org: Org) -> Iterator[str]:
+    known = [f"role-{path.name}" for path in folder("souls").iterdir() if path.is_dir() and path.name[0].isalpha()]
+    for role in sorted({agent.role for agent in org.agents}):
+        if role_file(role, "SOUL.md") is None:
+            yield f"{role} has no soul of its own, its agents get the neutral one. {near(role, known)}".rstrip(".")

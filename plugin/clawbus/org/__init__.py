@@ -1,0 +1,29 @@
+"""The company, as its org.toml says: read, checked whole, never guessed."""
+
+from clawbus.org.load import load, parse
+from clawbus.org.mistakes import Mistake, OrgMistakes
+from clawbus.org.org import Org
+from clawbus.org.parts import EXTERNAL, STEWARD, Agent, BusConfig, Gateway, Human, Pool, Subscription, Team
+from clawbus.org.rules import Edge, Learning, Oversight, Policies, Recurring
+
+__all__ = [
+    "EXTERNAL",
+    "STEWARD",
+    "Agent",
+    "BusConfig",
+    "Edge",
+    "Gateway",
+    "Human",
+    "Learning",
+    "Mistake",
+    "Org",
+    "OrgMistakes",
+    "Oversight",
+    "Policies",
+    "Pool",
+    "Recurring",
+    "Subscription",
+    "Team",
+    "load",
+    "parse",
+]

@@ -1,0 +1,62 @@
+"""Reading an org.toml and checking it whole: every mistake in one run, each with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from clawbus.errors import NotFound
+from clawbus.org.contradictions import contradictions
+from clawbus.org.fields import field_mistakes
+from clawbus.org.lines import Place, locate
+from clawbus.org.mistakes import Mistake, OrgMistakes, Wrong, explained
+from clawbus.org.org import Org
+
+_AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+
+
+def load(path: Path) -> Org:
+    """Read and check an org.toml. Raises NotFound if there is none, OrgMistakes with all that is wrong."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no {path}", "Write one with `clawbus init duo`, or name it with --org FILE."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OrgMistakes(path, [Mistake(None, "the file", None, f"cannot be read: {error}", "")]) from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OrgMistakes(path, [_not_toml(str(error))]) from None
+    return parse(data, path, locate(text))
+
+
+def parse(data: Mapping[str, Any], path: Path = Path("org.toml"), lines: Mapping[Place, int] | None = None) -> Org:
+    """Check a file that was read, its fields and what they say of each other. Raises OrgMistakes with all of it.
+
+    `lines`: where each value stands, as `lines.locate` says.
+    """
+    org: Org | None = None
+    wrong: list[Wrong] = []
+    try:
+        org = Org.model_validate(data)
+    except ValidationError as error:
+        wrong += field_mistakes(error)
+    wrong += contradictions(data)
+    if wrong or org is None:
+        raise OrgMistakes(path, explained(wrong, data, lines or {}))
+    return org
+
+
+def _not_toml(said: str) -> Mistake:
+    """tomllib stops at the first; the rest can only be found when that is mended."""
+    found = _AT_LINE.search(said)
+    line, column = (int(found[1]), f", column {found[2]}") if found else (None, "")
+    problem = _AT_LINE.sub("", said)
+    return Mistake(line, f"the file{column}", None, f"not TOML: {problem}", "Mend this first, then check again.")

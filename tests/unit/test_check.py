@@ -1,0 +1,285 @@
+"""`clawbus check`: every mistake of an org.toml in one run, with line, field, value and remedy; and the templates."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clawbus.cli.init import TEMPLATES
+from clawbus.org import OrgMistakes, load
+from clawbus.org.lines import Place, locate
+from clawbus.org.notes import notes
+from tests.unit.test_mistakes import clawbus, refused
+
+ROOT = Path(__file__).parents[2]
+
+BAD = """\
+company = "acme"
+modl = "scripted"
+bus = { port = 18789 }
+[policies]
+lease = "5 minuets"
+[[gateways]]
+id = "hq"
+port = 18789
+slots = 12
+[[gateways]]
+id = "lab"
+[[teams]]
+id = "all"
+[[agents]]
+id = "boss"
+role = "cto"
+reports_to = "worker"
+gateway = "hq"
+[[agents]]
+id = "worker"
+team = "boss"
+reports_to = "boss"
+gateway = "lba"
+subscriptions = [
+  "status.deploy",
+  "weather.today",  # a comment, with a ] in it
+  { topic = "decisions.*", wkae = true },
+]
+[[agents]]
+id = "worker"
+reports_to = "bos"
+gateway = "hq"
+[[pools]]
+id = "many"
+members = ["boss", "ghost"]
+[[edges]]
+from = "boss"
+to = "nobody"
+template = '''
+do {result}
+and [{workr}]
+'''
+[[recurring]]
+id = "standup"
+cron = "0 9 * * *"
+every = "1d"
+meeting = "exec"
+[[recurring]]
+id = "nothing"
+every = "1d"
+[[oversight]]
+agent = "boss"
+from = "boss"
+level = "tolld"
+[alerts]
+to = ["boss"]
+[[humans]]
+id = "owner"
+channel = { gateway = "nowhere", channel = "telegram", to = "1" }
+"""
+EXPECTED = [
+    "line 2: modl = 'scripted': unknown field. Did you mean 'model'?",
+    "line 5: policies.lease = '5 minuets': not a duration.",
+    "line 8: gateways[hq].port = 18789: the bus has that port already.",
+    "line 9: gateways[hq].slots = 12: an OpenClaw gateway runs eight turns",
+    "line 10: gateways[lab].port: missing.",
+    "line 13: teams[all].id = 'all': is reserved",
+    "line 16: agents[boss].role = 'cto': not a role. Write a slug that begins with role-, such as role-cto.",
+    "line 17: agents[boss].reports_to = 'worker': reports_to goes in a circle: boss -> worker -> boss.",
+    "line 21: agents[worker].team = 'boss': its team is 'boss', which is the id of an agent.",
+    "line 23: agents[worker].gateway = 'lba': no such gateway. Did you mean 'lab'?",
+    "line 26: agents[worker].subscriptions[2] = 'weather.today': not a topic.",
+    "line 27: agents[worker].subscriptions[3].wkae = True: unknown field. Did you mean 'wake'?",
+    "line 30: agents[worker].id = 'worker': two of one id",
+    "line 31: agents[worker].reports_to = 'bos': nobody has that id. Did you mean 'boss'?",
+    "line 35: pools[many].members[2] = 'ghost': no such agent.",
+    "line 38: edges[1].to = 'nobody': there is nobody of that id.",
+    "line 39: edges[1].template = ",
+    "line 43: recurring[standup]: has both every and cron.",
+    "line 45: recurring[standup].cron = '0 9 * * *': a cron has six fields",
+    "line 48: recurring[nothing]: has neither task and to nor meeting.",
+    "line 52: oversight[1].agent = 'boss': a rule for an agent and for an edge at once.",
+    "line 54: oversight[1].level = 'tolld': unknown. Did you mean 'told'?",
+    "line 56: alerts.to[1] = 'boss': is an agent: alerts go to people.",
+    "line 59: humans[owner].channel.gateway = 'nowhere': no such gateway.",
+]
+COMPANY = """\
+company = "acme"
+[[gateways]]
+id = "hq"
+port = 18789
+[[agents]]
+id = "ceo"
+team = "top"
+gateway = "hq"
+[[agents]]
+id = "cto"
+team = "top"
+reports_to = "ceo"
+gateway = "hq"
+"""
+PROGRAM = "[[gateways]]\nid = 'py'\nkind = 'program'\n"
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    file = folder / "org.toml"
+    file.write_text(text)
+    try:
+        load(file)
+    except OrgMistakes as wrong:
+        return wrong.problems
+    return []
+
+
+def test_k1_all_mistakes_are_found_in_one_run_with_line_and_field(tmp_path: Path) -> None:
+    """Mistakes within fields and between entries, of twenty-four kinds, by one `clawbus check`, in the file's order."""
+    (tmp_path / "org.toml").write_text(BAD)
+    run = clawbus(tmp_path, "check")
+    refused(run, 2, f"{len(EXPECTED)} mistakes", "{workr} is no placeholder. Did you mean 'worker'?")
+    said = [line.removeprefix("  - ") for line in run.stderr.splitlines()[1:]]
+    assert [(line, want) for line, want in zip(said, EXPECTED, strict=True) if not line.startswith(want)] == []
+
+
+def test_check_prints_mistakes_as_json(tmp_path: Path) -> None:
+    (tmp_path / "org.toml").write_text(COMPANY.replace('"ceo"\ngateway = "hq"\n', '"coe"\ngateway = "hq"\n'))
+    run = clawbus(tmp_path, "check", "--json")
+    assert run.returncode == 2
+    assert json.loads(run.stdout)["mistakes"] == [
+        {"line": 12, "field": "agents[cto].reports_to", "value": "'coe'", "problem": "nobody has that id",
+         "remedy": "Did you mean 'ceo'?"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ('[[teams]]\nid = "cto"', "line 15: teams[cto].id = 'cto': two of one id: there is an agent"),
+        ('[[humans]]\nid = "ceo"', "humans[ceo].id = 'ceo': two of one id"),
+        ('[[pools]]\nid = "top"\nmembers = ["ceo"]', "agents[ceo].team = 'top': its team is 'top', which is"),
+        ('[[pools]]\nid = "p"\nmembers = ["ceo", "ceo"]', "pools[p].members[2] = 'ceo': is in this pool twice"),
+        ('[[humans]]\nid = "me"\nreports_to = "ceo"', "is an agent, and a person reports to a person"),
+        ('[[humans]]\nid = "a"\nreports_to = "b"\n[[humans]]\nid = "b"\nreports_to = "a"', "circle: a -> b -> a"),
+        ('[[edges]]\nfrom = "ceo"\nto = "ceo"', "leads back to where it begins"),
+        ('[[edges]]\nfrom = "ceo"\nto = "cto"\nthen = "top"', "there is no edge from cto to there"),
+        ('[[edges]]\nfrom = "ceo"\nto = "cto"\n[[edges]]\nfrom = "ceo"\nto = "cto"', "a second edge from ceo to cto"),
+        ('[[recurring]]\nid = "r"\ntask = "x"\nto = "cto"', "says neither every nor cron"),
+        ('[[recurring]]\nid = "r"\nevery = "1h"\ntask = "x"', "recurring[r].to: missing"),
+        ('[[recurring]]\nid = "r"\nevery = "1h"\nto = "cto"', "recurring[r].task: missing"),
+        ('[[recurring]]\nid = "r"\nevery = "1h"\nto = "cto"\ntask = "x"\nmeeting = "all"', "a meeting and a task"),
+        ('[[recurring]]\nid = "r"\nevery = "5m"\nlasts = "10m"\nmeeting = "all"', "before this one has ended"),
+        ('[[oversight]]\nlevel = "told"\nfrom = "ceo"', "says for whom neither by agent nor by from and to"),
+        ('[[oversight]]\nlevel = "told"\nagent = "cto"\nhuman = "ownr"', "no such person. Did you mean 'owner'?"),
+        ("[learning]\npromote_over = 40", "learning.promote_over = 40: an insight would be promoted"),
+        ('[[gateways]]\nid = "hq"\nport = 20000', "gateways[hq].id = 'hq': two of one id: there is a gateway"),
+        ('[[gateways]]\nid = "b"\nport = 18789', "gateways[b].port = 18789: gateway hq has that port already"),
+        ('[[agents]]\nid = "owner"\ngateway = "hq"', "is the id of the person who is there when [[humans]] names none"),
+        ('[[agents]]\nid = "x"\ngateway = "hq"\nmodel = "scriptd"', "agents[x].model = 'scriptd': not a model. Did you mean"),
+        (f"{PROGRAM}[[humans]]\nid = 'me'\nchannel = {{gateway = 'py', channel = 'c', to = '1'}}", "has no chat channels"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_between_entries_is_named(tmp_path: Path, more: str, words: str) -> None:
+    """One mistake each, in a company that is right without it."""
+    assert mistakes(tmp_path, COMPANY) == []
+    (said,) = mistakes(tmp_path, COMPANY + more + "\n")
+    assert words in said
+
+
+def test_an_entry_that_cannot_be_read_does_not_hide_or_make_others(tmp_path: Path) -> None:
+    """An agent with a bad role is still somebody to report to, and its own superior is still checked."""
+    text = COMPANY.replace('id = "ceo"\n', 'id = "ceo"\nrole = "boss"\nslots = 3\nreports_to = "god"\n')
+    assert [line.split(":")[0] for line in mistakes(tmp_path, text)] == ["line 7", "line 8", "line 9"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "agents = 3", 'company = "a"\nagents = ["x"]\n[gateways]\nid = 1', "a = [[[[1]]]]"]
+)
+def test_a_file_of_another_shape_is_refused_without_a_traceback(tmp_path: Path, text: str) -> None:
+    """Tables where lists are wanted, numbers where names are."""
+    assert len(mistakes(tmp_path, text)) >= 2
+
+
+def test_text_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, 'company = "acme"\n\n[[agents]\n')[0].startswith("line 3: the file, column 9: not TOML:")
+
+
+def test_what_is_only_worth_a_word_is_said_and_passes(tmp_path: Path) -> None:
+    """A budget, which nothing enforces yet; a pool of two roles; gateways whose ports are too close."""
+    more = '[budget]\nturns = 9\n[[pools]]\nid = "p"\nmembers = ["ceo", "cto"]\n[[gateways]]\nid = "b"\nport = 18799\n'
+    (tmp_path / "org.toml").write_text(COMPANY.replace('"cto"\n', '"cto"\nrole = "role-cot"\n', 1) + more)
+    run = clawbus(tmp_path, "check")
+    assert run.returncode == 0
+    for words in (
+        "not enforced yet",
+        "mixes roles",
+        "less than 120 apart",
+        "b has no agent",
+        "Did you mean 'role-cto'?",
+    ):
+        assert words in run.stdout
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_c5_every_template_is_a_company_without_a_mistake(tmp_path: Path, template: str) -> None:
+    """What `clawbus init` writes passes `clawbus check`, which says who is there and which model answers."""
+    assert clawbus(tmp_path, "init", template).returncode == 0
+    run = clawbus(tmp_path, "check")
+    assert run.returncode == 0
+    assert "scripted" in run.stdout
+    assert notes(load(tmp_path / "org.toml")) == []
+
+
+def test_every_example_of_the_repository_is_a_template() -> None:
+    assert {path.parent.name for path in (ROOT / "examples").glob("*/org.toml")} == set(TEMPLATES)
+
+
+NASTY = r'''
+a = 1 # [x] = "
+"b.c" = "]"
+'d "e"'.f = 'it''
+g.h."i\"\u00e9" = """one "two" \" three
+"""
+"j" = {k = 1, l.m = [1, {n = "}"}], "o=p" = 1979-05-27 07:32:00}
+q = [
+  # nothing ]
+  'x', [ [1.5, true], ],
+  """
+]""", { r = '#' },
+]
+[s . t]
+u = "\\"
+[[v]]
+w = 1
+[[v]]
+[v.x]
+y = "z"
+[[v.aa]]
+bb = ''' + "'''a''b''''\n[[v.aa]]\ncc = 1\n[v.x.dd]\nee = \"\"\"\"f\"\"\"\"\n"  # fmt: skip
+NASTY = NASTY.replace("'it''", "'it'")
+
+
+def places(value: Any, place: Place = ()) -> set[Place]:
+    """Every place within a value."""
+    found: set[Place] = {place} if place else set()
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, one in items:
+        found |= places(one, (*place, step))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text", [NASTY, BAD, *((ROOT / "examples" / name / "org.toml").read_text() for name in TEMPLATES)]
+)
+def test_every_value_of_a_toml_text_has_its_line(text: str) -> None:
+    """Dotted and quoted keys, tables of tables, inline tables, arrays and texts over several lines."""
+    lines = locate(text)
+    assert set(lines) == places(tomllib.loads(text))
+    written = text.split("\n")
+    for place, line in lines.items():
+        name = next(step for step in reversed(place) if isinstance(step, str))
+        if isinstance(place[-1], str):
+            assert (
+                name in written[line - 1]
+                or name.encode("unicode_escape").decode() in written[line - 1]
+                or "\\u00e9" in written[line - 1]
+            )
