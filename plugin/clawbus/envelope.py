@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clawbus.errors import InvalidInput, WireError
 
@@ -39,11 +39,50 @@ Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
 # What stands outside the fence in a prompt must be unable to say anything (subjects.py has the rule for ids).
 _ID = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
 _TASK_ID = r"^[a-z2-7]{26}$"
+_TO = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)?$"  # an id, or a topic
 _WORD = r"^[A-Za-z0-9-]{1,128}$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Sla(_Part):
+    """How soon a task should be taken and done. The names are those of the published tutorial."""
+
+    ack_within_seconds: int | None = Field(default=None, ge=1, le=30 * 86_400)
+    complete_within_minutes: int | None = Field(default=None, ge=1, le=30 * 1_440)
+
+
+class OnComplete(_Part):
+    """The next task of a chain. It counts only along an edge that org.toml names (`Org.edge`)."""
+
+    to: str = Field(pattern=_ID)
+    template: str = Field(default="", max_length=64)
+
+
+class Artifact(_Part):
+    """A file: its content on the bus, by hash, put there by `sender`; or a foreign address (`uri`), never fetched."""
+
+    name: str = Field(max_length=255)
+    sha256: str | None = Field(default=None, pattern=_SHA256)
+    size_bytes: int | None = Field(default=None, ge=0)
+    sender: str | None = Field(default=None, alias="from", pattern=_ID)
+    uri: str | None = Field(default=None, max_length=2000)
+
+
+class Budget(_Part):
+    """What a tree of tasks may still use."""
+
+    turns: int | None = Field(default=None, ge=0)
+    minutes: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
 
 
 class Envelope(BaseModel):
@@ -55,8 +94,10 @@ class Envelope(BaseModel):
     id: str = Field(pattern=_WORD)
     type: Type
     sender: str = Field(alias="from", pattern=_ID)
-    to: str = Field(pattern=_ID)
+    to: str = Field(pattern=_TO)
+    """An agent, a person, a pool, a team, "all", or a topic such as status.deploy."""
     task_id: str | None = Field(default=None, pattern=_TASK_ID)
+    """The task; of a broadcast, a blocker or an insight its own id, under which its events stand."""
     trace_id: str | None = Field(default=None, pattern=_WORD)
     parent: str | None = Field(default=None, pattern=_WORD)
     path: tuple[str, ...] = Field(default=(), max_length=64)
@@ -70,6 +111,18 @@ class Envelope(BaseModel):
     """Of a task: seconds that its turn may take on the worker's gateway."""
     status: Status | None = None
     """Of a result: how the task ended."""
+    sla: Sla | None = None
+    on_complete: OnComplete | None = None
+    artifacts: tuple[Artifact, ...] = Field(default=(), max_length=20)
+    budget: Budget | None = None
+
+    @field_validator("created_at", "expires_at")
+    @classmethod
+    def _in_utc(cls, at: datetime | None) -> datetime | None:
+        """In UTC, as it is shown; far from the ends of the calendar, where a deadline after it would be no time."""
+        if at is not None and not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+            raise ValueError(f"not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
+        return None if at is None else at.astimezone(UTC)
 
     def encode(self) -> bytes:
         """JSON, UTF-8, without the fields that are not set."""

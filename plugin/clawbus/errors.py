@@ -92,7 +92,15 @@ class Refused(ClawbusError):
 
 
 class BacklogFull(Refused):
-    """The receiver has as many waiting tasks of this sender as the quota allows."""
+    """The receiver has as many waiting tasks of this sender as the quota allows. Each that ends makes room for one."""
+
+    retry_after_s = 60
+    """A turn takes from seconds to minutes: sooner, a retry is mostly in vain."""
+
+    def count(self, waiting: int, to: str, priority: str) -> None:
+        """Say it in numbers, for a model or a person; the server says only that it is full."""
+        self.message = f"backlog full, {waiting} waiting: {to} has so many {priority} tasks of yours; nothing was sent"
+        self.remedy = f"Retry after {self.retry_after_s} s, or as soon as one of them has ended."
 
 
 class EndConflict(ClawbusError):

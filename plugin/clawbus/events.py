@@ -11,10 +11,16 @@ from clawbus.errors import WireError
 from clawbus.subjects import Parsed
 
 Kind = Literal[
-    "accepted", "delivered", "started", "progress", "interrupted", "retrying", "resumed", "ended", "announced"
-]
-"""In the order of a task's life. `interrupted`: a process that it needs has died; `retrying`: the next attempt;
-`resumed`: the node is back, and the same attempt goes on."""
+    "accepted", "delivered", "started", "progress", "interrupted", "retrying", "resumed", "ended", "announced",
+    "steered", "seen", "raised", "resolved", "waiting_approval", "approved", "refused",
+    "breached", "escalated", "chained",
+]  # fmt: skip
+"""`accepted` to `announced` in the order of a task's life. `interrupted`: a process that it needs has died; `retrying`:
+the next attempt; `resumed`: the node is back, and the same attempt goes on. `seen`: a broadcast was shown to its agent;
+`raised`, `resolved`: a blocker; the last three are the steward's."""
+
+
+Value = str | int | float | bool | None
 
 
 class Event(BaseModel):
@@ -28,7 +34,7 @@ class Event(BaseModel):
     task_id: str
     sender: str = Field(alias="from")
     at: AwareDatetime = Field(default_factory=now)
-    detail: dict[str, str | int | float | bool | None] = {}
+    detail: dict[str, Value] = {}
 
     def number(self, name: str) -> int:
         """A number of the detail; 0 for what is none: others' events are data."""

@@ -1,8 +1,8 @@
 """The subject grammar. Nobody else formats or splits a subject.
 
 The company is the first token and the sender the last, so that a publish permission such as
-`acme.dm.*.cto` pins the sender (NATS authorization works on subjects, not on payloads). Every id is
-checked here before it becomes a token: nats-py itself lets wildcards and bidirectional Unicode pass.
+`acme.dm.*.cto` pins the sender (NATS authorization works on subjects, not on payloads). Every token is
+checked here before it becomes one: nats-py itself lets wildcards and bidirectional Unicode pass.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
+from clawbus.channels import CHANNELS, channel
 from clawbus.errors import InvalidInput, WireError
 
 PRIORITIES = ("critical", "high", "medium", "low")
+TOPIC_KINDS = ("tasks", "decisions", "status", "meeting")
+"""Topics: tasks by skill, decisions by area, status by type, as the published examples have them; and meetings."""
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _TASK_ID = re.compile(r"[a-z2-7]{26}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"[0-9]{1,4}")
 _ID_REMEDY = "Use 1 to 32 of a-z, 0-9 and '-', with a letter or digit at both ends, such as cto-athena."
 
 
 def check_id(field: str, value: str) -> str:
-    """Return `value` if it can be an id (company, agent, gateway, human).
+    """Return `value` if it can be an id (company, agent, gateway, human, team).
 
     Raises InvalidInput, naming `field`: wildcards, dots, spaces, Unicode and control characters are refused.
     """
@@ -38,6 +44,16 @@ def check_task_id(field: str, value: str) -> str:
     return value
 
 
+def check_topic(field: str, value: str, wildcard: bool = False) -> tuple[str, str]:
+    """Kind and name of a topic such as `status.deploy`; with `wildcard`, its name may be `*`. Raises InvalidInput."""
+    kind, dot, name = value.partition(".") if isinstance(value, str) else ("", "", "")
+    named = bool(_ID.fullmatch(name)) or (wildcard and name == "*")
+    if kind not in TOPIC_KINDS or not dot or not named:
+        remedy = f"Write it as <kind>.<name>, such as status.deploy; kinds: {', '.join(TOPIC_KINDS)}."
+        raise InvalidInput(field, value, "not a topic", remedy)
+    return kind, name
+
+
 def new_task_id() -> str:
     """128 random bits in base 32: unguessable, so that nobody can end a task that he was not told of."""
     return base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
@@ -48,15 +64,49 @@ def new_message_id(sender: str) -> str:
     return f"{sender}-{secrets.token_hex(16)}"
 
 
+def _check_priority(field: str, value: str) -> str:
+    if value not in PRIORITIES:
+        raise InvalidInput(field, value, "unknown", f"Use one of: {', '.join(PRIORITIES)}.")
+    return value
+
+
+def _pattern(pattern: re.Pattern[str], what: str) -> Callable[[str, str], str]:
+    def check(field: str, value: str) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise InvalidInput(field, value, f"not {what}")
+        return value
+
+    return check
+
+
+_CHECKS: dict[str, Callable[[str, str], str]] = {
+    "task": check_task_id,
+    "priority": _check_priority,
+    "sha256": _pattern(_SHA256, "a SHA-256 in hex"),
+    "part": _pattern(_PART, "a part number"),
+}
+"""How a token is checked; what is not named here is an id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A subject taken apart. `to` is None where the channel has no receiver."""
+    """A subject taken apart."""
 
     channel: str
     sender: str
-    to: str | None = None
-    task_id: str | None = None
-    priority: str | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def to(self) -> str | None:
+        return self.tokens.get("to")
+
+    @property
+    def task_id(self) -> str | None:
+        return self.tokens.get("task")
+
+    @property
+    def priority(self) -> str | None:
+        return self.tokens.get("priority")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,68 +118,96 @@ class Subjects:
     def __post_init__(self) -> None:
         check_id("company", self.company)
 
+    def build(self, name: str, sender: str, /, **tokens: str) -> str:
+        """The subject on which `sender` speaks on a channel; `tokens` by the names of the channel's row."""
+        return self._join(name, sender, tokens, _checked)
+
+    def filter(self, name: str, sender: str = "*", /, **tokens: str) -> str:
+        """Where a consumer, a permission or a stream wants a wildcard: any sender or token may be `*`."""
+        return self._join(name, sender, tokens, lambda key, value: value if value == "*" else _checked(key, value))
+
+    def _join(self, name: str, sender: str, tokens: dict[str, str], check: Callable[[str, str], str]) -> str:
+        row = channel(name)
+        if row is None:
+            raise InvalidInput("channel", name, "unknown", f"There are: {', '.join(one.name for one in CHANNELS)}.")
+        middle = [check(token, tokens[token]) for token in row.tokens]
+        return ".".join([self.company, name, *middle, check("from", sender)])
+
     def task(self, to: str, priority: str, sender: str) -> str:
-        if priority not in PRIORITIES:
-            raise InvalidInput("priority", priority, "unknown", f"Use one of: {', '.join(PRIORITIES)}.")
-        return f"{self.company}.tasks.{check_id('to', to)}.{priority}.{check_id('from', sender)}"
+        return self.build("tasks", sender, to=to, priority=priority)
 
     def dm(self, to: str, sender: str) -> str:
-        return f"{self.company}.dm.{check_id('to', to)}.{check_id('from', sender)}"
+        return self.build("dm", sender, to=to)
 
     def ctl(self, to: str, sender: str) -> str:
-        return f"{self.company}.ctl.{check_id('to', to)}.{check_id('from', sender)}"
+        return self.build("ctl", sender, to=to)
 
     def end(self, task_id: str, sender: str) -> str:
-        return f"{self.company}.end.{check_task_id('task_id', task_id)}.{check_id('from', sender)}"
+        return self.build("end", sender, task=task_id)
 
     def event(self, task_id: str, sender: str) -> str:
-        return f"{self.company}.events.{check_task_id('task_id', task_id)}.{check_id('from', sender)}"
+        return self.build("events", sender, task=task_id)
 
     def presence(self, sender: str) -> str:
-        return f"{self.company}.presence.{check_id('from', sender)}"
-
-    # Filters: where a consumer, a permission or a stream wants a wildcard. `agent` may be "*".
+        return self.build("presence", sender)
 
     def tasks_for(self, agent: str, priority: str) -> str:
-        return f"{self.company}.tasks.{_token(agent)}.{priority}.*"
+        return self.filter("tasks", to=agent, priority=priority)
 
     def dm_for(self, agent: str) -> str:
-        return f"{self.company}.dm.{_token(agent)}.*"
+        return self.filter("dm", to=agent)
 
     def ctl_for(self, agent: str) -> str:
-        return f"{self.company}.ctl.{_token(agent)}.*"
+        return self.filter("ctl", to=agent)
 
     def ends_of(self, task_id: str) -> str:
-        return f"{self.company}.end.{check_task_id('task_id', task_id)}.*"
+        return self.filter("end", task=task_id)
 
     def events_of(self, task_id: str) -> str:
-        return f"{self.company}.events.{check_task_id('task_id', task_id)}.*"
+        return self.filter("events", task=task_id)
 
-    def everything(self, channel: str) -> str:
-        return f"{self.company}.{channel}.>"
+    def everything(self, name: str) -> str:
+        """All of a channel, with the exact number of tokens: nothing longer or shorter is let in."""
+        row = channel(name)
+        return self.filter(name, **dict.fromkeys(row.tokens if row else (), "*"))
 
-    def may_publish(self, sender: str) -> list[str]:
-        """The publish permissions of one sender: his id is the last token of each."""
-        me = check_id("from", sender)
-        shapes = ("tasks.*.*", "dm.*", "ctl.*", "end.*", "events.*", "presence")
-        return [f"{self.company}.{shape}.{me}" for shape in shapes]
+    def may_publish(self, sender: str, group: str = "everyone") -> list[str]:
+        """The publish permissions of one sender: his id is the last token of each.
+
+        `group`: "everyone" for a person, "agents" for an agent, "steward" for the steward.
+        """
+        check_id("from", sender)
+        wider = {
+            "everyone": ("everyone",),
+            "agents": ("everyone", "agents"),
+            "steward": ("everyone", "agents", "steward"),
+        }
+        rows = [row for row in CHANNELS if row.by in wider[group]]
+        return [self.filter(row.name, sender, **dict.fromkeys(row.tokens, "*")) for row in rows]
+
+    def addressed(self, subject: str) -> str:
+        """Whom a received subject is for, also where it is not as it should be; empty if it does not say."""
+        try:
+            return self.parse(subject).to or ""
+        except WireError:
+            return ""
 
     def parse(self, subject: str) -> Parsed:
         """Take a received subject apart. Raises WireError if it is not one of this company's."""
-        tokens = subject.split(".")
-        if len(tokens) < 3 or tokens[0] != self.company:
+        company, *rest = subject.split(".")
+        if company != self.company or len(rest) < 2:
             raise WireError(f"not a subject of {self.company}: {subject!r}")
-        channel, rest = tokens[1], tokens[2:]
-        if channel == "tasks" and len(rest) == 3:
-            return Parsed(channel, rest[2], to=rest[0], priority=rest[1])
-        if channel in ("dm", "ctl") and len(rest) == 2:
-            return Parsed(channel, rest[1], to=rest[0])
-        if channel in ("end", "events") and len(rest) == 2:
-            return Parsed(channel, rest[1], task_id=rest[0])
-        if channel == "presence" and len(rest) == 1:
-            return Parsed(channel, rest[0])
-        raise WireError(f"unknown subject: {subject!r}")
+        row = channel(rest[0])
+        if row is None or len(rest) != len(row.tokens) + 2:
+            raise WireError(f"unknown subject: {subject!r}")
+        tokens = dict(zip(row.tokens, rest[1:-1], strict=True))
+        try:  # a permission has a wildcard for all but the sender: any word may have been written there
+            for name, value in (tokens | {"from": rest[-1]}).items():
+                _checked(name, value)
+        except InvalidInput as error:
+            raise WireError(f"not a subject of {self.company}: {error.message}") from None
+        return Parsed(row.name, rest[-1], tokens)
 
 
-def _token(agent: str) -> str:
-    return agent if agent == "*" else check_id("agent", agent)
+def _checked(name: str, value: str) -> str:
+    return _CHECKS.get(name, check_id)(name, value)

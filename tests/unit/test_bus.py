@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from clawbus.bus import INBOX, TASKS, Bus, Delivery, Ends, Pull, Taker, fetch_now, gateway_reader
+from clawbus.bus import Bus, Delivery, Ends, Pull, Taker, fetch_now, gateway_reader
+from clawbus.channels import INBOX, TASKS
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import BacklogFull, BusAway, Refused, WireError
 from clawbus.org import parse

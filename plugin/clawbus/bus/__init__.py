@@ -5,17 +5,14 @@ The only package besides `provision` that imports nats. Its exceptions become ou
 
 from clawbus.bus.connection import Bus
 from clawbus.bus.ends import End, Ends
-from clawbus.bus.names import CTL, ENDS, EVENTS, INBOX, TASKS, gateway_reader, person_reader, task_durable
+from clawbus.bus.last import last_message
+from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.bus.pull import Pull, fetch_now
 from clawbus.bus.take import Taker
-from clawbus.bus.wire import Ack, Delivery, Message, Stored
+from clawbus.bus.wire import Ack, Delivery, Message, Stored, handed_out
 
 __all__ = [
-    "CTL",
-    "ENDS",
-    "EVENTS",
-    "INBOX",
-    "TASKS",
+    "STEWARD_READER",
     "Ack",
     "Bus",
     "Delivery",
@@ -27,6 +24,9 @@ __all__ = [
     "Taker",
     "fetch_now",
     "gateway_reader",
+    "group_durable",
+    "handed_out",
+    "last_message",
     "person_reader",
     "task_durable",
 ]

@@ -78,8 +78,8 @@ class Bus:
         if self._denied.is_set():
             raise Refused(
                 f"the nats-server at {url} does not know the key of {self.identity.name}",
-                "If it is ours, run `clawbus up`, which writes its list of keys; if it is yours, give it the users "
-                "of .clawbus/nats/nats.conf.",
+                "If it is ours, run `clawbus up` or `clawbus apply`, which write its list of keys; if it is yours, "
+                "include .clawbus/nats/account.conf there (docs/cli.md).",
             )
         raise BusAway(f"no nats-server answers at {url}", "Start it with `clawbus up`.")
 
@@ -112,6 +112,7 @@ class Bus:
         *,
         msg_id: str,
         last_seq: tuple[str, int] | None = None,
+        headers: dict[str, str] | None = None,
         timeout_s: float = ANSWER_S,
     ) -> Ack:
         """Publish into a stream and wait for its ack.
@@ -121,7 +122,7 @@ class Bus:
         Raises BusAway (no ack in time: it may be stored, so try again with the same id), BacklogFull,
         EndConflict (the sequence differs) or Refused.
         """
-        headers = {"Nats-Msg-Id": msg_id}
+        headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
         if last_seq is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last_seq[1])
             headers["Nats-Expected-Last-Subject-Sequence-Subject"] = last_seq[0]

@@ -9,17 +9,20 @@ steward write there does not count, and cannot keep the right ones from writing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from clawbus.bus.connection import Bus
-from clawbus.bus.names import ENDS
-from clawbus.envelope import Envelope, decode, now
+from clawbus.channels import ENDS
+from clawbus.envelope import Envelope, Status, decode, now
 from clawbus.errors import EndConflict, WireError
 from clawbus.subjects import Subjects
 
 _TRIES = 5
+
+
+Takers = Callable[[str], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class End:
     at: datetime
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         return self.envelope.status or "failed"
 
     @property
@@ -39,26 +42,34 @@ class End:
         return self.envelope.sender
 
 
-class Ends:
-    """Reads and writes ends. `may_end` names who may end any task (people, steward); see `of`."""
+def _itself(to: str) -> Collection[str]:
+    return (to,)
 
-    def __init__(self, bus: Bus, subjects: Subjects, may_end: Collection[str]) -> None:
+
+class Ends:
+    """Reads and writes ends. `may_end` names who may end any task (people, steward).
+
+    `takers` says who may be the worker of what is addressed to an agent, a team or a pool (`Org.may_take`).
+    """
+
+    def __init__(self, bus: Bus, subjects: Subjects, may_end: Collection[str], takers: Takers = _itself) -> None:
         self._bus = bus
         self._subjects = subjects
         self._may_end = frozenset(may_end)
+        self._takers = takers
 
-    async def read(self, task_id: str, requester: str, worker: str) -> End | None:
+    async def read(self, task_id: str, requester: str, to: str) -> End | None:
         """The end of a task, None while it has none. Raises BusAway."""
-        end, _ = await self._look(task_id, {requester, worker})
+        end, _ = await self._look(task_id, {requester, *self._takers(to)})
         return end
 
-    async def write(self, envelope: Envelope, requester: str, worker: str) -> tuple[bool, End]:
+    async def write(self, envelope: Envelope, requester: str, to: str) -> tuple[bool, End]:
         """Try to end a task as `envelope.sender`. Returns (True, ours) or (False, the end that was first).
 
         Trying again after a lost ack is safe: an end that this same message wrote counts as ours.
         """
         task_id = envelope.task_id or ""
-        parties = {requester, worker}
+        parties = {requester, *self._takers(to)}
         last = 0
         for _ in range(_TRIES):
             with contextlib.suppress(EndConflict):

@@ -29,8 +29,9 @@ class Inflight:
         """One request. Raises BusAway (no answer in time, or the connection is lost) or Refused."""
         asking = asyncio.create_task(self._nc.request(subject, data, timeout=timeout_s, headers=headers))
         self._asking[asking] = subject
+        before = _cancellations()
         try:
-            return await asking
+            answer = await asking
         except asyncio.CancelledError:
             if (asyncio.current_task() or asking).cancelling():
                 raise
@@ -40,6 +41,10 @@ class Inflight:
             raise Refused(problem, "Raise max_payload of that server to 2MB.") from None
         except (TimeoutError, nats.errors.Error, OSError) as error:
             raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
+        else:
+            if _cancellations() > before:  # nats-py's wait_for had its answer at that moment, and swallowed it
+                raise asyncio.CancelledError
+            return answer
         finally:
             self._asking.pop(asking, None)
             self._forbidden.discard(asking)
@@ -61,3 +66,9 @@ class Inflight:
         """The connection is lost, and with it every answer."""
         for asking in list(self._asking):
             asking.cancel()
+
+
+def _cancellations() -> int:
+    """How often the running task has been asked to stop."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0

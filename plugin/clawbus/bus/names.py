@@ -1,16 +1,13 @@
-"""Names of streams and durable consumers: what `provision` makes and `bus` reads."""
+"""Names of durable consumers: what `provision` makes and `bus` reads."""
 
 from __future__ import annotations
 
-TASKS = "TASKS"
-INBOX = "INBOX"
-CTL = "CTL"
-ENDS = "ENDS"
-EVENTS = "EVENTS"
+STEWARD_READER = "steward"
+"""The durable that all stewards share on each stream that they read."""
 
 
 def gateway_reader(gateway: str) -> str:
-    """The durable of a gateway on INBOX and on CTL."""
+    """The durable of a gateway on INBOX, on CTL and on BCAST."""
     return f"gw-{gateway}"
 
 
@@ -22,3 +19,8 @@ def person_reader(person: str) -> str:
 def task_durable(gateway: str, priority: str) -> str:
     """The durable of a gateway on TASKS: one per priority, since a consumer does not order by filter."""
     return f"gw-{gateway}-{priority}"
+
+
+def group_durable(group: str, priority: str) -> str:
+    """The durable on TASKS that the members of a team or pool share, whatever their gateways."""
+    return f"grp-{group}-{priority}"

@@ -16,7 +16,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from clawbus.bus.connection import Bus
-from clawbus.bus.wire import Delivery
+from clawbus.bus.wire import Delivery, handed_out
 from clawbus.errors import BusAway
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,15 @@ HEARTBEAT_S = 5.0
 def delivery_of(message: Msg) -> Delivery:
     """A consumer's message with what its reply subject says (`$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`)."""
     tokens = message.reply.split(".")
-    delivered, seq = (tokens[-5], tokens[-4]) if len(tokens) == 9 else (tokens[-7], tokens[-6])
+    seq = tokens[-4] if len(tokens) == 9 else tokens[-6]
     headers = message.headers or {}
     return Delivery(
-        message.subject, message.data, message.reply, headers.get("Nats-Msg-Id", ""), int(seq), int(delivered)
+        message.subject,
+        message.data,
+        message.reply,
+        headers.get("Nats-Msg-Id", ""),
+        int(seq),
+        handed_out(message.reply),
     )
 
 
@@ -74,6 +79,16 @@ class Pull:
             for delivery in waiting:
                 await self._handle(delivery)
 
+    async def catch_up(self) -> None:
+        """As `drain`, for as long as the bus has to be waited for."""
+        while True:
+            try:
+                await self.drain()
+            except BusAway:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
     async def run(self) -> None:
         """Until cancelled. What the handler raises is logged, and its message is given back after 5 s."""
         wake = lambda: self._queue.put_nowait(None)  # noqa: E731
@@ -95,7 +110,8 @@ class Pull:
             await ask(self._bus, self._stream, self._durable, inbox, patient(self._batch))
             left = self._batch
             while left:
-                message = await asyncio.wait_for(self._queue.get(), 2 * HEARTBEAT_S + 1)
+                async with asyncio.timeout(2 * HEARTBEAT_S + 1):  # wait_for of Python 3.11 can swallow a cancellation
+                    message = await self._queue.get()
                 if message is None:  # reconnected: the request died with the old server
                     return
                 status = status_of(message)
@@ -142,7 +158,8 @@ async def fetch_now(bus: Bus, stream: str, durable: str, batch: int) -> list[Del
     try:
         await ask(bus, stream, durable, inbox, {"batch": batch, "no_wait": True})
         while len(found) < batch:
-            message = await asyncio.wait_for(answers.get(), HEARTBEAT_S)
+            async with asyncio.timeout(HEARTBEAT_S):
+                message = await answers.get()
             if status_of(message) is not None:
                 break
             found.append(delivery_of(message))

@@ -1,9 +1,12 @@
 """Taking work: one task for one free slot, the highest priority first.
 
 JetStream does not order by priority, and pulling many to sort them would hold leases of waiting work. So each
-priority has a durable of its own, and a sweep asks each for one message without waiting, from the top (every
-eighth sweep from the bottom, so that low is not starved). When there is nothing, one request per priority waits at
-the server. A task that arrives when no slot wants it is given back at once: nothing waits under a lease.
+priority has a durable of its own, for the gateway's agents and for each group (team or pool) that has a member here.
+A sweep asks one after the other for one message without waiting, from the top (every eighth sweep from the bottom, so
+that low is not starved, nor a group by its members' own tasks). When there is nothing, one request per durable waits at
+the server; while it does, a sweep need not ask that durable: a message there would have come. A task that arrives when
+no slot wants it is given back at once: nothing waits under a lease, and no member of a group holds what another could
+do.
 """
 
 from __future__ import annotations
@@ -13,29 +16,32 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
 
 from clawbus.bus.connection import Bus
-from clawbus.bus.names import TASKS, task_durable
+from clawbus.bus.names import group_durable, task_durable
 from clawbus.bus.pull import HEARTBEAT_S, ask, delivery_of, patient, status_of
 from clawbus.bus.wire import Delivery
+from clawbus.channels import TASKS
 from clawbus.errors import BusAway
 from clawbus.subjects import PRIORITIES
 
 log = logging.getLogger(__name__)
 _SWEEP_S = 2.0
+_SWEEP = "sweep"
 
 
 class Taker:
-    """The tasks of one gateway. Use as a context manager; call `take` only with a free slot in hand."""
+    """The tasks of one gateway and of its groups. Use as a context manager; `take` only with a free slot in hand."""
 
-    def __init__(self, bus: Bus, gateway: str) -> None:
+    def __init__(self, bus: Bus, gateway: str, groups: Sequence[str] = ()) -> None:
         self._bus = bus
-        self._durables = {p: task_durable(gateway, p) for p in PRIORITIES}
-        self._parked: dict[str, float] = {}  # priority -> when its waiting request is past hope (monotonic s)
+        self._own = {p: task_durable(gateway, p) for p in PRIORITIES}
+        self._shared = {p: [group_durable(group, p) for group in groups] for p in PRIORITIES}
+        self._parked: dict[str, float] = {}  # durable -> when its waiting request is past hope (monotonic s)
         self._arrived: dict[str, Delivery] = {}
         self._swept: asyncio.Queue[Msg] = asyncio.Queue()
         self._wake = asyncio.Event()
@@ -46,8 +52,8 @@ class Taker:
 
     async def __aenter__(self) -> Taker:
         self._inbox = self._bus.new_inbox()
-        self._stops = [await self._bus.listen(f"{self._inbox}.{p}", self._parked_answer(p)) for p in PRIORITIES]
-        self._stops.append(await self._bus.listen(f"{self._inbox}.sweep", self._swept.put_nowait))
+        self._stops = [await self._bus.listen(f"{self._inbox}.{d}", self._parked_answer(d)) for d in self._order(1)]
+        self._stops.append(await self._bus.listen(f"{self._inbox}.{_SWEEP}", self._sweep_answered))
         self._bus.on_reconnect.append(self._forget_requests)
         return self
 
@@ -75,65 +81,76 @@ class Taker:
             for delivery in self._arrived.values():
                 self._give_back(delivery)
             self._arrived.clear()
+            while not self._swept.empty():
+                self._sweep_answered(self._swept.get_nowait())
+
+    def _sweep_answered(self, message: Msg) -> None:
+        """A task that nobody waits for any more goes back at once: held on to, it would be run after its lease."""
+        if self._wanted:
+            self._swept.put_nowait(message)
+        elif status_of(message) is None:
+            self._give_back(delivery_of(message))
 
     async def _sweep(self) -> Delivery | None:
         while not self._swept.empty():  # answers to a sweep that had given up: a task among them is a task
             late = self._swept.get_nowait()
             if status_of(late) is None:
                 return delivery_of(late)
-        order = PRIORITIES if next(self._count) % 8 else tuple(reversed(PRIORITIES))
-        for priority in order:
-            if priority in self._arrived:
-                return self._arrived.pop(priority)
-            await ask(
-                self._bus,
-                TASKS,
-                self._durables[priority],
-                f"{self._inbox}.sweep",
-                {"batch": 1, "no_wait": True},
-            )
+        for durable in self._order(next(self._count)):
+            if durable in self._arrived:
+                return self._arrived.pop(durable)
+            if self._parked.get(durable, 0.0) > time.monotonic():
+                continue
+            await ask(self._bus, TASKS, durable, f"{self._inbox}.{_SWEEP}", {"batch": 1, "no_wait": True})
             message = await self._sweep_answer()
             if message is not None and status_of(message) is None:
                 return delivery_of(message)
         return None
 
+    def _order(self, number: int) -> Iterator[str]:
+        """All durables, by priority; within one the gateway's own first, then the groups, each in its turn."""
+        last_first = number % 8 == 0
+        for priority in reversed(PRIORITIES) if last_first else PRIORITIES:
+            shared = self._shared[priority]
+            turn = number % len(shared) if shared else 0
+            order = [self._own[priority], *shared[turn:], *shared[:turn]]
+            yield from reversed(order) if last_first else order
+
     async def _sweep_answer(self) -> Msg | None:
         try:
-            return await asyncio.wait_for(self._swept.get(), _SWEEP_S)
+            async with asyncio.timeout(_SWEEP_S):
+                return await self._swept.get()
         except TimeoutError:
             raise BusAway("no answer to a pull request", "") from None
 
     async def _park(self) -> None:
-        """Leave one waiting request per priority at the server, and return when something has happened."""
+        """Leave one waiting request per durable at the server, and return when something has happened."""
         self._wake.clear()
         now = time.monotonic()
-        for priority, durable in self._durables.items():
-            if self._parked.get(priority, 0.0) <= now:
-                await ask(self._bus, TASKS, durable, f"{self._inbox}.{priority}", patient(1))
-                self._parked[priority] = now + 2 * HEARTBEAT_S + 1
+        for durable in self._order(1):
+            if self._parked.get(durable, 0.0) <= now:
+                await ask(self._bus, TASKS, durable, f"{self._inbox}.{durable}", patient(1))
+                self._parked[durable] = now + 2 * HEARTBEAT_S + 1
         if self._arrived:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), min(self._parked.values()) - time.monotonic() + 0.05)
+            async with asyncio.timeout(min(self._parked.values()) - time.monotonic() + 0.05):
+                await self._wake.wait()
 
-    def _parked_answer(self, priority: str) -> Callable[[Msg], None]:
+    def _parked_answer(self, durable: str) -> Callable[[Msg], None]:
         def on_message(message: Msg) -> None:
             status = status_of(message)
             if status == "100":
-                self._parked[priority] = time.monotonic() + 2 * HEARTBEAT_S + 1
+                self._parked[durable] = time.monotonic() + 2 * HEARTBEAT_S + 1
                 return
-            if status not in (
-                None,
-                "404",
-                "408",
-            ):  # no such consumer or server: ask again, but not in a hot loop
-                self._parked[priority] = time.monotonic() + 1.0
+            if status not in (None, "404", "408"):  # no such consumer or server: ask again, but not in a hot loop
+                self._parked[durable] = time.monotonic() + 1.0
                 return
-            self._parked.pop(priority, None)
+            self._parked.pop(durable, None)
             if status is None:
                 delivery = delivery_of(message)
-                if self._wanted and priority not in self._arrived:
-                    self._arrived[priority] = delivery
+                if self._wanted and durable not in self._arrived:
+                    self._arrived[durable] = delivery
                 else:
                     self._give_back(delivery)
             self._wake.set()

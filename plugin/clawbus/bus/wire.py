@@ -36,6 +36,15 @@ class Delivery:
     """How often the server has handed this message out, this time included."""
 
 
+def handed_out(ack_subject: str) -> int:
+    """How often a message had been handed out when this ack subject came with it.
+
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`, or with domain and account before the stream (nats-server ADR-15).
+    """
+    tokens = ack_subject.split(".")
+    return int(tokens[-5] if len(tokens) == 9 else tokens[-7])
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """The server has a message. `duplicate`: it had one of that id before, and kept that one."""
@@ -66,7 +75,8 @@ async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
     found: list[Stored] = []
     while True:
         try:
-            message = await asyncio.wait_for(answers.get(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                message = await answers.get()
         except TimeoutError:
             raise BusAway("the bus did not answer", "It will be tried again.") from None
         headers = message.headers or {}

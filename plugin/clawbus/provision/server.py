@@ -53,6 +53,8 @@ class User:
     public_key: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    not_subscribe: tuple[str, ...] = ()
+    """Taken out of `subscribe`."""
 
 
 def find_server(flag: Path | None = None) -> Server:
@@ -126,15 +128,15 @@ def write_config(home: Home, org: Org, users: Sequence[User]) -> Path:
     that is none, and a path that cannot stand between quotes.
     """
     store = home.dir("nats")
-    listed = "\n".join(f"    {_user(user)}" for user in users)
-    config = store / "nats.conf"
+    listed = "\n".join(f"    {user_line(user)}" for user in users)
+    config = config_file(home)
     write_secret(
         config,
         f"""\
 # Written by clawbus at each start from org.toml: changes made here are lost.
 server_name: {_quoted("company", f"clawbus-{org.company}")}
 listen: {_quoted("listen", f"{LOOPBACK}:{org.bus.port}")}
-pid_file: {_quoted("folder", str(store / "nats-server.pid"))}
+pid_file: {_quoted("folder", str(pid_file(home)))}
 log_file: {_quoted("folder", str(log_file(home)))}
 logfile_size_limit: 16MB
 max_payload: {MAX_PAYLOAD_BYTES}
@@ -157,21 +159,58 @@ authorization {{
     return config
 
 
-def _user(user: User) -> str:
+def write_account(home: Home, org: Org, users: Sequence[User]) -> Path:
+    """Write account.conf (mode 600), and return its path: the company as an account, for somebody else's server.
+
+    Included in the block `accounts` of its configuration, companies on one server do not see each other, whatever
+    their names: subjects and streams of an account are its own (docs.nats.io, "Multi Tenancy using Accounts").
+    """
+    listed = "\n".join(f"    {user_line(user)}" for user in users)
+    account = home.dir("nats") / "account.conf"
+    write_secret(
+        account,
+        f"""\
+# Written by clawbus from org.toml. In the configuration of your nats-server: accounts {{ include "…/account.conf" }}
+{_quoted("company", org.company)}: {{
+  jetstream: enabled
+  users: [
+{listed}
+  ]
+}}
+""",
+    )
+    return account
+
+
+def config_file(home: Home) -> Path:
+    return home.root / "nats" / "nats.conf"
+
+
+def pid_file(home: Home) -> Path:
+    """Where a running server has written its number; it may be gone, and the number another's."""
+    return home.root / "nats" / "nats-server.pid"
+
+
+def user_line(user: User) -> str:
+    """A user as the configuration has it. Raises InvalidInput for a key or a subject that is none."""
     if not re.fullmatch(r"U[A-Z2-7]{55}", user.public_key) or not is_public_key(user.public_key):
         raise InvalidInput("public_key", user.public_key, "not the public nkey of a user")
-    publish, subscribe = _rule("publish", user.publish), _rule("subscribe", user.subscribe)
+    publish, subscribe = _rule("publish", user.publish), _rule("subscribe", user.subscribe, user.not_subscribe)
     return f"{{nkey: {user.public_key}, permissions: {{publish: {publish}, subscribe: {subscribe}}}}}"
 
 
-def _rule(field: str, subjects: tuple[str, ...]) -> str:
+def _rule(field: str, allowed: tuple[str, ...], denied: tuple[str, ...] = ()) -> str:
     """An empty list of allowed subjects means "all" to nats-server: nothing is written as a denial of all."""
-    for subject in subjects:
+    for subject in (*allowed, *denied):
         if not _SUBJECT.fullmatch(subject):
             raise InvalidInput(field, subject, "not a subject")
-    if not subjects:
+    if not allowed:
         return '{deny: [">"]}'
-    return "{allow: [" + ", ".join(f'"{subject}"' for subject in subjects) + "]}"
+    return "{allow: [" + _list(allowed) + "]" + (", deny: [" + _list(denied) + "]" if denied else "") + "}"
+
+
+def _list(subjects: tuple[str, ...]) -> str:
+    return ", ".join(f'"{subject}"' for subject in subjects)
 
 
 def _quoted(field: str, text: str) -> str:

@@ -1,0 +1,172 @@
+"""The durable consumers of a company: whose they are, and what each one hears.
+
+Filters are added before an agent is announced: messages stored before their filter exists would be stranded in a work
+queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from clawbus.bus import STEWARD_READER, Bus, gateway_reader, group_durable, person_reader, task_durable
+from clawbus.channels import (
+    ALERTS,
+    BCAST,
+    CTL,
+    DEAD,
+    ENDS,
+    EVENTS,
+    GUEST,
+    INBOX,
+    LEARN,
+    STREAMS,
+    TASKS,
+    TIMERS,
+)
+from clawbus.dialects import heard
+from clawbus.org import EXTERNAL, STEWARD, Org
+from clawbus.provision.differ import differs, info
+from clawbus.subjects import PRIORITIES, Subjects
+
+log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_QUEUES = frozenset(stream.name for stream in STREAMS if stream.retention == "workqueue")
+READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.name != ALERTS)
+"""Those that have durables."""
+Named = tuple[str, dict[str, Any]]
+
+
+def consumer_configs(org: Org) -> list[Named]:
+    """(stream, configuration) of each durable."""
+    found = [one for gateway in org.gateways for one in _of_gateway(org, gateway.id)]
+    found += [one for group in org.groups for one in _of_group(org, group)]
+    found += _of_steward(org)
+    subjects = Subjects(org.company)
+    return found + [
+        (INBOX, _config(org, person_reader(one.id), [subjects.dm_for(one.id)], 10_000)) for one in org.humans
+    ]
+
+
+def broadcast_filters(org: Org, gateway: str) -> list[str]:
+    """What a gateway hears of the broadcasts: everyone's, its agents' teams, the topics that they subscribe to."""
+    subjects = Subjects(org.company)
+    agents = org.agents_of(gateway)
+    topics = dict.fromkeys(one.topic for agent in agents for one in agent.subscriptions)
+    kinds = {topic.split(".")[0] for topic in topics if topic.endswith(".*")}  # it covers the single ones of its kind
+    found = [subjects.everything("all")]
+    found += [subjects.filter("team", team=team) for team in dict.fromkeys(agent.team for agent in agents)]
+    for topic in topics:
+        kind, name = topic.split(".")
+        if name == "*" or kind not in kinds:
+            found.append(subjects.filter("topics", kind=kind, name=name))
+    return found
+
+
+def _of_gateway(org: Org, gateway: str) -> Iterator[Named]:
+    subjects, reader = Subjects(org.company), gateway_reader(gateway)
+    agents = [agent.id for agent in org.agents_of(gateway)]
+    if not agents:
+        return
+    # Unlimited: however much mail lies unread, a result behind it is handed out.
+    yield INBOX, _config(org, reader, [subjects.dm_for(a) for a in agents], -1)
+    yield CTL, _config(org, reader, [subjects.ctl_for(a) for a in agents], 1_000)
+    # From now on: what was said to all before it joined would be a turn each, for nothing.
+    yield BCAST, _config(org, reader, broadcast_filters(org, gateway), 1_000) | {"deliver_policy": "new"}
+    for priority in PRIORITIES:
+        filters = [subjects.tasks_for(a, priority) for a in agents]
+        yield TASKS, _config(org, task_durable(gateway, priority), filters, 1_000)
+
+
+def _of_group(org: Org, group: str) -> Iterator[Named]:
+    subjects = Subjects(org.company)
+    for priority in PRIORITIES if org.members(group) else ():
+        yield TASKS, _config(org, group_durable(group, priority), [subjects.tasks_for(group, priority)], 1_000)
+
+
+def _of_steward(org: Org) -> list[Named]:
+    """One durable per stream, which all stewards share: each message is one steward's, and another's if he dies."""
+    subjects = Subjects(org.company)
+    read = {
+        EVENTS: [subjects.everything("events")],
+        ENDS: [subjects.everything("end")],
+        BCAST: [subjects.everything(name) for name in ("all", "team", "topics")],
+        LEARN: [subjects.everything("learning")],
+        DEAD: [subjects.everything("dead")],
+        TIMERS: [subjects.filter("timers", phase="due", rule="*", key="*")],
+        INBOX: [subjects.dm_for(STEWARD), subjects.dm_for(EXTERNAL)],
+        CTL: [subjects.ctl_for(STEWARD)],
+        GUEST: list(heard(org)),
+    }
+    return [(stream, _config(org, STEWARD_READER, filters, 1_000)) for stream, filters in read.items() if filters]
+
+
+def _config(org: Org, name: str, filters: list[str], pending: int) -> dict[str, Any]:
+    return {
+        "durable_name": name,
+        "filter_subjects": filters,
+        "ack_policy": "explicit",
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+        "ack_wait": org.policies.lease_s * _NS,
+        "max_deliver": -1,
+        "max_ack_pending": pending,
+        "max_waiting": 64,
+        "num_replicas": 0,
+    }
+
+
+async def provision_consumers(bus: Bus, org: Org) -> None:
+    """Bring the durables to what the org says. Raises BusAway or Refused."""
+    wanted = {(stream, config["durable_name"]): config for stream, config in consumer_configs(org)}
+    # First what has to go: in a work queue no two consumers may have a filter in common, not even for a moment. There
+    # a consumer whose filters change is made anew, since one that is changed never sees what was stored before. On a
+    # stream that keeps everything it is changed in place: a new subscriber hears from then on.
+    for stream in READ_STREAMS:
+        for name, have in await consumers_of(bus, stream):
+            asked = wanted.get((stream, name))
+            if asked is None or (stream in _QUEUES and _filters(have) != _filters(asked)):
+                await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
+                log.info("consumer %s/%s removed", stream, name)
+    for (stream, _), one in wanted.items():
+        await _consumer(bus, stream, one)
+
+
+async def consumers_of(bus: Bus, stream: str) -> list[Named]:
+    """(name, configuration) of the consumers that a stream has; none if there is no such stream."""
+    found: list[dict[str, Any]] = []
+    if await info(bus, f"STREAM.INFO.{stream}") is None:
+        return []
+    while True:
+        page = await bus.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+        found += page["consumers"] or []
+        if not page["consumers"] or len(found) >= page["total"]:
+            return [(one["name"], one["config"]) for one in found]
+
+
+def _filters(config: dict[str, Any]) -> set[str]:
+    one = config.get("filter_subject")
+    return set(config.get("filter_subjects") or ([one] if one else []))
+
+
+def as_kept(config: dict[str, Any], have: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A configuration as the server keeps it: a single filter under its older name.
+
+    Where a consumer began to read is decided when it is made, and cannot be changed.
+    """
+    wanted = config | ({"deliver_policy": have["deliver_policy"]} if have else {})
+    if len(wanted["filter_subjects"]) == 1:
+        wanted["filter_subject"] = wanted.pop("filter_subjects")[0]
+    return wanted
+
+
+async def _consumer(bus: Bus, stream: str, config: dict[str, Any]) -> None:
+    name = config["durable_name"]
+    have = await info(bus, f"CONSUMER.INFO.{stream}.{name}")
+    wanted = as_kept(config, have["config"] if have else None)
+    if have is not None and not differs(have["config"], wanted):
+        return
+    await bus.api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", {"stream_name": stream, "config": wanted})
+    log.info("consumer %s/%s %s", stream, name, "made" if have is None else "updated")
