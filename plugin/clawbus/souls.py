@@ -1,14 +1,18 @@
-"""The files that make an agent: SOUL.md (its voice) and AGENTS.md (its rules), from the role's templates.
+"""The files that make an agent: SOUL.md (its voice) and AGENTS.md (its rules), from templates and the org's facts.
 
-OpenClaw gives sub-agents AGENTS.md only, so what must hold everywhere stands there. A file that a person has
-changed is never overwritten: writing an agent's soul is writing its orders.
+A role's folder holds what is the role's; `_common` the frame that all share: facts, peers, the rules of the bus. So a
+rule is changed in one place. OpenClaw gives sub-agents AGENTS.md only, so what must hold everywhere stands there;
+the routing of blockers too, since the runtime reads no HEARTBEAT.md any more (docs/reference/templates/HEARTBEAT).
+A file that a person has changed is never overwritten: writing an agent's soul is writing its orders.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Template
 
@@ -16,58 +20,124 @@ from clawbus.assets import folder
 from clawbus.errors import InvalidInput, Missing
 from clawbus.org import Agent, Org
 
+_RECORD = ".clawbus-wrote.json"
 FILES = ("SOUL.md", "AGENTS.md")
 MAX_CHARS = 20_000
 """What OpenClaw reads of one such file (docs/gateway/config-agents, bootstrap limits)."""
-_NEUTRAL = "default"
+COMMON = "_common"
+NEUTRAL = "default"
+_PEERS = 40
+"""Peers that are listed; a longer list costs every turn, and `nats_org` finds the others."""
 
 
 def render(agent: Agent, org: Org) -> dict[str, str]:
     """The text of each file for an agent, by file name.
 
-    The template is the role's (`role-ceo`: souls/ceo), or souls/default. Raises Missing if the installation
-    lacks the templates, InvalidInput if one names an unknown placeholder or comes out too long.
+    The role's part is that of its folder (`role-ceo`: souls/ceo), or of souls/default. Raises Missing if the
+    installation lacks the templates, InvalidInput if one names an unknown placeholder or comes out too long.
     """
     values = _values(agent, org)
-    return {name: _fill(_template(agent.role, name), name, values) for name in FILES}
+    made = {}
+    for name in FILES:
+        part = _fill(_read(role_file(agent.role, name) or folder("souls") / NEUTRAL / name), name, values)
+        made[name] = _fill(_read(folder("souls") / COMMON / name), name, values | {"part": part.strip()})
+    return made
+
+
+def role_file(role: str, name: str) -> Path | None:
+    """A file of a role's own folder, None if the role has none of that name."""
+    path = folder("souls") / role.removeprefix("role-") / name
+    return path if path.is_file() else None
 
 
 def write(workspace: Path, files: Mapping[str, str], force: bool = False) -> list[str]:
     """Write what is missing into a workspace; return one unified diff for each file that is there and differs.
 
-    A file that is the same is left alone. One that differs is overwritten only with `force` (its diff is
-    returned all the same).
+    A file that is as clawbus wrote it follows the org file: an agent that joins stands in everybody's AGENTS.md. One
+    that somebody has changed is overwritten only with `force` (its diff is returned all the same).
     """
     workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
-    diffs: list[str] = []
+    found = differences(workspace, files)
+    taken = {name: text for name, text in files.items() if force or name not in found}
+    record = json.dumps(_wrote(workspace) | {name: _digest(text) for name, text in taken.items()}, indent=1) + "\n"
+    for name, text in {**taken, _RECORD: record}.items():
+        path = workspace / name
+        if not path.exists() or path.read_text("utf-8", errors="replace") != text:
+            _replace(path, text)
+    return list(found.values())
+
+
+def differences(workspace: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """A unified diff for each file of a workspace that somebody has changed, by its name. Writes nothing."""
+    found, wrote = {}, _wrote(workspace)
     for name, text in files.items():
         path = workspace / name
         present = path.read_text("utf-8", errors="replace") if path.exists() else None
-        if present not in (None, text):
-            diffs.append(_diff(path, present or "", text))
-        if present is None or (force and present != text):
-            _replace(path, text)
-    return diffs
+        if present is not None and present != text and _digest(present) != wrote.get(name):
+            found[name] = _diff(path, present, text)
+    return found
+
+
+def _wrote(workspace: Path) -> dict[str, str]:
+    """What clawbus has written there, by digest; nothing if the record is not there or cannot be read."""
+    try:
+        record = json.loads((workspace / _RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _values(agent: Agent, org: Org) -> dict[str, str]:
     return {
-        "name": agent.name or agent.id,
+        "name": _one_line(agent.name) or agent.id,
         "id": agent.id,
         "company": org.company,
         "role": agent.role,
         "team": agent.team,
-        "reports_to": agent.reports_to or next((human.id for human in org.humans), "nobody"),
+        "superior": org.superior(agent.id) or "nobody",
         "specialization": _one_line(agent.specialization) or "none given",
         "personality": _one_line(agent.personality) or "none given",
+        "facts": "\n".join(f"- {fact}" for fact in _facts(agent, org)),
         "peers": _peers(agent, org),
     }
 
 
+def _facts(agent: Agent, org: Org) -> Iterator[str]:
+    """Its place in the company, one line for each thing that there is to say."""
+    above = [f"{name} (a person)" if name in org.people else name for name in org.chain(agent.id)]
+    yield f"Above you, nearest first: {', '.join(above)}."
+    below = _names(other.id for other in org.agents if other.reports_to == agent.id)
+    if below:
+        yield f"To you report: {below}."
+    team = _names(name for name in org.members(agent.team) if name != agent.id)
+    yield f"Team {agent.team}: you and {team}." if team else f"Team {agent.team}: only you."
+    for pool in org.pools:
+        if agent.id in pool.members:
+            others = _names(name for name in pool.members if name != agent.id) or "nobody else yet"
+            yield f"Pool {pool.id}: you and {others}. A task for the pool goes to one of you."
+    topics = _names(topic.topic + " (each message wakes you)" * topic.wake for topic in agent.subscriptions)
+    if topics:
+        yield f"Topics you hear: {topics}."
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
 def _peers(agent: Agent, org: Org) -> str:
-    lines = [_peer(other) for other in org.agents if other.id != agent.id]
+    """One line each, those first with whom it has most to do."""
+    near = {*org.chain(agent.id), *org.members(agent.team)}
+    others = [other for other in org.agents if other.id != agent.id]
+    others.sort(key=lambda other: other.id not in near and other.reports_to != agent.id)
+    lines = [_peer(other) for other in others[:_PEERS]]
+    if len(others) > _PEERS:
+        lines.append(f"- And {len(others) - _PEERS} more: `nats_org` finds them by role, team or skill.")
     lines += [f"- {human.id}: {_one_line(human.name) or human.id}, a person" for human in org.humans]
-    return "\n".join(lines) or "- nobody yet; `nats_org` lists who has joined"
+    return "\n".join(lines)
 
 
 def _peer(other: Agent) -> str:
@@ -80,10 +150,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _template(role: str, name: str) -> str:
-    root = folder("souls")
-    own, neutral = root / role.removeprefix("role-") / name, root / _NEUTRAL / name
-    path = own if own.is_file() else neutral
+def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except OSError:

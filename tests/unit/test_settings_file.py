@@ -40,7 +40,14 @@ def test_each_agent_has_its_entry_and_its_own_workspace(home: Home) -> None:
     entries = settings["agents"]["entries"]
     assert sorted(entries) == ["ceo", "cfo"]
     assert settings["agents"]["ownership"] == "explicit"
-    assert entries["ceo"] == {"name": "ceo", "workspace": str(mine.workspace("ceo")), "model": "scripted/scripted"}
+    assert (
+        entries["ceo"].items()
+        >= {
+            "name": "ceo",
+            "workspace": str(mine.workspace("ceo")),
+            "model": "scripted/scripted",
+        }.items()
+    )
     assert mine.workspace("ceo").is_dir()
     assert mine.workspace("ceo") != mine.workspace("cfo")
 
@@ -76,6 +83,18 @@ def test_the_scripted_model_is_the_only_one(home: Home) -> None:
     assert (models["mode"], list(models["providers"])) == ("replace", ["scripted"])
     assert models["providers"]["scripted"]["baseUrl"] == URL
     assert models["catalogRefresh"] == {"enabled": False}
+
+
+def test_c5_each_agent_has_the_model_that_the_org_file_gives_it(home: Home) -> None:
+    """A model per agent, in one gateway: its own, else the company's. Another agent later changes none of the others."""
+    org = company(ceo="anthropic/a", cto="openrouter/b/c", ops=None).model_copy(update={"model": "anthropic/d"})
+    own_gateway, settings = written(home, org)
+    entries = settings["agents"]["entries"]
+    models = {name: entry["model"] for name, entry in entries.items()}
+    assert models == {"ceo": "anthropic/a", "cto": "openrouter/b/c", "ops": "anthropic/d"}
+    assert own_gateway.providers == {"anthropic", "openrouter"}
+    more = org.model_copy(update={"agents": (*org.agents, org.agents[0].model_copy(update={"id": "qa"}))})
+    assert written(home, more)[1]["agents"]["entries"].items() >= entries.items()
 
 
 def test_a_real_model_needs_no_provider_block(home: Home) -> None:

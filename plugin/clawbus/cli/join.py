@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import click
 from clawbus import org
 from clawbus.cli.options import json_option, org_option, print_json, run_async
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.gateway import openclaw
+from clawbus.gateway import claw, openclaw
 from clawbus.gateway.authored import diff
 from clawbus.gateway.command import Command
 from clawbus.gateway.joined import Change, read_record
@@ -58,9 +58,10 @@ async def join_command(**options: Any) -> int:
     wanted = Wanted(**options)
     if wanted.undo:
         return await _undo(await _joining(wanted), wanted)
-    socket = _socket(wanted)
+    socket, notes = _node(wanted)
     joining = await _joining(wanted)
     plan = await joining.plan(socket)
+    plan = replace(plan, notes=(*plan.notes, *notes))
     if not wanted.as_json:
         click.echo("\n".join([f"{joining.config}:", *plan.lines()]))
     if plan.empty:
@@ -79,21 +80,24 @@ join = join_command
 
 
 async def _joining(wanted: Wanted) -> Joining:
-    claw = await openclaw.find(install=False, say=lambda line: click.echo(line, err=True))
+    found = await openclaw.find(install=False, say=lambda line: click.echo(line, err=True))
     more = {
         name: str(path.expanduser().resolve())
         for name, path in (("OPENCLAW_CONFIG_PATH", wanted.config), ("OPENCLAW_STATE_DIR", wanted.state))
         if path is not None
     }
-    command = Command(claw.argv(), user_environment(**more))
+    command = Command(found.argv(), user_environment(**more))
     folder = assemble(cache_dir() / "plugin" / "clawbus")
     return Joining(command, await command.config_file(), folder)
 
 
-def _socket(wanted: Wanted) -> Path:
-    """The socket that the shim will call: as --socket says, else that of the gateway in the org file."""
+def _node(wanted: Wanted) -> tuple[Path, list[str]]:
+    """The socket that the shim will call, and what to know of the agents' roles.
+
+    As --socket says, and then nothing is known of them; else as the org file says.
+    """
     if wanted.socket is not None:
-        return wanted.socket.expanduser().absolute()
+        return wanted.socket.expanduser().absolute(), []
     company = org.load(wanted.org_file)
     others = [gateway for gateway in company.gateways if not gateway.own]
     if wanted.gateway is None and len(others) != 1:
@@ -103,7 +107,8 @@ def _socket(wanted: Wanted) -> Path:
     if gateway.own:
         remedy = "`clawbus up` writes its settings. To join one of yours, set `own = false` there."
         raise Refused(f"gateway {gateway.id} is the company's own in {wanted.org_file}", remedy)
-    return Home.beside(wanted.org_file).socket(gateway.id)
+    home = Home.beside(wanted.org_file)
+    return home.socket(gateway.id), claw.offer(home, company, gateway.id)
 
 
 async def _undo(joining: Joining, wanted: Wanted) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.errors import InvalidInput
+from clawbus.gateway.policy import policy
 from clawbus.org import Agent, Org
 from clawbus.settings import Home, child_environment, keys_of, write_secret
 
@@ -72,12 +73,17 @@ def write_settings(home: Home, org: Org, gateway_id: str, plugin: Path, scripted
     home.dir("gateways", own.id, "state")
     if not own.token_file.exists():
         write_secret(own.token_file, secrets.token_urlsafe(32))
-    settings = _settings(own, org, home.socket(own.id), plugin, scripted_url)
-    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    text = settings_text(own, home, org, plugin, scripted_url)
     if not own.config.exists() or own.config.read_text("utf-8") != text:
         write_secret(own.config, text)
     own.config.chmod(0o600)  # the audit calls anything wider critical
     return own
+
+
+def settings_text(own: OwnGateway, home: Home, org: Org, plugin: Path, scripted_url: str | None) -> str:
+    """What openclaw.json is to hold; its token is there already."""
+    settings = _settings(own, org, home.socket(own.id), plugin, scripted_url)
+    return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
 def environment(own: OwnGateway) -> dict[str, str]:
@@ -159,4 +165,5 @@ def _agent(own: OwnGateway, org: Org, agent: Agent) -> dict[str, Any]:
         "name": agent.name or agent.id,
         "workspace": str(own.workspace(agent.id)),
         "model": f"{SCRIPTED}/{SCRIPTED}" if model == SCRIPTED else model,
+        "tools": policy(agent.role),
     }
