@@ -2,7 +2,7 @@
  * clawbus for OpenClaw: registers the tools of tools.json and forwards each call to the clawbus node of this
  * gateway, over the Unix socket that the plugin's configuration names. Nothing is decided here.
  *
- * One connection per call. Request, one line of JSON: {v, tool, params, agentId, sessionKey, sessionId, callId}.
+ * One connection per call. Request, one line of JSON: {v, tool, params, agentId, sessionKey, sessionId, workspace, callId}.
  * Answer, lines of JSON: any number of {progress}, then one {ok, text, data}. Closing the connection is the abort.
  *
  * OpenClaw calls register() several times, in separate module instances: this file holds no socket and no state.
@@ -12,6 +12,8 @@ import tools from "./tools.json" with { type: "json" };
 
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
 const NEWLINE = 10;
+const PATIENCE_MS = 3000;
+const AGAIN_MS = 100;
 const OPERATOR = "Ask the operator to run";
 
 /** What OpenClaw calls `details`: `ok` grades the call, all else stays under one key. */
@@ -111,6 +113,15 @@ function forward(path, request, signal, onUpdate) {
   });
 }
 
+/** A node that is restarted is back in a moment; nothing of the call was sent meanwhile, so it may be made again. */
+async function forwardPatiently(path, request, signal, onUpdate) {
+  for (const until = Date.now() + PATIENCE_MS; ; ) {
+    const answer = await forward(path, request, signal, onUpdate);
+    if (answer.details.clawbus.reason !== "not-running" || Date.now() >= until) return answer;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+}
+
 export default {
   id: "clawbus",
   name: "clawbus",
@@ -119,12 +130,13 @@ export default {
     const path = api.pluginConfig?.socket;
     const usable = typeof path === "string" && path.startsWith("/");
     for (const { name, description, parameters } of tools) {
-      const tool = ({ agentId, sessionKey, sessionId } = {}) => ({
+      const tool = ({ agentId, sessionKey, sessionId, workspaceDir } = {}) => ({
         name, label: name, description, parameters, outputSchema,
         catalogMode: "direct-only", // the model sees it directly, not behind the tool search
         async execute(callId, params, signal, onUpdate) {
           if (!usable) return notConfigured();
-          return forward(path, { v: 1, tool: name, params, agentId, sessionKey, sessionId, callId }, signal, onUpdate);
+          const caller = { agentId, sessionKey, sessionId, workspace: workspaceDir };
+          return forwardPatiently(path, { v: 1, tool: name, params, ...caller, callId }, signal, onUpdate);
         },
       });
       api.registerTool(tool, { name });

@@ -13,7 +13,8 @@ const shimFolder = new URL("../../plugin/openclaw/", import.meta.url);
 const folder = mkdtempSync(path.join(tmpdir(), "shim-"));
 after(() => rmSync(folder, { recursive: true }));
 
-const CONTEXT = { agentId: "ceo", sessionKey: "agent:ceo:main", sessionId: "s1" };
+const WHO = { agentId: "ceo", sessionKey: "agent:ceo:main", sessionId: "s1" };
+const CONTEXT = { ...WHO, workspaceDir: "/home/ceo" };
 let count = 0;
 const freshPath = () => path.join(folder, `${++count}.sock`);
 
@@ -54,7 +55,7 @@ test("a call goes out as one line with who called, and the answer comes back as 
     connection.end(line({ ok: true, text: "stored", data: { id: "m1" } }));
   });
   const result = await tools.nats_pub.execute("call-1", { to: "cto", message: "hello" });
-  assert.deepEqual(seen, [{ v: 1, tool: "nats_pub", params: { to: "cto", message: "hello" }, ...CONTEXT, callId: "call-1" }]);
+  assert.deepEqual(seen, [{ v: 1, tool: "nats_pub", params: { to: "cto", message: "hello" }, ...WHO, workspace: "/home/ceo", callId: "call-1" }]);
   assert.deepEqual(result, { content: [{ type: "text", text: "stored" }], details: { ok: true, clawbus: { id: "m1" } } });
 });
 
@@ -131,6 +132,19 @@ test("without a node process the model reads what to tell the operator", async (
     assert.match(textOf(result), /^clawbus is not running for this gateway: nothing was sent\. Ask the operator to run: clawbus up \(or clawbus node --gateway ID\)$/);
     assert.deepEqual(result.details, { ok: false, clawbus: { reason: "not-running" } });
   }
+});
+
+test("a call made while the node process is restarted waits for it, and is made once", async (t) => {
+  let calls = 0;
+  const { socket, server, tools } = await nodeProcess(t, (connection) => {
+    calls += 1;
+    connection.end(line({ ok: true, text: "back" }));
+  });
+  await new Promise((resolve) => server.close(resolve)); // which removes the socket's file
+  const call = tools.nats_org.execute("c", {});
+  server.listen(socket);
+  assert.equal(textOf(await call), "back");
+  assert.equal(calls, 1);
 });
 
 test("a path that cannot be a socket is said, with the command that looks into it", async () => {

@@ -19,8 +19,8 @@ from typing import Any
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from clawbus import __version__
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
+from clawbus.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ class GatewayRpc:
         self._waiting[number] = future
         try:
             await socket.send(json.dumps({"type": "req", "id": number, "method": method, "params": params}))
-            frame = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                frame = await future
         except (websockets.WebSocketException, OSError):
             raise GatewayAway(f"the gateway was lost during {method}", "It will be tried again.") from None
         except TimeoutError:

@@ -28,6 +28,14 @@ class Transcript:
         marks = {f"{key}:user" for key in keys}
         return any(message.get("idempotencyKey") in marks for message in self.messages)
 
+    def answered(self, key: str) -> bool:
+        """Whether a message of the assistant, be it only a tool call, belongs to the run of a key."""
+        return any(message.get("__openclaw", {}).get("runId") == key for message in self.messages)
+
+    def began(self, key: str) -> bool:
+        """Whether the turn of a key has begun. The message that opened a long one is not among the last ones."""
+        return self.has(key) or self.answered(key)
+
     def reply(self, key: str) -> str:
         """The last message of the assistant in the run of a key; or nothing. OpenClaw masks secrets here."""
         for message in reversed(self.messages):

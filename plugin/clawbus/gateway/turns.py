@@ -1,9 +1,10 @@
-"""Turns of an agent: start one, wait for its whole reply, stop it.
+"""Turns of an agent: start one, say something to it while it runs, wait for its whole reply, stop it.
 
 What is known of OpenClaw 2026.9.6 and relied on here: a run's id is the idempotency key of the call that started it;
 the same key answers the same run while the gateway's process lives, and is forgotten with it; the user message of a
 run stands in the transcript as `<key>:user` from the moment the turn starts; a message that was accepted but still
-queued when the gateway was killed is *not* run after its restart.
+queued when the gateway was killed is *not* run after its restart. Turns are started with `chat.send`, since only those
+can be steered (ADR 9).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from clawbus.gateway.rpc import GatewayRpc
 
 _CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here
 _WAIT_S = 60.0
+_SUPERSEDED = "generation was superseded"  # its settings were read again while a turn was prepared: no model was called
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
 log = logging.getLogger(__name__)
@@ -46,21 +48,41 @@ class Turns:
 
     async def start(self, agent: str, session_key: str, message: str, key: str, timeout_s: int) -> None:
         """Start a turn, or join the one that this key has started already. Raises GatewayAway or Refused."""
-        await self._rpc.call(
-            "agent",
-            {
-                "message": message,
-                "agentId": agent,
-                "sessionKey": session_key,
-                "idempotencyKey": key,
-                "deliver": False,
-                "timeout": timeout_s,
-                "inputProvenance": transcript.provenance(session_key, "nats_task"),
-            },
-        )
+        await self._say(session_key, message, key, "nats_task", agentId=agent, timeoutMs=1000 * timeout_s)
 
-    async def wait(self, session_key: str, key: str, boot_id: str) -> TurnResult:
-        """Wait for the end of a run. Raises TurnLost if the gateway was restarted since `boot_id`."""
+    async def steer(self, session_key: str, message: str, key: str) -> None:
+        """Give the running turn of a session something that its next model request reads; it may skip pending tools.
+
+        It is heard when `<key>:user` stands in the transcript. Where no turn runs, it would start one of its own under
+        `key`. Raises GatewayAway or Refused.
+        """
+        await self._say(session_key, message, key, "nats_tasks", queueMode="steer")
+
+    async def _say(self, session_key: str, message: str, key: str, tool: str, **more: object) -> None:
+        """`suppressCommandInterpretation`: what begins with `/`, `!` or is "stop" reaches the model as it stands."""
+        said = {"sessionKey": session_key, "message": message, "idempotencyKey": key, "deliver": False}
+        origin = {"systemInputProvenance": transcript.provenance(session_key, tool)}
+        await self._rpc.call("chat.send", {**said, **origin, "suppressCommandInterpretation": True, **more})
+
+    async def taken(self, session_key: str, key: str, wait_s: int = 30) -> bool | None:
+        """What became of a steer: True, it stands in the transcript; False, it was dropped; None, it still waits.
+
+        The gateway answers when it knows, or after `wait_s`. Raises GatewayAway.
+        """
+        if (await transcript.read(self._rpc, session_key, 50)).has(key):
+            return True
+        answer = await self._rpc.call("agent.wait", {"runId": key, "timeoutMs": max(1, 1000 * wait_s)}, 60)
+        if (await transcript.read(self._rpc, session_key, 50)).has(key):
+            return True
+        return False if answer.get("endedAt") is not None else None
+
+    async def wait(
+        self, session_key: str, key: str, boot_id: str, steered: Callable[[], bool] = lambda: False
+    ) -> TurnResult:
+        """Wait for the end of a run. Raises TurnLost if the gateway was restarted since `boot_id`, or never began it.
+
+        A turn that was `steered` may have answered twice, before and after it heard: then both are its reply.
+        """
         with self._final_of(key) as final:
             while True:
                 try:
@@ -71,16 +93,22 @@ class Turns:
                         "agent.wait", {"runId": key, "timeoutMs": round(_WAIT_S * 1000)}, _WAIT_S + 30
                     )
                     if answer.get("endedAt") is not None:
-                        return await self._result(session_key, key, answer, final)
+                        return await self._result(session_key, key, answer, final, steered())
                     if (forgotten := await self._forgotten(session_key, key)) is not None:
                         return forgotten
+                    if answer.get("status") == "pending":  # queued behind another: this the gateway says at once
+                        await asyncio.sleep(0.5)
                 except GatewayAway:
                     await asyncio.sleep(0.2)
 
     async def begun(self, session_key: str, key: str) -> bool:
         """Whether the turn of a key has begun, by the transcript. Such a call must not be made again: the gateway
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
-        return (await transcript.read(self._rpc, session_key, 50)).has(key)
+        return (await transcript.read(self._rpc, session_key, 50)).began(key)
+
+    async def at_work(self, session_key: str, key: str) -> bool:
+        """Whether the agent has said or called something in the turn of a key. Raises GatewayAway."""
+        return (await transcript.read(self._rpc, session_key, 50)).answered(key)
 
     async def _forgotten(self, session_key: str, key: str) -> TurnResult | None:
         """What became of a run that the gateway's wait knows nothing of: None while it runs or is queued.
@@ -88,7 +116,7 @@ class Turns:
         It keeps a finished run for ten minutes only; the transcript keeps the reply. Raises TurnLost if there is none.
         """
         seen = await transcript.read(self._rpc, session_key, 50)
-        if seen.busy or not seen.has(key):
+        if seen.busy or not seen.began(key):
             return None
         text = seen.reply(key)
         if not text:
@@ -96,18 +124,21 @@ class Turns:
         return TurnResult("done", text)
 
     async def _result(
-        self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str]
+        self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str], steered: bool
     ) -> TurnResult:
         status, stop = answer.get("status"), answer.get("stopReason")
         reply = answer.get("terminalReply") or {}
         if answer.get("aborted") or stop in ("aborted", "rpc", "stop-command"):
             return TurnResult("aborted", "the turn was stopped on the worker's gateway")
-        if status == "timeout" or stop == "timeout" or (stop == "toolUse" and not reply.get("text")):
+        if status == "timeout" or stop == "timeout" or reply.get("disposition") == "empty":
+            # "empty": it was cut off in a tool call. An agent that says nothing has the disposition "silent".
             return TurnResult("timed_out", "the turn took longer than it was given")
+        if status != "ok" and _SUPERSEDED in str(answer.get("error")):
+            raise TurnLost
         if status != "ok":
             return TurnResult("failed", f"the turn failed: {answer.get('error') or stop or status}")
         text = str(reply.get("text") or "")
-        if len(text) >= _CUT_CHARS:
+        if len(text) >= _CUT_CHARS or (steered and text):
             text = await self._whole_reply(session_key, key, final) or text
         return TurnResult("done", text or "(the agent gave no reply)")
 
@@ -118,7 +149,8 @@ class Turns:
         OpenClaw masks what looks like a secret.
         """
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(final, _FINAL_S)
+            async with asyncio.timeout(_FINAL_S):
+                return await final
         log.warning("run %s: the reply comes from chat.history, where what looks like a secret is masked", key)
         return (await transcript.read(self._rpc, session_key, 50)).reply(key)
 
@@ -127,8 +159,9 @@ class Turns:
         final: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def listen(name: str, payload: dict[str, Any]) -> None:
-            if name == "chat" and payload.get("runId") == key and payload.get("state") == "final" and not final.done():
-                final.set_result(transcript.text_of(payload.get("message") or {}))
+            mine = name == "chat" and payload.get("runId") == key and payload.get("state") == "final"
+            if mine and payload.get("message") and not final.done():
+                final.set_result(transcript.text_of(payload["message"]))
 
         with self._rpc.listening(listen):
             yield final

@@ -26,8 +26,12 @@ class Waking:
             return False
         return answer.get("session") is not None
 
-    async def announce(self, agent: str, session_key: str, message: str, key: str, from_session: str) -> None:
+    async def announce(
+        self, agent: str, session_key: str, message: str, key: str, from_session: str, timeout_s: int | None = None
+    ) -> None:
         """Give a session a message that is not from its user; a busy session queues it. Raises GatewayAway, Refused.
+
+        With `timeout_s` its turn may take so long, and its reply is delivered to no chat.
 
         Accepted is not yet safe: see `arrived`. `inputProvenance` makes the gateway say that no user wrote it
         (OpenClaw docs/gateway/protocol/operator-methods); with `internalEvents` instead, the result would stand
@@ -40,10 +44,10 @@ class Waking:
                 "agentId": agent,
                 "sessionKey": session_key,
                 "idempotencyKey": key,
-                "deliver": True,
-                "bestEffortDeliver": True,
                 "inputProvenance": transcript.provenance(from_session, "nats_spawn"),
-            },
+            }
+            | ({"deliver": True, "bestEffortDeliver": True} if timeout_s is None else {"deliver": False})
+            | ({} if timeout_s is None else {"timeout": timeout_s}),
         )
 
     async def arrived(self, session_key: str, keys: tuple[str, ...]) -> bool:

@@ -8,5 +8,7 @@ from clawbus.ledger.mail import Mail
 from clawbus.ledger.outbox import Outgoing
 from clawbus.ledger.runs import Run
 from clawbus.ledger.sent import Sent
+from clawbus.ledger.steers import Steer
+from clawbus.ledger.wakes import Wake
 
-__all__ = ["Ledger", "Mail", "Outgoing", "Run", "Sent"]
+__all__ = ["Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]

@@ -1,4 +1,4 @@
-"""The file: schema, durability, and the four tables as objects.
+"""The file: schema, durability, and the tables as objects.
 
 `synchronous=FULL` with a write-ahead log: a committed row survives a power loss (sqlite.org/pragma.html). The
 calls are synchronous: a commit is one fsync, and a gateway makes a few dozen of them in a minute.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from clawbus.envelope import Envelope
 from clawbus.errors import Missing
+from clawbus.ledger.attached import AttachedTable
 from clawbus.ledger.mail import MailTable
+from clawbus.ledger.migrate import VERSION, migrate
 from clawbus.ledger.outbox import OutboxTable
+from clawbus.ledger.raised import RaisedTable
 from clawbus.ledger.runs import RunTable
 from clawbus.ledger.sent import SentTable
-
-VERSION = 1
+from clawbus.ledger.steers import SteerTable
+from clawbus.ledger.wakes import WakeTable
 
 
 class Ledger:
@@ -26,6 +30,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open `path`, making it (mode 600) where it is missing. Raises Missing if a newer clawbus wrote it."""
+        self.folder = path.parent
         path.touch(mode=0o600)
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -43,11 +48,17 @@ class Ledger:
                 f"the ledger {path} is of version {version}; this clawbus reads {VERSION}",
                 "Use the newer clawbus that wrote it.",
             )
+        migrate(self._db, version)
         self.outbox = OutboxTable(self._db)
         self.sent = SentTable(self._db)
         self.runs = RunTable(self._db)
         self.mail = MailTable(self._db)
-        for table in (self.outbox, self.sent, self.runs, self.mail):
+        self.wakes = WakeTable(self._db)
+        self.steers = SteerTable(self._db)
+        self.raised = RaisedTable(self._db)
+        self.attached = AttachedTable(self._db)
+        tasks = (self.sent, self.runs, self.steers, self.attached)
+        for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised):
             self._db.executescript(table.SCHEMA)
         self._db.execute(f"PRAGMA user_version={VERSION}")
 
@@ -57,18 +68,57 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+
+    def cause(self, session_key: str) -> Envelope | None:
+        """What a session's turn was begun for: its task, or the message that was passed on most; None for any other.
+
+        A task in whose session mail has been heard since has been passed on as often as that.
+        """
+        parts = session_key.split(":")
+        if len(parts) < 4 or parts[2] != "nats":
+            return None
+        run = self.runs.get(parts[3])
+        task = run.task if run is not None and run.session_key == session_key else None
+        wake = self.wakes.latest(session_key)
+        mails = [mail.envelope for mail in self.mail.of_wake(wake)] if wake is not None else []
+        latest = max(mails, key=lambda envelope: envelope.hops, default=None)
+        if task is None or latest is None:
+            return task or latest
+        return task.model_copy(update={"hops": min(64, max(task.hops, latest.hops + 1))})
 
     def prune(self, days: int = 60) -> None:
         """Forget what was over that long ago: longer than any stream keeps a message that could come again."""
         before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         self._db.execute("DELETE FROM runs WHERE state = 'closed' AND updated_at < ?", (before,))
-        self._db.execute("DELETE FROM mail WHERE state = 'acked' AND received_at < ?", (before,))
+        self._db.execute("DELETE FROM mail WHERE state IN ('acked', 'shown') AND received_at < ?", (before,))
+        self._db.execute("DELETE FROM mail WHERE channel != 'dm' AND received_at < ?", (before,))  # read or not
+        self._db.execute("DELETE FROM raised WHERE created_at < ?", (before,))
+        self._db.execute("DELETE FROM wakes WHERE state != 'due' AND created_at < ?", (before,))
+        self.steers.prune(before)
+        self.attached.prune()
         settled = "announce IN ('announced', 'answered', 'inbox')"
         self._db.execute(f"DELETE FROM sent WHERE {settled} AND created_at < ?", (before,))  # noqa: S608 - a constant
+
+    def leave(self, present: Collection[str]) -> None:
+        """Forget what is held here for agents that are not `present` any more: their backlog has been dealt with.
+
+        A turn of theirs that was started stays, to be stopped.
+        """
+        marks, names = ",".join("?" * len(present)), tuple(present)
+        with self.together():
+            for table, whose, which in (
+                ("runs", "worker", "state NOT IN ('started', 'closed')"),
+                ("mail", "agent", "state NOT IN ('acked', 'shown')"),
+                ("wakes", "agent", "state = 'due'"),
+            ):
+                self._db.execute(f"DELETE FROM {table} WHERE {whose} NOT IN ({marks}) AND {which}", names)  # noqa: S608 - constants
+            due = f"UPDATE sent SET announce = 'inbox' WHERE agent NOT IN ({marks}) AND announce IN ('due', 'trying')"  # noqa: S608
+            self._db.execute(due, names)
 
     def close(self) -> None:
         self._db.close()

@@ -38,6 +38,9 @@ class OutboxTable:
         marks = ",".join("?" * len(msg_ids))
         self._db.execute(f"DELETE FROM outbox WHERE msg_id IN ({marks})", msg_ids)  # noqa: S608 - marks only
 
+    def holds(self, msg_id: str) -> bool:
+        return self._db.execute("SELECT 1 FROM outbox WHERE msg_id = ?", (msg_id,)).fetchone() is not None
+
     def waiting(self, limit: int = 100) -> list[Outgoing]:
         """The oldest first: a sender's messages keep their order."""
         rows = self._db.execute("SELECT msg_id, subject, data FROM outbox ORDER BY number LIMIT ?", (limit,))

@@ -73,13 +73,26 @@ class RunTable:
         rows = self._db.execute(f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY updated_at", OPEN)  # noqa: S608
         return [_run(row) for row in rows]
 
-    def hold(self, task: Envelope, worker: str, ack_subject: str) -> None:
-        """A task was taken. A second delivery of it only brings a newer ack subject."""
+    def load(self) -> dict[str, int]:
+        """How many tasks each agent has in hand."""
+        marks = ",".join("?" * len(OPEN))
+        rows = self._db.execute(f"SELECT worker, count(*) FROM runs WHERE state IN ({marks}) GROUP BY worker", OPEN)  # noqa: S608
+        return {row[0]: int(row[1]) for row in rows}
+
+    def hold(self, task: Envelope, worker: str, ack_subject: str, attempt: int = 0) -> None:
+        """A task was taken. A second delivery of it only brings a newer ack subject.
+
+        `attempt`: strikes that it has already, with others who had taken it before.
+        """
         self._db.execute(
-            "INSERT INTO runs (task_id, worker, task, state, ack_subject, updated_at) VALUES (?, ?, ?, 'held', ?, ?) "
-            "ON CONFLICT (task_id) DO UPDATE SET ack_subject = excluded.ack_subject",
-            (task.task_id, worker, task.encode(), ack_subject, _now()),
+            "INSERT INTO runs (task_id, worker, task, state, ack_subject, attempt, updated_at) "
+            "VALUES (?, ?, ?, 'held', ?, ?, ?) ON CONFLICT (task_id) DO UPDATE SET ack_subject = excluded.ack_subject",
+            (task.task_id, worker, task.encode(), ack_subject, attempt, _now()),
         )
+
+    def forget(self, task_id: str) -> None:
+        """Another member of its group has the task now: if it ever comes here again, it comes anew."""
+        self._db.execute("DELETE FROM runs WHERE task_id = ?", (task_id,))
 
     def starting(self, task_id: str, key: str, boot_id: str) -> int:
         """One more attempt, written before the call into the gateway. Returns its number, from 1."""

@@ -32,6 +32,8 @@ class Sent:
     """The idempotency keys of all tries to announce the result, oldest first."""
     boot_id: str
     """The gateway process that accepted the last try."""
+    group_id: str | None = None
+    """Of tasks that were given together, and whose results are announced together."""
 
     @property
     def task_id(self) -> str:
@@ -54,19 +56,22 @@ class SentTable:
         result BLOB,
         keys TEXT NOT NULL DEFAULT '[]',
         boot_id TEXT NOT NULL DEFAULT '',
-        created_at TEXT NOT NULL
+        created_at TEXT NOT NULL,
+        group_id TEXT
     );
     CREATE INDEX IF NOT EXISTS sent_by_announce ON sent (announce);
     CREATE INDEX IF NOT EXISTS sent_by_agent ON sent (agent, created_at);
+    CREATE INDEX IF NOT EXISTS sent_by_group ON sent (group_id);
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def add(self, task: Envelope, session_key: str, kind: str) -> None:
+    def add(self, task: Envelope, session_key: str, kind: str, group_id: str | None = None) -> None:
         self._db.execute(
-            "INSERT OR IGNORE INTO sent (task_id, agent, task, session_key, kind, created_at) VALUES (?,?,?,?,?,?)",
-            (task.task_id, task.sender, task.encode(), session_key, kind, datetime.now(UTC).isoformat()),
+            "INSERT OR IGNORE INTO sent (task_id, agent, task, session_key, kind, created_at, group_id) "
+            "VALUES (?,?,?,?,?,?,?)",
+            (task.task_id, task.sender, task.encode(), session_key, kind, datetime.now(UTC).isoformat(), group_id),
         )
 
     def forget(self, task_id: str) -> None:
@@ -76,6 +81,15 @@ class SentTable:
     def get(self, task_id: str) -> Sent | None:
         row = self._db.execute("SELECT * FROM sent WHERE task_id = ?", (task_id,)).fetchone()
         return None if row is None else _sent(row)
+
+    def together_with(self, task_id: str) -> list[Sent]:
+        """The task and those that were given together with it, in their order; nothing if it is not known."""
+        rows = self._db.execute(
+            "SELECT * FROM sent WHERE task_id = ? OR group_id = (SELECT group_id FROM sent WHERE task_id = ?) "
+            "ORDER BY rowid",
+            (task_id, task_id),
+        )
+        return [_sent(row) for row in rows]
 
     def of_agent(self, agent: str, limit: int = 50) -> list[Sent]:
         """The newest first."""
@@ -122,4 +136,5 @@ def _sent(row: sqlite3.Row) -> Sent:
         result,
         tuple(json.loads(row["keys"])),
         row["boot_id"],
+        row["group_id"],
     )

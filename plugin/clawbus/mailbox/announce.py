@@ -1,60 +1,59 @@
-"""Waking the session that asked, with the result: once, and never lost.
+"""Waking the session that asked, with the result: once, and never lost. Tasks given together wake it together.
 
-The gateway's "accepted" is a promise in its memory only: a message that was queued behind a busy turn is gone after a
-`kill -9`. So a result counts as announced when it stands in the session's transcript, and only then leaves the bus.
-After a crash of this node or of the gateway the transcript is asked first; if it has none of our tries, the announce
-is made again under a new key, and says that it may be a repeat.
+A result counts as announced when it stands in the session's transcript, and only then leaves the bus (`bringing`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 
 from clawbus import frames
 from clawbus.envelope import Envelope
-from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import KEY_PREFIX, GatewayRpc, Waking
+from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.ledger import Ledger, Sent
+from clawbus.mailbox.bringing import Bringer, Parcel
+from clawbus.mailbox.files import Files
+from clawbus.mailbox.inbox import Inbox
 from clawbus.mailbox.outbox import Outbox
-from clawbus.mailbox.reader import Reader
+from clawbus.org import STEWARD, Org
 from clawbus.subjects import Subjects, new_message_id
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 _LONGEST_S = 30.0
+_GROUP_CHARS = 400_000
+"""What one message with several results holds; each of them gets its share."""
 
 
 class Announcer:
     """Brings results into sessions. `waiters` holds the tasks for which a `nats_request` stands waiting."""
 
-    def __init__(
-        self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, reader: Reader, subjects: Subjects, human: str
-    ) -> None:
-        self._rpc = rpc
-        self._waking = Waking(rpc)
+    def __init__(self, bringer: Bringer, ledger: Ledger, outbox: Outbox, inbox: Inbox, files: Files, org: Org) -> None:
+        self._bringer = bringer
         self._ledger = ledger
         self._outbox = outbox
-        self._reader = reader
-        self._subjects = subjects
-        self._human = human
+        self._inbox = inbox
+        self._files = files
+        self._subjects = Subjects(org.company)
+        self._human = org.humans[0].id
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._busy: set[str] = set()
         self.waiters: dict[str, asyncio.Future[Envelope]] = {}
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
-        reader.on_result.append(self.due)
 
     def due(self, task_id: str) -> None:
-        """A result is here: to the request that waits for it, else into its session."""
-        sent = self._ledger.sent.get(task_id)
-        waiter = self.waiters.get(task_id)
-        if sent is not None and sent.result is not None and waiter is not None and not waiter.done():
-            waiter.set_result(sent.result)
-        elif task_id not in self._busy:
-            self._busy.add(task_id)
-            self._due.put_nowait(task_id)
+        """A result is here: to the request that waits for it, else into its session; of a group, with the last one."""
+        together = self._ledger.sent.together_with(task_id)
+        if not together or any(one.result is None for one in together):
+            return
+        first, waiter = together[0], self.waiters.get(task_id)
+        if first.result is not None and waiter is not None and not waiter.done():
+            waiter.set_result(first.result)
+        elif first.task_id not in self._busy:
+            self._busy.add(first.task_id)
+            self._due.put_nowait(first.task_id)
 
     async def run(self) -> None:
         """Announce what is due, until cancelled. Results of different sessions do not wait for each other."""
@@ -71,7 +70,7 @@ class Announcer:
         sent = self._ledger.sent.get(task_id)
         if sent is not None:
             self._outbox.event("announced", task_id, sent.task.sender, how="answered")
-        await self._reader.settle(task_id)
+        await self._inbox.settle(task_id)
 
     async def _bring(self, task_id: str) -> None:
         pause_s = _AGAIN_S
@@ -90,66 +89,104 @@ class Announcer:
             return False
 
     async def _try(self, task_id: str) -> bool:
-        """One try to bring a result home. True when it is settled, one way or the other."""
-        sent = self._ledger.sent.get(task_id)
-        if sent is None or sent.result is None or sent.announce not in ("due", "trying"):
+        """One try to bring results home. True when they are settled, one way or the other."""
+        together = self._ledger.sent.together_with(task_id)
+        open_ones = [one for one in together if one.announce in ("due", "trying")]
+        if not open_ones or any(one.result is None for one in together):
             return True
+        sent = open_ones[0]
         try:
-            await self._rpc.ready.wait()
-            if sent.keys and await self._waking.arrived(sent.session_key, sent.keys):
-                return await self._announced(sent)
-            if not await self._waking.session_exists(sent.session_key):
-                return await self._leave_in_inbox(sent)
-            return await self._announce(sent)
-        except GatewayAway:
+            results = [one.result for one in together if one.result is not None]
+            parcel = self._parcel(together, open_ones, await self._files.of(sent.task.sender, *results))
+            if not await self._bringer.has_arrived(parcel):
+                if not await self._bringer.waking.session_exists(sent.session_key):
+                    return self._leave_in_inbox(open_ones)
+                if await self._bringer.bring(parcel) is None:
+                    return False
+            return await self._announced([self._ledger.sent.get(one.task_id) or one for one in open_ones])
+        except (GatewayAway, BusAway):
             return False
         except Refused as refusal:
             log.error("the session %s took no result: %s", sent.session_key, refusal)
-            return await self._leave_in_inbox(sent)
+            return self._leave_in_inbox(open_ones)
 
-    async def _announce(self, sent: Sent) -> bool:
-        boot_id = self._rpc.boot_id
-        same_process = bool(sent.keys) and sent.boot_id == boot_id  # the same key joins what it has started there
-        keys = sent.keys if same_process else (*sent.keys, f"{KEY_PREFIX}{uuid.uuid4().hex}")
-        self._ledger.sent.trying(sent.task_id, keys, boot_id)
-        await self._step(sent.task_id, "trying")
-        if sent.result is None:
-            return True
-        text = frames.result(sent.result, sent.task.subject, sent.task.created_at, len(keys) - 1)
-        worker_session = f"agent:{sent.task.to}:nats:{sent.task_id}"
-        await self._waking.announce(sent.task.sender, sent.session_key, text, keys[-1], worker_session)
-        await self._step(sent.task_id, "accepted")
-        if not await self._waking.until_arrived(sent.session_key, keys[-1], boot_id):
-            self._ledger.sent.trying(sent.task_id, keys, "")  # that run is over: the next try needs a new key
-            return False
-        fresh = self._ledger.sent.get(sent.task_id)
-        return await self._announced(fresh or sent)
+    def _parcel(self, together: list[Sent], open_ones: list[Sent], files: str) -> Parcel:
+        """What the session is to be told. A cancelled one of a group is named in it, and not announced itself."""
+        sent = open_ones[0]
 
-    async def _announced(self, sent: Sent) -> bool:
-        self._ledger.sent.settled(sent.task_id, "announced")
-        self._outbox.event("announced", sent.task_id, sent.task.sender, repeats=sent.repeats)
-        await self._step(sent.task_id, "announced")
-        await self._reader.settle(sent.task_id)
+        def record(keys: tuple[str, ...], boot_id: str) -> None:
+            with self._ledger.together():
+                for one in open_ones:
+                    self._ledger.sent.trying(one.task_id, keys, boot_id)
+
+        async def step(name: str) -> None:
+            await self._step(sent.task_id, name)
+
+        return Parcel(
+            sent.task.sender,
+            sent.session_key,
+            f"agent:{_worker(sent)}:nats:{sent.task_id}",
+            sent.keys,
+            sent.boot_id,
+            lambda repeat: _text(together, repeat) + files,
+            record,
+            step,
+        )
+
+    async def _announced(self, open_ones: list[Sent]) -> bool:
+        with self._ledger.together():
+            for sent in open_ones:
+                self._ledger.sent.settled(sent.task_id, "announced")
+                self._outbox.event("announced", sent.task_id, sent.task.sender, repeats=sent.repeats)
+        await self._step(open_ones[0].task_id, "announced")
+        for sent in open_ones:
+            await self._inbox.settle(sent.task_id)
         return True
 
-    async def _leave_in_inbox(self, sent: Sent) -> bool:
-        """The session is gone: the result stays unread in the agent's inbox, and a person is told."""
-        self._ledger.sent.settled(sent.task_id, "inbox")
-        agent = sent.task.sender
-        note = Envelope(
-            id=new_message_id(agent),
-            type="message",
-            sender=agent,
-            to=self._human,
-            task_id=sent.task_id,
-            subject="a result waits",
-            body=f"The session {sent.session_key} that asked for task {sent.task_id} "
-            f"is gone. The result waits in the inbox of {agent}: clawbus inbox {agent}",
-        )
-        self._outbox.later(self._subjects.dm(self._human, agent), note.id, note.encode())
+    def _leave_in_inbox(self, open_ones: list[Sent]) -> bool:
+        """The session is gone: each result stays unread in the agent's inbox, and a person is told."""
+        for sent in open_ones:
+            self._ledger.sent.settled(sent.task_id, "inbox")
+            self._inbox.unbind(sent.task_id)
+            agent = sent.task.sender
+            note = Envelope(
+                id=new_message_id(agent),
+                type="message",
+                sender=agent,
+                to=self._human,
+                task_id=sent.task_id,
+                subject="a result waits",
+                body=f"The session {sent.session_key} that asked for task {sent.task_id} "
+                f"is gone. The result waits in the inbox of {agent}: clawbus inbox {agent}",
+            )
+            self._outbox.later(self._subjects.dm(self._human, agent), note.id, note.encode())
         return True
 
     async def _step(self, task_id: str, name: str) -> None:
         """A place where tests stop the process; nothing listens otherwise."""
         if self.on_step is not None:
             await self.on_step(task_id, name)
+
+
+def _text(together: list[Sent], repeat: int) -> str:
+    said = [(one.result, one.task.subject, one.task.created_at) for one in together if one.result is not None]
+    if len(together) == 1:
+        return frames.result(*said[0], repeat)
+    room = _GROUP_CHARS // len(said)
+    replies = [(_fitting(reply, room), label, at) for reply, label, at in said]
+    return frames.results(together[0].group_id or "", replies, repeat)
+
+
+def _fitting(reply: Envelope, room: int) -> Envelope:
+    """A result that fits beside the others; a cut shows, with where the whole of it is."""
+    if len(reply.body) <= room:
+        return reply
+    return reply.model_copy(
+        update={"body": f"{reply.body[:room]}\n[cut here: nats_tasks, action status, shows the whole of it]"}
+    )
+
+
+def _worker(sent: Sent) -> str:
+    """Who did a task: of a group the member that has answered."""
+    by = sent.result.sender if sent.result is not None else ""
+    return sent.task.to if by in ("", sent.task.sender, STEWARD) else by

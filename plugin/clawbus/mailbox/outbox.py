@@ -9,7 +9,7 @@ from collections.abc import Callable
 from clawbus.bus import Bus
 from clawbus.envelope import Envelope
 from clawbus.errors import BusAway, ClawbusError
-from clawbus.events import Event, Kind
+from clawbus.events import Event, Kind, Value
 from clawbus.ledger import Ledger, Outgoing
 from clawbus.subjects import Subjects, new_message_id
 
@@ -23,11 +23,15 @@ class Outbox:
 
     def __init__(self, bus: Bus, ledger: Ledger, subjects: Subjects) -> None:
         self._bus = bus
+        self._ledger = ledger
         self._rows = ledger.outbox
+        self._in_hand: set[str] = set()
         self._subjects = subjects
         self._wake = asyncio.Event()
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
+        self.on_sent: list[Callable[[Outgoing], None]] = []
+        """Called when the server has something; what it writes is one commit with the removal of the row."""
 
     def keep(self, subject: str, envelope: Envelope) -> Outgoing:
         """Put a row for it into the ledger; `send_kept` is the other half. For a caller who writes more with it."""
@@ -44,55 +48,84 @@ class Outbox:
 
     async def send_kept(self, out: Outgoing) -> bool:
         """As `send`, for what is in the ledger already."""
+        self._in_hand.add(out.msg_id)
         try:
             if not self._bus.up:
                 raise BusAway("the bus is away")
             await self._bus.publish(out.subject, out.data, msg_id=out.msg_id, timeout_s=_FIRST_TRY_S)
         except BusAway:
-            self._wake.set()
             return False
         except ClawbusError:
             self._rows.remove(out.msg_id)
             raise
-        self._rows.remove(out.msg_id)
+        finally:
+            self._in_hand.discard(out.msg_id)
+            self._wake.set()  # what is left goes out by itself, also when whoever said it was cancelled meanwhile
+        self._sent([out])
         return True
+
+    def _sent(self, outs: list[Outgoing]) -> None:
+        """The server has these."""
+        with self._ledger.together():
+            self._rows.remove(*(out.msg_id for out in outs))
+            for out in outs:
+                for callback in self.on_sent:
+                    callback(out)
 
     def later(self, subject: str, msg_id: str, data: bytes) -> None:
         """Publish soon, in order, without waiting for it."""
         self._rows.add(Outgoing(msg_id, subject, data))
         self._wake.set()
 
-    def event(self, kind: Kind, task_id: str, sender: str, **detail: str | int | float | bool | None) -> None:
+    def event(self, kind: Kind, task_id: str, sender: str, **detail: Value) -> None:
         """Say what happened to a task."""
         event = Event(id=new_message_id(sender), kind=kind, task_id=task_id, sender=sender, detail=detail)
         self.later(self._subjects.event(task_id, sender), event.id, event.encode())
+
+    async def event_now(self, kind: Kind, task_id: str, sender: str, **detail: Value) -> bool:
+        """As `event`, but the server has it when this returns True; False if the bus is away."""
+        event = Event(id=new_message_id(sender), kind=kind, task_id=task_id, sender=sender, detail=detail)
+        out = Outgoing(event.id, self._subjects.event(task_id, sender), event.encode())
+        self._rows.add(out)
+        return await self.send_kept(out)
 
     async def run(self) -> None:
         """Publish what waits, until cancelled."""
         self._bus.on_reconnect.append(self._wake.set)
         while True:
-            waiting = self._rows.waiting()
-            if not waiting:
-                await self._wake.wait()
-                self._wake.clear()
-                continue
-            done: list[str] = []
+            self._wake.clear()
             try:
-                for out in waiting:
-                    await self._publish(out)
-                    done.append(out.msg_id)
+                await self.drain()
             except BusAway:
                 await asyncio.sleep(_RETRY_S)
-            finally:
-                self._rows.remove(*done)
+            else:
+                await self._wake.wait()
 
-    async def _publish(self, out: Outgoing) -> None:
-        """Publish one row. What the server refuses is done with, too: whom it concerns is told. Raises BusAway."""
+    async def drain(self) -> None:
+        """Publish all that waits now, in order. Raises BusAway."""
+        while waiting := [out for out in self._rows.waiting() if self._waits(out)]:
+            done: list[Outgoing] = []
+            try:
+                for out in waiting:
+                    if self._waits(out) and await self._publish(out):
+                        done.append(out)  # noqa: PERF401 - those before one that raises are done
+            finally:
+                self._sent(done)
+
+    def _waits(self, out: Outgoing) -> bool:
+        """Not while whoever said it publishes it, nor when he was refused: then he was told that it was not sent."""
+        return out.msg_id not in self._in_hand and self._rows.holds(out.msg_id)
+
+    async def _publish(self, out: Outgoing) -> bool:
+        """Publish one row. Of what the server refuses whom it concerns is told: then it is False. Raises BusAway."""
         try:
             await self._bus.publish(out.subject, out.data, msg_id=out.msg_id)
         except BusAway:
             raise
         except ClawbusError as error:
             log.error("%s was refused: %s", out.subject, error)
+            self._rows.remove(out.msg_id)
             for callback in self.on_refused:
                 callback(out, error)
+            return False
+        return True

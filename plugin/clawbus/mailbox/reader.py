@@ -6,32 +6,44 @@ announced): the stream is the inbox, the ledger only remembers what is held.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery
 from clawbus.envelope import decode
-from clawbus.errors import BusAway, WireError
+from clawbus.errors import WireError
 from clawbus.ledger import Ledger, Mail
+from clawbus.mailbox.dead import DeadLetters
+from clawbus.mailbox.inbox import Inbox
+from clawbus.mailbox.results import took
+from clawbus.mailbox.rules import wakes
+from clawbus.org import Org
 from clawbus.subjects import Subjects
 
 log = logging.getLogger(__name__)
+_DONE = ("acked", "shown")
 
 
 class Reader:
-    """Handles deliveries of INBOX. `on_result` is called with each result that an open task has waited for."""
+    """Handles deliveries of INBOX.
 
-    def __init__(self, bus: Bus, ledger: Ledger, subjects: Subjects, agents: frozenset[str]) -> None:
+    `on_result` is called with each result that an open task has waited for, `on_mail` when there is anything else.
+    """
+
+    def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], inbox: Inbox) -> None:
         self._bus = bus
         self._ledger = ledger
-        self._subjects = subjects
+        self._subjects = Subjects(org.company)
+        self._org = org
+        self._inbox = inbox
         self._agents = agents
+        self._dead = DeadLetters(bus, self._subjects)
         self.on_result: list[Callable[[str], None]] = []
+        self.on_mail: list[Callable[[], None]] = []
         self.duplicates = 0
 
     async def handle(self, delivery: Delivery) -> None:
-        """Keep one message. What is malformed, or not for us, is terminated with the reason and logged."""
+        """Keep one message. What is malformed, or not for us, is a dead letter with the reason, and terminated."""
         try:
             parsed = self._subjects.parse(delivery.subject)
             envelope = decode(delivery.data, parsed.sender)
@@ -39,30 +51,31 @@ class Reader:
                 raise WireError(f"addressed to {envelope.to!r}, arrived for {parsed.to!r}")
         except WireError as error:
             log.warning("mail %d refused: %s", delivery.stream_seq, error)
+            await self._dead.malformed(delivery, self._subjects.addressed(delivery.subject), str(error))
             await self._bus.term(delivery.ack_subject, str(error)[:200])
             return
+        asks = wakes(envelope, "dm", self._org, parsed.to)
+        if envelope.type == "message" and self._ledger.raised.awaited(envelope.task_id or "", parsed.to):
+            asks = "now"  # however often it was passed on: a task waits for it
         with self._ledger.together():
-            mail = self._ledger.mail.add(envelope, parsed.to, delivery.stream_seq, delivery.ack_subject)
-            is_new = mail.state != "acked" and self._took(mail)
-        if is_new:
-            self._due(mail)
-        elif mail.state == "acked":  # the ack was lost
-            await self._bus.ack(delivery.ack_subject)
+            mail = self._ledger.mail.add(envelope, parsed.to, delivery.stream_seq, delivery.ack_subject, asks=asks)
+            is_result = mail.state not in _DONE and took(self._ledger, mail.agent, envelope, self._org.may_take)
+            if is_result:
+                self._ledger.mail.mark(mail, "bound")
+        await self._go_on(mail, is_result)
+
+    async def _go_on(self, mail: Mail, is_result: bool) -> None:
+        if is_result:
+            for result_callback in self.on_result:
+                result_callback(mail.envelope.task_id or "")
+        elif mail.state in _DONE:  # the ack was lost
+            await self._bus.ack(mail.ack_subject)
         elif self._is_settled(mail):
             self.duplicates += 1
-            await self.acknowledge(mail)
-
-    def _took(self, mail: Mail) -> bool:
-        """A result counts if this agent gave that task to that sender; else it is mail like any other."""
-        envelope = mail.envelope
-        sent = self._ledger.sent.get(envelope.task_id or "") if envelope.type == "result" else None
-        if sent is None or sent.task.sender != mail.agent or envelope.sender != sent.task.to:
-            return False
-        return self._ledger.sent.took_result(sent.task_id, envelope)
-
-    def _due(self, mail: Mail) -> None:
-        for callback in self.on_result:
-            callback(mail.envelope.task_id or "")
+            await self._inbox.acknowledge(mail)
+        else:
+            for callback in self.on_mail:
+                callback()
 
     def _is_settled(self, mail: Mail) -> bool:
         """Whether it brings a result that its session has had already."""
@@ -73,28 +86,4 @@ class Reader:
         """At the start: acknowledge the results that a crash has kept from it after their announce."""
         for mail in self._ledger.mail.held():
             if self._is_settled(mail):
-                await self.acknowledge(mail)
-
-    async def acknowledge(self, mail: Mail) -> None:
-        """Done with a message: out of the stream. If the bus is away, the lease is let go and it comes again."""
-        self._ledger.mail.mark(mail, "acked")
-        try:
-            await self._bus.ack(mail.ack_subject)
-        except BusAway:
-            log.info("the ack of mail %d waits for the bus", mail.seq)
-
-    async def settle(self, task_id: str) -> None:
-        """Acknowledge whatever mail belongs to a task whose result has reached its session."""
-        for mail in self._ledger.mail.of_task(task_id):
-            if mail.envelope.type == "result":
-                await self.acknowledge(mail)
-
-    async def keep_leases(self, period_s: float) -> None:
-        """Renew the lease of all mail that is held, until cancelled."""
-        while True:
-            try:
-                for mail in self._ledger.mail.held():
-                    await self._bus.renew(mail.ack_subject)
-            except BusAway:
-                log.debug("leases wait for the bus")
-            await asyncio.sleep(period_s)
+                await self._inbox.acknowledge(mail)

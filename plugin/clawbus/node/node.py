@@ -3,86 +3,108 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import logging
 from pathlib import Path
 
-from clawbus.bus import CTL, INBOX, Bus, Ends, Pull, gateway_reader
+from clawbus.artifacts import Shelf, Store
+from clawbus.bus import Bus, Ends, Pull, gateway_reader
+from clawbus.channels import BCAST, CTL, INBOX
 from clawbus.envelope import Envelope
-from clawbus.errors import BusAway, ClawbusError
-from clawbus.gateway import GatewayRpc
+from clawbus.errors import ClawbusError
+from clawbus.gateway import GatewayRpc, workspace_of
 from clawbus.ledger import Ledger, Outgoing
-from clawbus.mailbox import Announcer, Outbox, Reader
-from clawbus.node.presence import Presence
+from clawbus.mailbox import Announcer, Bringer, Broadcasts, Files, Inbox, Outbox, Reader, Waker
 from clawbus.node.socket import listening
-from clawbus.org import STEWARD, Org
+from clawbus.org import Org
+from clawbus.presence import Presence, Roster
 from clawbus.subjects import Subjects, new_message_id
 from clawbus.tasks import History, Requester
+from clawbus.tools.attaching import Attaching
+from clawbus.tools.following import TasksTool
+from clawbus.tools.giving import GivingTools
 from clawbus.tools.handlers import Tools
-from clawbus.tools.roster import Roster
-from clawbus.worker import Worker
+from clawbus.worker import Attempts, Lessons, Notifier, Steering, Worker
 
 log = logging.getLogger(__name__)
 _EXPIRY_CHECK_S = 60.0
+_PRUNE_EVERY = 24 * 60  # checks
 
 
 class Node:
     """The presence of one gateway on the bus."""
 
     def __init__(self, org: Org, gateway: str, bus: Bus, rpc: GatewayRpc, ledger: Ledger) -> None:
-        slots = org.gateway(gateway).slots
         self.agents = frozenset(agent.id for agent in org.agents_of(gateway))
         self._bus, self._rpc, self._ledger = bus, rpc, ledger
         self._lease_s = org.policies.lease_s
         self._reader_name = gateway_reader(gateway)
         subjects = Subjects(org.company)
-        may_end = org.people | {STEWARD}
-        ends = Ends(bus, subjects, may_end)
+        ends = Ends(bus, subjects, org.may_end, org.may_take)
         self.outbox = Outbox(bus, ledger, subjects)
-        self.reader = Reader(bus, ledger, subjects, self.agents)
-        self.announcer = Announcer(rpc, ledger, self.outbox, self.reader, subjects, org.humans[0].id)
-        self.worker = Worker(bus, rpc, ledger, self.outbox, ends, subjects, gateway, slots)
+        self.inbox, bringer = Inbox(bus, ledger, self.outbox), Bringer(rpc)
+        self.reader = Reader(bus, ledger, org, self.agents, self.inbox)
+        self.broadcasts = Broadcasts(bus, ledger, org, self.agents)
+        store, workspace = Store(bus, subjects), functools.partial(workspace_of, rpc)
+        files = Files(Shelf(store, workspace, ledger.folder / "files"), rpc)
+        self.announcer = Announcer(bringer, ledger, self.outbox, self.inbox, files, org)
+        self.waker = Waker(org, rpc, bringer, ledger, self.inbox, files)
+        steering = Steering(rpc, ledger, self.outbox, ends, org)
+        self.attempts = Attempts(rpc, ledger, self.outbox, steering, files, org)
+        self.worker = Worker(bus, self.attempts, ledger, self.outbox, org, gateway)
+        self.attempts.lessons = Lessons(bus, org, gateway).below
+        self.attempts.blocked.on_wait = self.worker.give_slot
+        self.worker.on_steer = steering.take
+        self.worker.on_notify = Notifier(rpc, self.outbox, org, gateway).take
         self.roster = Roster(subjects)
         self._requester = Requester(org, subjects, ledger, self.outbox, ends)
-        self.tools = Tools(
-            org,
-            ledger,
-            self.outbox,
-            self.reader,
-            self.announcer,
-            self._requester,
-            History(bus, subjects, may_end),
-            self.roster,
-        )
-        self._presence = Presence(bus, rpc, self.worker, self.roster, subjects, gateway, self.agents)
+        attaching = Attaching(ledger, self.outbox, store, files, workspace)
+        giving = GivingTools(org, self.announcer, self._requester, self.roster, attaching)
+        following = TasksTool(ledger, self._requester, History(bus, org))
+        self.tools = Tools(org, ledger, self.outbox, self.inbox, giving, following, self.roster, attaching)
+        self._presence = Presence(bus, rpc.ready, rpc.on_change, self.worker.load, self.roster, org, gateway)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Who is told of what."""
         self.outbox.on_refused.append(self._never_sent)
+        self.reader.on_result.append(self.announcer.due)
+        self.reader.on_mail.append(self.waker.look)
+        self.broadcasts.on_mail.append(self.waker.look)
+        self._requester.on_cancelled.append(self.announcer.due)
 
     async def run(self, socket: Path) -> None:
         """Until cancelled. Control is drained before the first task is taken."""
+        self._ledger.leave(self.agents)
         control = Pull(self._bus, CTL, self._reader_name, self.worker.control)
         mail = Pull(self._bus, INBOX, self._reader_name, self.reader.handle)
+        broadcasts = Pull(self._bus, BCAST, self._reader_name, self.broadcasts.handle)
         async with (
             listening(socket, self.agents, self.tools.call),
             self._rpc.running(),
             asyncio.TaskGroup() as group,
         ):
-            await _patiently(control)
+            await control.catch_up()
             await self.reader.recover()
             for part in (
                 control.run(),
                 mail.run(),
+                broadcasts.run(),
                 self.outbox.run(),
                 self.announcer.run(),
+                self.waker.run(),
                 self.worker.run(),
                 self.worker.keep_leases(self._lease_s / 3),
-                self.reader.keep_leases(self._lease_s / 3),
+                self.inbox.keep_leases(self._lease_s / 3),
                 self._presence.run(),
                 self._expire(),
             ):
                 group.create_task(part)
 
     async def _expire(self) -> None:
-        """End what nobody has taken in time, before the stream's age limit would drop it in silence."""
-        while True:
+        """End what nobody has taken in time, before the stream's age limit would drop it in silence; and tidy up."""
+        for minute in itertools.count(1):
             for agent in self.agents:
                 for sent in self._ledger.sent.expired(agent):
                     try:
@@ -90,6 +112,8 @@ class Node:
                         self.announcer.due(sent.task_id)
                     except ClawbusError as error:
                         log.info("expiry of task %s waits: %s", sent.task_id, error.message)
+            if minute % _PRUNE_EVERY == 0:
+                self._ledger.prune()
             await asyncio.sleep(_EXPIRY_CHECK_S)
 
     def _never_sent(self, out: Outgoing, error: ClawbusError) -> None:
@@ -109,13 +133,3 @@ class Node:
         )
         if self._ledger.sent.took_result(task.task_id, result):
             self.announcer.due(task.task_id)
-
-
-async def _patiently(control: Pull) -> None:
-    while True:
-        try:
-            await control.drain()
-        except BusAway:
-            await asyncio.sleep(0.5)
-        else:
-            return

@@ -1,6 +1,6 @@
 """The Unix socket (mode 600) on which the shim forwards tool calls: a line of JSON in, lines of JSON out.
 
-    {"v":1,"tool":…,"params":{…},"agentId":…,"sessionKey":…}  ->  {"ok":true,"text":…,"data":{…}}
+    {"v":1,"tool":…,"params":{…},"agentId":…,"sessionKey":…,"workspace":…}  ->  {"ok":true,"text":…,"data":{…}}
 
 One connection per call; when it closes early, the call is aborted.
 """
@@ -106,7 +106,7 @@ async def _hand_over(writer: asyncio.StreamWriter, answer: Answer, gone: bool) -
 async def _call(line: bytes, agents: frozenset[str], handler: Handler) -> Answer:
     try:
         said: Any = json.loads(line)
-        caller = Caller(str(said["agentId"]), str(said["sessionKey"]))
+        caller = Caller(str(said["agentId"]), str(said["sessionKey"]), str(said.get("workspace") or ""))
         tool, params = str(said["tool"]), said.get("params")
     except (ValueError, TypeError, KeyError) as error:
         return Answer(False, f"clawbus could not read the call ({error}). Nothing was sent.")

@@ -1,7 +1,21 @@
 """The requester's side of a task: give it away, follow it, cancel it, read its end."""
 
 from clawbus.tasks.board import TaskView, fold
+from clawbus.tasks.envelopes import NOTIFY, STEER, NewTask, cancellation, control, make_task, said_to, team_note
 from clawbus.tasks.history import History
-from clawbus.tasks.requests import NewTask, Requester, make_task
+from clawbus.tasks.requests import Requester
 
-__all__ = ["History", "NewTask", "Requester", "TaskView", "fold", "make_task"]
+__all__ = [
+    "NOTIFY",
+    "STEER",
+    "History",
+    "NewTask",
+    "Requester",
+    "TaskView",
+    "cancellation",
+    "control",
+    "fold",
+    "make_task",
+    "said_to",
+    "team_note",
+]

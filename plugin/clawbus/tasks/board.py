@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,8 @@ _STATE = {
     "retrying": "running",
     "resumed": "running",
 }
+_REQUESTERS = ("accepted", "announced")
+_KNOWN = frozenset({*_STATE, "announced", "ended", "steered"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,10 @@ class TaskView:
 
     task_id: str
     requester: str = ""
+    to: str = ""
+    """Whom it was given to: an agent, or a team or pool of which one member takes it."""
     worker: str = ""
+    """Who has taken it; as long as nobody has, whom it was given to."""
     label: str = ""
     priority: str = ""
     state: str = "queued"
@@ -37,8 +42,14 @@ class TaskView:
     attempts: int = 0
     repeats: int = 0
     progress: str = ""
+    reported: str = ""
+    """What its worker last said of it in words; `progress` is what its turn was last seen doing."""
+    steered: str = ""
+    """What became of the last thing that was said to it: kept, heard, late or refused, and why."""
     ended_by: str = ""
     result: str = ""
+    files: tuple[str, ...] = ()
+    """The names of the files that came with its result."""
     times: dict[str, datetime] = field(default_factory=dict)
     """First time of each kind of event."""
 
@@ -47,6 +58,7 @@ class TaskView:
         names = (
             "task_id",
             "requester",
+            "to",
             "worker",
             "label",
             "priority",
@@ -54,19 +66,27 @@ class TaskView:
             "delivery",
             "attempts",
             "repeats",
+            "progress",
+            "reported",
+            "steered",
             "ended_by",
             "result",
+            "files",
         )
         return {name: getattr(self, name) for name in names} | {
             "times": {kind: at.isoformat() for kind, at in self.times.items()}
         }
 
 
-def fold(events: Iterable[Event], ends: Iterable[tuple[Envelope, datetime]]) -> list[TaskView]:
+def fold(
+    events: Iterable[Event],
+    ends: Iterable[tuple[Envelope, datetime]],
+    takers: Callable[[str], Collection[str]] = lambda to: (to,),
+) -> list[TaskView]:
     """The tasks, in the order in which they were first heard of.
 
     Give the events in the stream's order: the first `accepted` says who the parties are, and each kind of event
-    counts from the party only that can know it.
+    counts from the party only that can know it. `takers`: who may take what is addressed so (`Org.may_take`).
     """
     heard = list(events)
     parties: dict[str, tuple[str, str]] = {}
@@ -75,7 +95,7 @@ def fold(events: Iterable[Event], ends: Iterable[tuple[Envelope, datetime]]) -> 
             parties.setdefault(event.task_id, (event.sender, str(event.detail.get("to", ""))))
     views: dict[str, TaskView] = {}
     for event in sorted(heard, key=lambda event: event.at):
-        if _may_say(event, parties.get(event.task_id)):
+        if _may_say(event, parties.get(event.task_id), takers):
             views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
     for envelope, at in ends:
         open_view = views.get(envelope.task_id or "")
@@ -84,10 +104,13 @@ def fold(events: Iterable[Event], ends: Iterable[tuple[Envelope, datetime]]) -> 
     return list(views.values())
 
 
-def _may_say(event: Event, parties: tuple[str, str] | None) -> bool:
+def _may_say(event: Event, parties: tuple[str, str] | None, takers: Callable[[str], Collection[str]]) -> bool:
+    """A kind that is no state of a task (a blocker's, the steward's) is no business of the board."""
+    if event.kind not in _KNOWN:
+        return False
     if parties is None:
-        return event.kind not in ("accepted", "announced")
-    return event.sender == parties[0 if event.kind in ("accepted", "announced") else 1]
+        return event.kind not in _REQUESTERS
+    return event.sender == parties[0] if event.kind in _REQUESTERS else event.sender in takers(parties[1])
 
 
 def _after(view: TaskView, event: Event) -> TaskView:
@@ -99,7 +122,8 @@ def _after(view: TaskView, event: Event) -> TaskView:
         return replace(
             view,
             requester=event.sender,
-            worker=str(detail.get("to", "")),
+            to=str(detail.get("to", "")),
+            worker=view.worker or str(detail.get("to", "")),
             label=str(detail.get("label") or ""),
             priority=str(detail.get("priority", "")),
             state=_later(view.state, "queued"),
@@ -108,14 +132,18 @@ def _after(view: TaskView, event: Event) -> TaskView:
         return replace(view, delivery=str(detail.get("how") or "announced"), repeats=event.number("repeats"))
     if event.kind == "ended":
         return view
+    if event.kind == "steered":
+        return replace(view, steered=": ".join(str(detail[name]) for name in ("outcome", "why") if detail.get(name)))
     attempts = max(view.attempts, event.number("attempt"))
+    if event.kind == "progress" and detail.get("said"):
+        return replace(view, reported=str(detail.get("what") or ""))
     progress = str(detail.get("what") or "") if event.kind == "progress" else view.progress
     return replace(
         view,
         state=_STATE[event.kind],
         attempts=attempts,
         progress=progress,
-        worker=view.worker or event.sender,
+        worker=event.sender,
     )
 
 
@@ -131,6 +159,7 @@ def _ended(view: TaskView, end: Envelope, at: datetime) -> TaskView:
         state=end.status or "failed",
         ended_by=end.sender,
         result=end.body,
+        files=tuple(one.name for one in end.artifacts),
         delivery=delivery,
         times={**view.times, "ended": at},
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from clawbus.bus import ENDS, EVENTS, Bus, Ends
+from clawbus.bus import Bus, Ends
+from clawbus.channels import ENDS, EVENTS
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import NotFound, WireError
 from clawbus.events import Event, decode_event
+from clawbus.org import Org
 from clawbus.subjects import Subjects, check_task_id
 from clawbus.tasks.board import TaskView, fold
 
@@ -15,10 +17,10 @@ from clawbus.tasks.board import TaskView, fold
 class History:
     """What happened, from the streams. Raises BusAway where the bus does not answer."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, may_end: frozenset[str]) -> None:
+    def __init__(self, bus: Bus, org: Org) -> None:
         self._bus = bus
-        self._subjects = subjects
-        self._may_end = may_end
+        self._org = org
+        self._subjects = Subjects(org.company)
 
     async def events(self, task_id: str | None = None) -> list[Event]:
         """All events that are kept, of one task or of all. What is malformed is left out."""
@@ -35,23 +37,28 @@ class History:
     async def tasks(self) -> list[TaskView]:
         """Every task that is remembered, the oldest first."""
         events = await self.events()
-        parties = {e.task_id: {e.sender, str(e.detail.get("to", ""))} for e in events if e.kind == "accepted"}
+        parties = {
+            e.task_id: {e.sender, *self._org.may_take(str(e.detail.get("to", "")))}
+            for e in events
+            if e.kind == "accepted"
+        }
         ends: list[tuple[Envelope, datetime]] = []
         for stored in await self._bus.stored(ENDS, self._subjects.everything("end")):
             try:
                 parsed = self._subjects.parse(stored.subject)
-                if parsed.sender in parties.get(parsed.task_id or "", set()) | self._may_end:
+                if parsed.sender in parties.get(parsed.task_id or "", set()) | self._org.may_end:
                     ends.append((decode(stored.data, parsed.sender), stored.at))
             except WireError:
                 continue
-        return fold(events, ends)
+        return fold(events, ends, self._org.may_take)
 
     async def task(self, task_id: str) -> TaskView:
         """One task. Raises NotFound if nothing is remembered of it."""
         check_task_id("task", task_id)
         events = await self.events(task_id)
-        views = fold(events, [])
+        views = fold(events, [], self._org.may_take)
         if not views:
             raise NotFound(f"no task {task_id} is known here", "List them with `clawbus tasks`.")
-        end = await Ends(self._bus, self._subjects, self._may_end).read(task_id, views[0].requester, views[0].worker)
-        return fold(events, [(end.envelope, end.at)] if end else [])[0]
+        ends = Ends(self._bus, self._subjects, self._org.may_end, self._org.may_take)
+        end = await ends.read(task_id, views[0].requester, views[0].to)
+        return fold(events, [(end.envelope, end.at)] if end else [], self._org.may_take)[0]

@@ -1,73 +1,19 @@
-"""Giving a task away, and taking it back."""
+"""Giving tasks away, taking them back, saying something to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 
+from clawbus.accepted import accepted
 from clawbus.bus import End, Ends
-from clawbus.envelope import Envelope, Priority, check_body, check_label, now
-from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.ledger import Ledger, Sent
+from clawbus.envelope import Envelope
+from clawbus.errors import BacklogFull, NotFound, Refused
+from clawbus.ledger import Ledger, Outgoing, Sent
 from clawbus.mailbox import Outbox
 from clawbus.org import Org
 from clawbus.subjects import Subjects, check_task_id, new_message_id, new_task_id
-
-TASK_LIFE = timedelta(hours=71)  # an hour less than the stream keeps it: its end is written before it vanishes
-MAX_HOPS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class NewTask:
-    """A task as its requester says it."""
-
-    to: str
-    body: str
-    label: str = ""
-    priority: Priority = "medium"
-    run_timeout_s: int | None = None
-
-
-def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = None) -> Envelope:
-    """Check a task and put it into its envelope, before anything is sent.
-
-    Raises InvalidInput, NotFound (no such agent) or Refused (a circle, too many hops).
-    """
-    org.agent(new.to, "agentId")
-    check_body("task", new.body)
-    check_label("label", new.label)
-    if new.to == sender:
-        raise InvalidInput("agentId", new.to, "that is you", "Use your own sessions_spawn for a sub-agent of yours.")
-    path = (*parent.path, parent.sender) if parent else ()
-    if new.to in path:
-        raise Refused(
-            f"{new.to} is already waiting in this chain: {' -> '.join([*path, sender])}",
-            "Answer with what you have, or say what is missing in your final reply.",
-        )
-    hops = parent.hops + 1 if parent else 0
-    if hops > MAX_HOPS:
-        raise Refused(
-            f"the task has been passed on {hops - 1} times; {MAX_HOPS} is the limit",
-            "Do it yourself, or report.",
-        )
-    task_id, created = new_task_id(), now()
-    return Envelope(
-        id=new_message_id(sender),
-        type="task",
-        sender=sender,
-        to=new.to,
-        task_id=task_id,
-        trace_id=(parent.trace_id if parent and parent.trace_id else task_id),
-        parent=parent.task_id if parent else None,
-        path=path,
-        hops=hops,
-        subject=new.label,
-        body=new.body,
-        priority=new.priority,
-        created_at=created,
-        expires_at=created + TASK_LIFE,
-        run_timeout_s=new.run_timeout_s or org.policies.run_deadline_s,
-    )
+from clawbus.tasks.board import TaskView
+from clawbus.tasks.envelopes import NewTask, cancellation, control, make_task, said_to, team_note
 
 
 class Requester:
@@ -79,39 +25,59 @@ class Requester:
         self._ledger = ledger
         self._outbox = outbox
         self._ends = ends
+        outbox.on_sent.append(self._accepted)
+        self.on_cancelled: list[Callable[[str], None]] = []
+        """Called with each task that an agent here has cancelled: others of its group may have waited for it."""
 
     async def submit(self, sender: str, session_key: str, new: NewTask, kind: str) -> tuple[Envelope, bool]:
         """Give a task away. Returns its envelope, and False if it waits here for the bus.
 
         Raises InvalidInput, NotFound, Refused, BacklogFull: then nothing was sent and nothing is kept.
         """
-        task = make_task(self._org, sender, new, self._parent(session_key))
-        with self._ledger.together():
-            self._ledger.sent.add(task, session_key, kind)
-            out = self._outbox.keep(self._subjects.task(task.to, task.priority, sender), task)
-        try:
-            on_bus = await self._outbox.send_kept(out)
-        except Refused:
-            self._ledger.sent.forget(task.task_id or "")
-            raise
-        self._outbox.event(
-            "accepted",
-            task.task_id or "",
-            sender,
-            to=task.to,
-            label=task.subject,
-            priority=task.priority,
-            parent=task.parent,
-        )
-        return task, on_bus
+        task = make_task(self._org, sender, new, self._ledger.cause(session_key))
+        (sent,) = await self._give([task], session_key, kind)
+        if isinstance(sent, Refused):
+            raise sent
+        return task, sent
 
-    def _parent(self, session_key: str) -> Envelope | None:
-        """The task that this session works on, if its key says so and the ledger knows it."""
-        parts = session_key.split(":")
-        if len(parts) < 4 or parts[2] != "nats":
-            return None
-        run = self._ledger.runs.get(parts[3])
-        return run.task if run is not None and run.session_key == session_key else None
+    async def submit_all(
+        self, sender: str, session_key: str, news: Sequence[NewTask]
+    ) -> list[tuple[Envelope, bool | Refused]]:
+        """Give several tasks away as one group, whose results are announced together; each as `submit`, or its refusal.
+
+        Raises InvalidInput, NotFound or Refused for the first that must not be given: then none was.
+        """
+        cause = self._ledger.cause(session_key)
+        tasks = [make_task(self._org, sender, new, cause) for new in news]
+        return list(zip(tasks, await self._give(tasks, session_key, "spawn", new_task_id()), strict=True))
+
+    async def _give(
+        self, tasks: list[Envelope], session_key: str, kind: str, group_id: str | None = None
+    ) -> list[bool | Refused]:
+        """All into the ledger first, in one commit: a crash leaves no half of a group behind. Then onto the bus."""
+        with self._ledger.together():
+            for task in tasks:
+                self._ledger.sent.add(task, session_key, kind, group_id)
+            outs = [self._outbox.keep(self._subjects.task(one.to, one.priority, one.sender), one) for one in tasks]
+        found: list[bool | Refused] = []
+        for task, out in zip(tasks, outs, strict=True):
+            try:
+                found.append(await self._outbox.send_kept(out))
+            except Refused as refusal:
+                self._ledger.sent.forget(task.task_id or "")
+                if isinstance(refusal, BacklogFull):
+                    refusal.count(self._org.policies.quota, task.to, task.priority)
+                found.append(refusal)
+        return found
+
+    def _accepted(self, out: Outgoing) -> None:
+        """The server has a task: its followers (the board, deadlines, chains) hear so, whatever dies right after."""
+        if b'"type":"task"' not in out.data:
+            return
+        task = Envelope.model_validate_json(out.data)
+        self._outbox.event("accepted", task.task_id or "", task.sender, **accepted(task))
+        if (note := team_note(self._org, task)) is not None:
+            self._outbox.later(self._subjects.build("team", task.sender, team=task.to), note.id, note.encode())
 
     def mine(self, agent: str, task_id: str) -> Sent:
         """A task that this agent gave away. Raises NotFound for any other."""
@@ -133,8 +99,9 @@ class Requester:
             with self._ledger.together():
                 self._ledger.sent.took_result(sent.task_id, end.envelope)
                 self._ledger.sent.settled(sent.task_id, "answered")
-                note = control(task, me)
-                self._outbox.later(self._subjects.ctl(task.to, me), note.id, note.encode())
+                self._nudge(task, me)
+            for callback in self.on_cancelled:
+                callback(sent.task_id)
         return won, end
 
     async def expire(self, sent: Sent) -> None:
@@ -152,29 +119,28 @@ class Requester:
         )
         _, end = await self._ends.write(late, me, task.to)
         self._ledger.sent.took_result(sent.task_id, end.envelope)
-        note = control(task, me)
-        self._outbox.later(self._subjects.ctl(task.to, me), note.id, note.encode())
+        self._nudge(task, me)
+
+    def _nudge(self, task: Envelope, me: str) -> None:
+        """Tell the worker to look at the end of a task; of a group all members, for any of them may have it."""
+        for member in sorted(self._org.may_take(task.to) - {me}):
+            note = control(task, me, member)
+            self._outbox.later(self._subjects.ctl(member, me), note.id, note.encode())
+
+    async def steer(self, sent: Sent, worker: str, text: str) -> bool:
+        """Say something to a task that `worker` has, or will have. False if it waits here for the bus.
+
+        The worker's node hands it on and says in an event `steered` what came of it. Raises Refused.
+        """
+        note = said_to(sent.task_id, sent.task.sender, worker, text)
+        return await self._outbox.send(self._subjects.ctl(worker, note.sender), note)
+
+    def worker_of(self, sent: Sent, view: TaskView | None) -> str | None:
+        """Who has a task, or will have it; None while no member of its group has taken it."""
+        taken = view is not None and view.worker in self._org.may_take(sent.task.to)
+        worker = view.worker if view is not None and taken else sent.task.to
+        return None if self._org.members(worker) else worker
 
     async def end_of(self, sent: Sent) -> End | None:
         """The end of a task, None while it has none. Raises BusAway."""
         return await self._ends.read(sent.task_id, sent.task.sender, sent.task.to)
-
-
-def cancellation(task: Envelope, by: str) -> Envelope:
-    """The end that a requester or a person writes to take a task back."""
-    return Envelope(
-        id=new_message_id(by),
-        type="result",
-        sender=by,
-        to=task.sender,
-        task_id=task.task_id,
-        trace_id=task.trace_id,
-        status="cancelled",
-        subject=task.subject,
-        body=f"cancelled by {by}",
-    )
-
-
-def control(task: Envelope, by: str) -> Envelope:
-    """The nudge to the worker of a task that was cancelled."""
-    return Envelope(id=new_message_id(by), type="control", sender=by, to=task.to, task_id=task.task_id, body="cancel")

@@ -13,6 +13,8 @@ class Caller:
 
     agent: str
     session_key: str
+    workspace: str = ""
+    """The folder in which the session works; empty where an older shim does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +26,8 @@ class Answer:
     data: dict[str, Any] = field(default_factory=dict)
     handed_over: Callable[[bool], Awaitable[None]] | None = None
     """Called when the caller has the answer (True), or could not be given it (False)."""
+
+
+def where(on_bus: bool, word: str) -> str:
+    """Whether the bus has it, in words."""
+    return word if on_bus else f"{word} here; the bus is away, and it goes out by itself when the bus is back"

@@ -1,4 +1,4 @@
-"""`nats_tasks`: an agent follows and cancels the tasks that it gave away."""
+"""`nats_tasks`: an agent follows, steers and cancels the tasks that it gave away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from clawbus import frames
 from clawbus.bus import End
-from clawbus.errors import BusAway, NotFound, Refused
+from clawbus.errors import BusAway, NotFound
 from clawbus.ledger import Ledger, Sent
 from clawbus.tasks import History, Requester, TaskView
 from clawbus.tools.calls import Answer, Caller
@@ -29,10 +29,7 @@ class TasksTool:
             return self._list(caller)
         sent = [self._requester.mine(caller.agent, task_id) for task_id in asked.task_ids or ()]
         if asked.action == "steer":
-            raise Refused(
-                "a running task cannot be steered yet; nothing was sent",
-                "Cancel it and spawn a better one, or wait for its result.",
-            )
+            return await self._steer(sent, asked.message or "")
         if asked.action == "cancel":
             return await self._cancel(sent)
         if asked.action == "wait":
@@ -60,6 +57,29 @@ class TasksTool:
             )
         return Answer(True, "\n".join(lines), {"tasks": [{"taskId": one.task_id} for one in sent]})
 
+    async def _steer(self, sent: list[Sent], message: str) -> Answer:
+        """Say something to each task. Whether it was heard, its worker's node tells later: an event `steered`."""
+        said = [await self._steer_one(one, message) for one in sent]
+        data = [{"taskId": one.task_id, "sent": went} for one, (went, _) in zip(sent, said, strict=True)]
+        return Answer(all(went for went, _ in said), "\n".join(text for _, text in said), {"tasks": data})
+
+    async def _steer_one(self, one: Sent, message: str) -> tuple[bool, str]:
+        """Whether it was sent, and what the model is told. Raises BusAway or Refused."""
+        if (end := await self._requester.end_of(one)) is not None:
+            return False, f"{one.task_id}: not steered, it had ended before: {end.status}."
+        try:
+            view: TaskView | None = await self._history.task(one.task_id)
+        except NotFound:
+            view = None
+        worker = self._requester.worker_of(one, view)
+        if worker is None:
+            return False, f"{one.task_id}: not steered, nobody of {one.task.to} has taken it yet. Try when it runs."
+        on_bus = await self._requester.steer(one, worker, message)
+        where = "sent" if on_bus else "kept here, for the bus is away: it goes out when the bus is back,"
+        running = view is not None and view.state == "running"
+        when = "its turn hears it before its next step" if running else "it is told when its turn starts"
+        return True, f"{one.task_id}: {where} to {worker}; {when}. Action status says `steered` once that is known."
+
     async def _wait(self, sent: list[Sent], timeout_s: int) -> None:
         """Until all have ended, asking the server every second: a wait is rare, and any number may wait."""
         try:
@@ -81,14 +101,25 @@ class TasksTool:
         text = f"{sent.task_id} at {sent.task.to}: {state}"
         if end is not None:
             text += f"\n{frames.fence(_shortened(end.envelope.body, room))}"
-        elif view is not None and view.progress:
-            text += f"\n{frames.fence('Last seen: ' + ' '.join(view.progress.split())[:120])}"
-        return text, {"taskId": sent.task_id, "state": state}
+        if seen := _seen(view, end is None):
+            text += f"\n{frames.fence(seen)}"
+        steered = view.steered if view is not None else ""
+        return text, {"taskId": sent.task_id, "state": state} | ({"steered": steered} if steered else {})
 
 
 def _shortened(text: str, room: int) -> str:
     """A reply that fits beside the others that were asked for; a cut shows."""
     return text if len(text) <= room else f"{text[:room]}\n[cut here: ask for this task alone to have it whole]"
+
+
+def _seen(view: TaskView | None, is_open: bool) -> str:
+    """What a task's worker last said of it: data, one line each."""
+    if view is None:
+        return ""
+    said = {"Reported": view.reported, "Last seen": view.progress, "Steered": view.steered}
+    if not is_open:
+        said = {"Steered": view.steered}
+    return "\n".join(f"{name}: {' '.join(text.split())[:200]}" for name, text in said.items() if text)
 
 
 def _state(sent: Sent) -> str:

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from clawbus import __version__
 from clawbus.envelope import MAX_BODY_BYTES
 from clawbus.gateway.openclaw import PINNED
 from clawbus.tools.models import TOOLS, Tool
 from clawbus.tools.schema import in_words
+from clawbus.version import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository: this runs in a clone only."""

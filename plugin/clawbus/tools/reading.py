@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from clawbus import frames
+from clawbus.addressing import subject_of
 from clawbus.envelope import Envelope
 from clawbus.errors import InvalidInput
 from clawbus.ledger import Ledger, Mail
-from clawbus.mailbox import Outbox, Reader
-from clawbus.subjects import Subjects, new_message_id
-from clawbus.tools.calls import Answer, Caller
+from clawbus.mailbox import Inbox, Outbox, make_answer
+from clawbus.org import Org
+from clawbus.tools.attaching import Attaching
+from clawbus.tools.calls import Answer, Caller, where
 from clawbus.tools.models import NatsInbox
 
 _MAX_CHARS = 600_000
@@ -19,51 +21,59 @@ _MAX_CHARS = 600_000
 class InboxTool:
     """The inbox of whoever calls."""
 
-    def __init__(self, subjects: Subjects, ledger: Ledger, outbox: Outbox, reader: Reader) -> None:
-        self._subjects = subjects
+    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, inbox: Inbox, attaching: Attaching) -> None:
+        self._org = org
         self._ledger = ledger
         self._outbox = outbox
-        self._reader = reader
+        self._inbox = inbox
+        self._attaching = attaching
 
     async def inbox(self, caller: Caller, asked: NatsInbox) -> Answer:
         if asked.action == "read":
-            return self._read(caller, asked.limit)
+            return await self._read(caller, asked.limit)
         mail = self._find(caller, asked.message_id or "")
-        if asked.action == "answer":
-            to, me = mail.envelope.sender, caller.agent
-            reply = Envelope(
-                id=new_message_id(me),
-                type="message",
-                sender=me,
-                to=to,
-                task_id=mail.envelope.task_id,
-                parent=mail.envelope.id,
-                subject=f"Re: {mail.envelope.subject}"[:200],
-                body=asked.message or "",
-            )
-            await self._outbox.send(self._subjects.dm(to, me), reply)
-        await self._reader.acknowledge(mail)
-        done = f"answered {mail.envelope.sender}, and" if asked.action == "answer" else ""
-        return Answer(True, f"{done} message {mail.seq} is done.".strip(), {"messageId": str(mail.seq)})
+        if asked.action == "ack":
+            await self._inbox.acknowledge(mail)
+            return Answer(True, f"message {mail.number} is done.", {"messageId": str(mail.number)})
+        reply = make_answer(caller.agent, mail.envelope, asked.message or "", self._ledger.cause(caller.session_key))
+        on_bus = await self._outbox.send(subject_of(self._org, reply), reply)
+        self._resolved(mail.envelope, caller.agent)
+        await self._inbox.acknowledge(mail)
+        done = f"{where(on_bus, f'answered {mail.envelope.sender}')}, and message {mail.number} is done."
+        return Answer(True, done, {"messageId": str(mail.number)})
 
-    def _read(self, caller: Caller, limit: int) -> Answer:
-        mails = self._ledger.mail.waiting(caller.agent, limit + 1)
+    def _resolved(self, mail: Envelope, by: str) -> None:
+        """Who answers a blocker resolves it: whoever follows it (its escalation) hears so under its thread."""
+        if mail.type == "blocker" and mail.task_id:
+            self._outbox.event("resolved", mail.task_id, by, to=mail.sender)
+
+    async def _read(self, caller: Caller, limit: int) -> Answer:
+        mails = [one for one in self._ledger.mail.waiting(caller.agent, limit + 1) if not self._awaited(one)]
         if not mails:
             return Answer(True, "Your inbox is empty.", {"messages": []})
         shown = _fitting(mails[:limit])
         more = "\n\nThere are more: acknowledge these, then read again." if len(mails) > len(shown) else ""
-        for mail in shown:
-            if mail.state == "unread":
-                self._ledger.mail.mark(mail, "read")
-        text = "\n\n".join(frames.message(mail.envelope, str(mail.seq)) for mail in shown)
+        self._inbox.read(shown)
+        files = await self._attaching.received(caller, *(mail.envelope for mail in shown))
+        text = "\n\n".join(frames.message(mail.envelope, str(mail.number), mail.channel) for mail in shown)
         return Answer(
             True,
-            f"{text}{more}\n\nWhen one is dealt with, acknowledge it (action ack) or answer it.",
+            f"{text}{files}{more}\n\nWhen one is dealt with, acknowledge it (action ack) or answer it.",
             {"messages": [_mail_json(mail) for mail in shown]},
         )
 
+    def _awaited(self, mail: Mail) -> bool:
+        """Whether it is the answer that a session waits for: read elsewhere it would never get there."""
+        asked_for = mail.channel == "dm" and mail.asks == "now" and mail.envelope.type == "message"
+        return asked_for and self._ledger.raised.awaited(mail.envelope.task_id or "", mail.agent)
+
     def _find(self, caller: Caller, number: str) -> Mail:
+        """A message by its number. One that a turn was begun with can still be answered."""
         mail = self._ledger.mail.find(caller.agent, int(number)) if number.isdigit() and len(number) < 18 else None
+        if mail is not None and self._awaited(mail):
+            raise InvalidInput(
+                "messageId", number, "a task of yours waits for it", "It is brought into the session of that task."
+            )
         if mail is None or mail.state == "acked":
             raise InvalidInput(
                 "messageId", number, "no such message in your inbox", "Read the inbox: each has its number."
@@ -72,7 +82,7 @@ class InboxTool:
 
 
 def _fitting(mails: list[Mail]) -> list[Mail]:
-    """As many of the oldest as one answer can hold; the first one always."""
+    """As many of the first as one answer can hold; the first one always."""
     size, count = 0, 0
     for mail in mails:
         size += len(mail.envelope.body)
@@ -84,8 +94,12 @@ def _fitting(mails: list[Mail]) -> list[Mail]:
 
 def _mail_json(mail: Mail) -> dict[str, Any]:
     return {
-        "messageId": str(mail.seq),
+        "messageId": str(mail.number),
         "from": mail.envelope.sender,
+        "to": mail.envelope.to,
+        "channel": mail.channel,
         "type": mail.envelope.type,
+        "priority": mail.envelope.priority,
+        "subject": mail.envelope.subject,
         "taskId": mail.envelope.task_id,
     }

@@ -17,9 +17,23 @@ def compact_schema(model: type[BaseModel]) -> dict[str, Any]:
 
     An optional field is one that is not in `required`.
     """
-    schema: dict[str, Any] = _compact(model.model_json_schema(by_alias=True))
+    whole = model.model_json_schema(by_alias=True)
+    parts = whole.pop("$defs", {})
+    schema: dict[str, Any] = _compact(_inlined(whole, parts))
     schema.pop("description", None)
     return schema
+
+
+def _inlined(node: Any, parts: dict[str, Any]) -> Any:
+    """With the parts in the place of what refers to them: each is used once, and models read it more easily."""
+    if isinstance(node, list):
+        return [_inlined(item, parts) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        part = parts[node["$ref"].rpartition("/")[2]]
+        return {key: value for key, value in _inlined(part, parts).items() if key != "description"}
+    return {key: _inlined(value, parts) for key, value in node.items()}
 
 
 def in_words(schema: dict[str, Any]) -> str:
@@ -30,7 +44,8 @@ def in_words(schema: dict[str, Any]) -> str:
         case "integer":
             return f"a whole number from {schema['minimum']} to {schema['maximum']}"
         case "array":
-            return f"a list of {schema['minItems']} to {schema['maxItems']} texts"
+            what = "objects" if schema["items"].get("type") == "object" else "texts"
+            return f"a list of {schema['minItems']} to {schema['maxItems']} {what}"
         case "boolean":
             return "true or false"
     return f"a text of at most {schema['maxLength']} characters" if "maxLength" in schema else "a text"

@@ -1,5 +1,10 @@
 """Doing the tasks of the bus: take one for a free slot, run it as a turn, write its one end, tell, acknowledge."""
 
+from clawbus.worker.attempts import Attempts
+from clawbus.worker.doer import Doer, Door, bounded, result
+from clawbus.worker.lessons import Lessons
+from clawbus.worker.notify import Notifier
+from clawbus.worker.steering import Steering, deaf
 from clawbus.worker.worker import Worker
 
-__all__ = ["Worker"]
+__all__ = ["Attempts", "Doer", "Door", "Lessons", "Notifier", "Steering", "Worker", "bounded", "deaf", "result"]

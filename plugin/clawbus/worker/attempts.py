@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -11,18 +12,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from clawbus import frames
-from clawbus.envelope import MAX_RESULT_BYTES, Envelope, Status
+from clawbus.envelope import Envelope, Status
 from clawbus.errors import GatewayAway, NotBegun, Refused
 from clawbus.events import Kind
-from clawbus.gateway import KEY_PREFIX, GatewayRpc, TurnLost, TurnResult, Turns
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, TurnLost, Turns
 from clawbus.ledger import Ledger, Run
-from clawbus.mailbox import Outbox
+from clawbus.mailbox import Files, Outbox
+from clawbus.org import Org
 from clawbus.show import inert
-from clawbus.subjects import new_message_id
+from clawbus.worker.blocked import Blocked
+from clawbus.worker.doer import bounded, result
+from clawbus.worker.steering import Steering
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
 _PROGRESS_EVERY_S = 1.0
 _RESUMES_WITHIN_S = 900.0
 _STATUS: dict[str, Status] = {
@@ -34,20 +37,28 @@ _STATUS: dict[str, Status] = {
 
 
 class Attempts:
-    """Runs turns. A strike is an attempt that was started and ended without an outcome; three, and the task is dead."""
+    """Runs turns: the doer of an OpenClaw gateway. After `strikes` attempts without an outcome a task is dead."""
 
-    def __init__(self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, company: str) -> None:
+    def __init__(
+        self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, steering: Steering, files: Files, org: Org
+    ) -> None:
         self._rpc = rpc
         self._turns = Turns(rpc)
         self._ledger = ledger
         self._outbox = outbox
-        self._company = company
+        self._steering = steering
+        self._files = files
+        self.blocked = Blocked(self._turns, ledger, outbox)
+        self._company = org.company
+        self._strikes = org.policies.strikes
+        self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
         self._interrupted: dict[str, float] = {}  # session key -> until when its gateway may resume it (monotonic s)
         self._strays: set[asyncio.Task[None]] = set()
         self._running: dict[str, Run] = {}
         rpc.listeners.append(self._guard)
         rpc.on_change.append(self._gateway_changed)
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+        self.lessons: Callable[[Envelope], Awaitable[str]] | None = None
 
     async def outcome(self, run: Run) -> Envelope:
         """Run a task until it has an outcome. Goes on with the attempt that a crash of this node has interrupted."""
@@ -55,11 +66,10 @@ class Attempts:
             try:
                 if run.state == "started":  # by an earlier life of this node, perhaps before it came to the call
                     await self._join(run)
-                elif run.attempt < MAX_ATTEMPTS:
+                elif run.attempt < self._strikes:
                     run = await self._start(run)
                 else:
-                    why = f"{MAX_ATTEMPTS} attempts were started, and each was interrupted"
-                    return self._result(run, "dead", why)
+                    return result(run, "dead", f"{run.attempt} attempts were started, and each was interrupted")
                 return await self._finish(run)
             except TurnLost:
                 log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
@@ -72,20 +82,23 @@ class Attempts:
                 run = self._ledger.runs.get(run.task_id) or run
                 await asyncio.sleep(0.2)
             except Refused as refusal:
-                return self._result(run, "failed", refusal.message)
+                return result(run, "failed", refusal.message)
 
     async def _start(self, run: Run) -> Run:
-        """One more attempt: first the ledger, then the gateway. Raises NotBegun or GatewayAway."""
+        """One more attempt: first the ledger, then the gateway. Raises NotBegun, GatewayAway or BusAway."""
         await self._rpc.ready.wait()
-        boot_id, key = self._rpc.boot_id, f"{KEY_PREFIX}{uuid.uuid4().hex}"
+        key = f"{KEY_PREFIX}{uuid.uuid4().hex}"
+        files = await self._files.of(run.worker, run.task, key=key)
+        boot_id = self._rpc.boot_id
         if run.attempt:
             self._beware(run)
             await self._turns.abort(run.session_key)
+        self._ledger.raised.begin_anew(run.session_key)
         attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
         await self._step(run.task_id, "started")
         run = _changed(run, state="started", attempt=attempt, key=key, boot_id=boot_id)
         try:
-            await self._call(run)
+            await self._call(run, files, fresh=True)
         except NotBegun:
             self._ledger.runs.not_started(run.task_id)
             raise
@@ -93,16 +106,18 @@ class Attempts:
         self._outbox.event(kind, run.task_id, run.worker, attempt=attempt, session=run.session_key)
         return run
 
-    async def _call(self, run: Run) -> None:
-        """The call that starts an attempt; a second one with the same key joins it."""
-        text = frames.task(run.task, self._company, run.attempt, MAX_ATTEMPTS)
+    async def _call(self, run: Run, files: str, fresh: bool) -> None:
+        """The call that starts an attempt; a second one with the same key (not `fresh`) joins it."""
+        known = await self.lessons(run.task) if self.lessons else ""
+        text = frames.task(run.task, self._company, run.attempt, self._strikes, run.key, known)
+        text += files + self._steering.opening(run, fresh)
         await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
 
     async def _join(self, run: Run) -> None:
-        """Go on with the attempt of an earlier life of this node. Raises TurnLost or GatewayAway."""
+        """Go on with the attempt of an earlier life of this node. Raises TurnLost, GatewayAway or BusAway."""
         await self._same_process(run)
         if not await self._turns.begun(run.session_key, run.key):
-            await self._call(run)
+            await self._call(run, await self._files.of(run.worker, run.task, key=run.key), fresh=False)
         self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
     async def _same_process(self, run: Run) -> None:
@@ -114,15 +129,22 @@ class Attempts:
     async def _finish(self, run: Run) -> Envelope:
         """Wait for the end of an attempt. Raises TurnLost."""
         self._running[run.task_id] = run
+        attending = asyncio.create_task(self._steering.attend(run), name=f"steering-{run.task_id}")
+        steered = functools.partial(self._ledger.steers.was_heard, run.task_id)
         try:
             with self._turns.watching(run.session_key, self._progress(run)):
-                turn = await self._turns.wait(run.session_key, run.key, run.boot_id)
+                turn = await self._turns.wait(run.session_key, run.key, run.boot_id, steered)
         finally:
+            attending.cancel()
             self._running.pop(run.task_id, None)
+        await asyncio.gather(attending, return_exceptions=True)
+        turn = await self.blocked.last_word(run, turn)
         self._interrupted.pop(run.session_key, None)
-        if turn.outcome == "timed_out":
-            await self._turns.abort(run.session_key)
-        return self._result(run, _STATUS[turn.outcome], _bounded(turn, run))
+        if await self._steering.close(run) or turn.outcome == "timed_out":
+            self._beware(run)
+            with contextlib.suppress(GatewayAway):  # what has gone with it needs no stop, and the result is here
+                await self._turns.abort(run.session_key)
+        return result(run, _STATUS[turn.outcome], bounded(turn.text, f"the whole stands in session {run.session_key}"))
 
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
@@ -172,21 +194,6 @@ class Attempts:
 
         return on_item
 
-    def _result(self, run: Run, status: Status, text: str) -> Envelope:
-        task = run.task
-        return Envelope(
-            id=new_message_id(run.worker),
-            type="result",
-            sender=run.worker,
-            to=task.sender,
-            task_id=task.task_id,
-            trace_id=task.trace_id,
-            subject=task.subject,
-            body=text,
-            status=status,
-            priority=task.priority,
-        )
-
     async def _step(self, task_id: str, name: str) -> None:
         if self.on_step is not None:
             await self.on_step(task_id, name)
@@ -215,12 +222,3 @@ def _changed(
 def _one_line(title: str) -> str:
     """A tool call's title as an event may carry it: others' text, one line, valid Unicode."""
     return " ".join(inert(title).split())[:120]
-
-
-def _bounded(turn: TurnResult, run: Run) -> str:
-    """The reply, whole. Beyond what a message can hold it is cut where it shows, with where the rest lies."""
-    data = turn.text.encode("utf-8", "replace")
-    if len(data) <= MAX_RESULT_BYTES:
-        return data.decode()
-    head = data[:MAX_RESULT_BYTES].decode("utf-8", "ignore")
-    return f"{head}\n[cut here: {MAX_RESULT_BYTES} of {len(data)} bytes; the whole stands in session {run.session_key}]"

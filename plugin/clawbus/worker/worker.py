@@ -1,7 +1,7 @@
-"""The worker of a gateway: slots, leases, and the order of writes.
+"""The worker of a gateway or a program: slots, leases, and the order of writes. A `Doer` does the tasks themselves.
 
-For each task: the reply into the ledger, the end (which carries the outcome), the result to the requester, the ack. A
-crash after any of these is completed at the next start from the state in the ledger.
+For each task: the reply into the ledger, the dead letter if it is dead, the end (which carries the outcome), the result
+to the requester, the ack. A crash after any of these is completed at the next start from the state in the ledger.
 """
 
 from __future__ import annotations
@@ -11,119 +11,87 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from clawbus.artifacts import Store
 from clawbus.bus import Bus, Delivery, End, Ends, Taker
 from clawbus.envelope import Envelope, decode, now
 from clawbus.errors import BusAway, GatewayAway, WireError
-from clawbus.gateway import GatewayRpc
 from clawbus.ledger import Ledger, Run
-from clawbus.mailbox import Outbox
-from clawbus.subjects import Subjects, new_message_id
-from clawbus.worker.attempts import Attempts
+from clawbus.mailbox import DeadLetters, Outbox
+from clawbus.org import Org
+from clawbus.subjects import Subjects
+from clawbus.tasks import NOTIFY, STEER, History
+from clawbus.worker.doer import Doer, result
+from clawbus.worker.groups import Groups
+from clawbus.worker.intake import Intake
+from clawbus.worker.overseer import Overseer
+from clawbus.worker.proof import Proof
+from clawbus.worker.steering import deaf
 
 log = logging.getLogger(__name__)
 _RETRY_S = 0.5
 _LONGEST_S = 30.0
+_GIVE_BACK_S = 3.0
+_UNDECIDED_S = 2.0
 
 
 class Worker:
-    """Takes tasks for the agents of one gateway while that gateway is ready."""
+    """Takes tasks for the agents of one gateway while their doer is ready."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        rpc: GatewayRpc,
-        ledger: Ledger,
-        outbox: Outbox,
-        ends: Ends,
-        subjects: Subjects,
-        gateway: str,
-        slots: int,
-    ) -> None:
+    def __init__(self, bus: Bus, doer: Doer, ledger: Ledger, outbox: Outbox, org: Org, gateway: str) -> None:
         self._bus = bus
-        self._rpc = rpc
+        self._doer = doer
         self._ledger = ledger
         self._outbox = outbox
-        self._ends = ends
-        self._subjects = subjects
-        self._gateway = gateway
-        self._free = asyncio.Semaphore(slots)
-        self._active: dict[str, asyncio.Task[Envelope] | None] = {}
-        self.attempts = Attempts(rpc, ledger, outbox, subjects.company)
+        self._subjects = Subjects(org.company)
+        self._ends = Ends(bus, self._subjects, org.may_end, org.may_take)
+        self._dead = DeadLetters(bus, self._subjects)
+        self._proof = Proof(Store(bus, self._subjects), ledger)
+        self._takers = org.may_take
+        self._groups = Groups(org, gateway, ledger, History(bus, org))
+        self._free = asyncio.Semaphore(org.gateway(gateway).slots)
+        self._resuming: set[str] = set()
+        self._slots: set[str] = set()
+        self._overseer = Overseer(org, outbox, History(bus, org))
+        taker = Taker(bus, gateway, org.groups_of(gateway))
+        self._intake = Intake(bus, taker, doer, ledger, outbox, self._groups, self._overseer, self._ends)
+        self._active = self._intake.active
+        self.on_steer: Callable[[Envelope, str], Awaitable[None]] = deaf(outbox)
+        """Called with what is to be said to a task, and the agent that has it."""
+        self.on_notify: Callable[[Envelope, str], Awaitable[float]] | None = None
+        """Called with what a person is to be told on a channel of the gateway; returns in how many s again, or 0."""
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
 
-    @property
-    def busy(self) -> int:
-        """Tasks that are held now."""
-        return len(self._active)
+    def load(self) -> dict[str, int]:
+        """How many tasks each agent has in hand."""
+        return self._ledger.runs.load()
 
     async def run(self) -> None:
         """Finish what a crash has left, then take and do tasks, until cancelled."""
-        async with asyncio.TaskGroup() as group, Taker(self._bus, self._gateway) as taker:
+        async with asyncio.TaskGroup() as group, self._intake:
             for run in self._ledger.runs.unfinished():
                 slot = None if self._free.locked() else self._free
                 if slot is not None:
                     await slot.acquire()
-                if run.state == "started":
-                    self._outbox.event("interrupted", run.task_id, run.worker, why="its node was restarted")
+                self._resuming.add(run.task_id)
                 self._active[run.task_id] = None
-                group.create_task(self._work(run.task_id, slot), name=f"resume-{run.task_id}")
+                if slot is not None:
+                    self._slots.add(run.task_id)
+                group.create_task(self._work(run.task_id), name=f"resume-{run.task_id}")
             while True:
                 await self._free.acquire()
-                delivery = await self._next(taker)
-                task_id = await self._accept_or_leave(delivery)
-                if task_id is None:
-                    self._free.release()
-                    continue
+                task_id = await self._intake.next()
+                await self._step(task_id, "held")
                 self._active[task_id] = None
-                group.create_task(self._work(task_id, self._free), name=f"task-{task_id}")
+                self._slots.add(task_id)
+                group.create_task(self._work(task_id), name=f"task-{task_id}")
 
-    async def _next(self, taker: Taker) -> Delivery:
-        """The next task, taken only while the gateway is ready."""
-        while True:
-            await self._rpc.ready.wait()
-            taking = asyncio.create_task(taker.take())
-            leaving = asyncio.create_task(self._rpc.gone.wait())
-            try:
-                await asyncio.wait({taking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                leaving.cancel()
-                taking.cancel()
-            (taken,) = await asyncio.gather(taking, return_exceptions=True)
-            if isinstance(taken, Delivery):
-                return taken
-            if not isinstance(taken, asyncio.CancelledError):
-                raise taken
+    def give_slot(self, task_id: str) -> None:
+        """A task that only waits for somebody's word needs no slot: another may run meanwhile."""
+        if task_id in self._slots:
+            self._slots.discard(task_id)
+            self._free.release()
 
-    async def _accept_or_leave(self, delivery: Delivery) -> str | None:
-        try:
-            return await self._accept(delivery)
-        except BusAway:  # it comes again when its lease is over
-            return None
-
-    async def _accept(self, delivery: Delivery) -> str | None:
-        """Put a delivery into the ledger. None if there is nothing to do for it: malformed, done, or running."""
-        try:
-            parsed = self._subjects.parse(delivery.subject)
-            task = decode(delivery.data, parsed.sender)
-            if task.type != "task" or not task.task_id or task.to != parsed.to or parsed.to is None:
-                raise WireError("not a task for the agent of its subject")
-        except WireError as error:
-            log.warning("task message %d refused: %s", delivery.stream_seq, error)
-            await self._bus.term(delivery.ack_subject, str(error)[:200])
-            return None
-        known = self._ledger.runs.get(task.task_id)
-        if known is not None and known.state == "closed":
-            await self._try_ack(delivery.ack_subject)
-            return None
-        with self._ledger.together():
-            self._ledger.runs.hold(task, parsed.to, delivery.ack_subject)
-            if task.task_id in self._active:  # the lease had run out (this machine slept): go on under the new one
-                return None
-            self._outbox.event("delivered", task.task_id, parsed.to, delivered=delivery.delivered)
-        await self._step(task.task_id, "held")
-        return task.task_id
-
-    async def _work(self, task_id: str, slot: asyncio.Semaphore | None) -> None:
+    async def _work(self, task_id: str) -> None:
         """Take a task to its close, however long what it needs is away: the lease is kept meanwhile."""
         pause_s = _RETRY_S
         try:
@@ -139,15 +107,19 @@ class Worker:
                     pause_s = min(2 * pause_s, _LONGEST_S)
         finally:
             self._active.pop(task_id, None)
-            if slot is not None:
-                slot.release()
+            self.give_slot(task_id)
 
     async def _advance(self, run: Run) -> None:
         """One step of the order of writes. Each can be repeated."""
         if run.state in ("held", "started"):
-            await self._to_outcome(run)
+            if await self._is_ours(run):
+                await self._to_outcome(run)
         elif run.state == "replied" and run.outcome is not None:
-            _, end = await self._ends.write(run.outcome, run.task.sender, run.worker)
+            if not await self._may_report(run):
+                return
+            proven = await self._proof.of(run, run.outcome)
+            await self._dead.before(proven, run.task, run.worker)
+            _, end = await self._ends.write(proven, run.task.sender, run.task.to)
             with self._ledger.together():
                 self._ledger.runs.advance(run.task_id, "ended", end.envelope)
                 self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
@@ -160,23 +132,41 @@ class Worker:
         after = self._ledger.runs.get(run.task_id)
         await self._step(run.task_id, after.state if after else "")
 
+    async def _may_report(self, run: Run) -> bool:
+        """False as long as a person who wants to see the report has not decided, unless it has ended otherwise."""
+        verdict = await self._overseer.may_report(run)
+        if verdict.go or await self._ends.read(run.task_id, run.task.sender, run.task.to) is not None:
+            return True
+        if verdict.refused is not None:
+            self._ledger.runs.advance(run.task_id, "replied", result(run, "failed", verdict.refused))
+        else:
+            self.give_slot(run.task_id)
+            await asyncio.sleep(_UNDECIDED_S)
+        return False
+
+    async def _is_ours(self, run: Run) -> bool:
+        """After a restart: False if another member of the group has got the task since. Then it is let go, unacked."""
+        if run.task_id not in self._resuming:
+            return True
+        if await self._groups.taken_since(run):
+            if await self._stopped(run):
+                log.info("task %s for %s is not ours any more", run.task_id, run.task.to)
+                self._ledger.runs.forget(run.task_id)
+            return False
+        if run.state == "started":
+            self._outbox.event("interrupted", run.task_id, run.worker, why="its node was restarted")
+        self._resuming.discard(run.task_id)
+        return True
+
     async def _to_outcome(self, run: Run) -> None:
         """Run the task, unless it has an end already or its time is over."""
-        if (end := await self._ends.read(run.task_id, run.task.sender, run.worker)) is not None:
+        if (end := await self._ends.read(run.task_id, run.task.sender, run.task.to)) is not None:
             await self._drop(run, end)
         elif run.task.expires_at is not None and run.task.expires_at < now() and run.state == "held":
-            late = Envelope(
-                id=new_message_id(run.worker),
-                type="result",
-                sender=run.worker,
-                to=run.task.sender,
-                task_id=run.task_id,
-                status="timed_out",
-                body="it had expired before a turn was free",
-            )
+            late = result(run, "timed_out", "it had expired before a turn was free")
             self._ledger.runs.advance(run.task_id, "replied", late)
         else:
-            attempt = asyncio.create_task(self.attempts.outcome(run), name=f"turn-{run.task_id}")
+            attempt = asyncio.create_task(self._doer.outcome(run), name=f"turn-{run.task_id}")
             self._active[run.task_id] = attempt
             try:
                 self._ledger.runs.advance(run.task_id, "replied", await attempt)
@@ -189,42 +179,70 @@ class Worker:
 
     async def _drop(self, run: Run, end: End) -> None:
         """Somebody has ended the task: stop its turn if there is one, and go on with what is left to do."""
-        if run.state == "started":
-            try:
-                await self.attempts.stop(run)
-            except GatewayAway:
-                await self._rpc.ready.wait()
-                return
+        if not await self._stopped(run):
+            return
         self._ledger.runs.advance(run.task_id, "ended", end.envelope)
         self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
+
+    async def _stopped(self, run: Run) -> bool:
+        """Stop what is being done for a task. False if the gateway has to be waited for: then look again."""
+        if run.state == "started":
+            try:
+                await self._doer.stop(run)
+            except GatewayAway:
+                await self._doer.ready.wait()
+                return False
+        return True
 
     async def _tell_requester(self, run: Run, end: Envelope) -> None:
         """The result to the inbox of who asked; not to him who ended it himself. Raises BusAway."""
         if end.sender == run.task.sender:
             return
-        copy = end.model_copy(
-            update={
-                "sender": run.worker,
-                "to": run.task.sender,
-                "id": end.id if end.sender == run.worker else f"{run.worker}-{run.task_id}",
-            }
-        )
+        by_worker = end.sender in self._takers(run.task.to)  # the same id, whichever member of a group brings it
+        message_id = end.id if by_worker else f"{run.worker}-{run.task_id}"
+        copy = end.model_copy(update={"sender": run.worker, "to": run.task.sender, "id": message_id})
         await self._bus.publish(self._subjects.dm(run.task.sender, run.worker), copy.encode(), msg_id=copy.id)
 
     async def control(self, delivery: Delivery) -> None:
-        """A control message: look at the end of that task, and stop its turn if it has one. Its words do not count."""
+        """A control message: words for a task or a person, or the nudge to look whether a task has an end."""
         try:
-            note = decode(delivery.data, self._subjects.parse(delivery.subject).sender)
+            parsed = self._subjects.parse(delivery.subject)
+            note = decode(delivery.data, parsed.sender)
         except WireError as error:
             await self._bus.term(delivery.ack_subject, str(error)[:200])
             return
-        run = self._ledger.runs.get(note.task_id or "")
+        if note.subject == STEER:
+            await self.on_steer(note, parsed.to or "")
+        elif note.subject == NOTIFY:
+            if self.on_notify is not None and (again_s := await self.on_notify(note, parsed.to or "")):
+                await self._bus.nak(delivery.ack_subject, again_s)
+                return
+        else:
+            await self._look_at_end(note.task_id or "")
+        await self._bus.ack(delivery.ack_subject)
+
+    async def _look_at_end(self, task_id: str) -> None:
+        """If a task has an end, stop its turn. Raises BusAway."""
+        run = self._ledger.runs.get(task_id)
         if run is not None and run.state in ("held", "started"):
-            end = await self._ends.read(run.task_id, run.task.sender, run.worker)
+            end = await self._ends.read(run.task_id, run.task.sender, run.task.to)
             attempt = self._active.get(run.task_id)
             if end is not None and attempt is not None:
                 attempt.cancel()  # _work reads the end next, and stops the turn
-        await self._bus.ack(delivery.ack_subject)
+
+    async def give_back(self) -> None:
+        """At a stop: what a group has given, and what is not being done now, goes to another member at once."""
+        runs = [run for run in self._ledger.runs.unfinished() if run.state == "held"]
+        runs = [run for run in runs if self._groups.is_group(run.task.to)]
+        for run in runs:
+            self._outbox.event("interrupted", run.task_id, run.worker, why="its worker was stopped", given_back=True)
+        with contextlib.suppress(BusAway, TimeoutError):
+            async with asyncio.timeout(_GIVE_BACK_S):
+                await self._outbox.drain()
+                for run in runs:
+                    await self._bus.nak(run.ack_subject)
+                    self._ledger.runs.forget(run.task_id)
+                await self._bus.flush()
 
     async def keep_leases(self, period_s: float) -> None:
         """Renew the lease of every task that is held, until cancelled."""
@@ -235,10 +253,6 @@ class Worker:
                     await self._bus.renew(run.ack_subject)
             except BusAway:
                 log.debug("leases wait for the bus")
-
-    async def _try_ack(self, ack_subject: str) -> None:
-        with contextlib.suppress(BusAway):
-            await self._bus.ack(ack_subject)
 
     async def _step(self, task_id: str, name: str) -> None:
         """A place where tests stop the process; nothing listens otherwise."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clawbus.errors import WireError
+from clawbus.org import Agent, Org
 from clawbus.subjects import Subjects
 
 PERIOD_S = 5.0
@@ -45,14 +46,21 @@ class Roster:
         """Whether every one of these has been heard, ready or not."""
         return all(agent in self._heard for agent in agents)
 
+    def busy(self, agent: str) -> int:
+        """Tasks that it has in hand, as its node last said."""
+        said = self.said(agent).get("busy")
+        return said if isinstance(said, int) else 0
+
     def said(self, agent: str) -> dict[str, Any]:
-        """What an agent's node last said of it: gateway, ready, busy, version."""
+        """What an agent's node last said of it: gateway, ready, busy, version, role, team, skills, model."""
         return self._heard.get(agent, (0.0, {}))[1]
 
 
 ASK = json.dumps({"v": 1, "ask": True}).encode()
 
 
-def presence(gateway: str, ready: bool, busy: int, version: str) -> bytes:
-    """What a node says of an agent. `busy`: tasks that its gateway has in hand."""
-    return json.dumps({"v": 1, "gateway": gateway, "ready": ready, "busy": busy, "version": version}).encode()
+def presence(org: Org, agent: Agent, ready: bool, busy: int, version: str) -> bytes:
+    """What a node says of an agent. `busy`: tasks that it has in hand."""
+    said = {"v": 1, "gateway": agent.gateway, "ready": ready, "busy": busy, "version": version}
+    said |= {"role": agent.role, "team": agent.team, "skills": list(agent.skills), "model": org.model_of(agent)}
+    return json.dumps(said).encode()

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
-from clawbus import __version__
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway
-from clawbus.gateway import GatewayRpc
+from clawbus.org import Org
+from clawbus.presence.roster import PERIOD_S, Roster, presence
 from clawbus.subjects import Subjects
-from clawbus.tools.roster import PERIOD_S, Roster, presence
-from clawbus.worker import Worker
+from clawbus.version import __version__
 
 
 class Presence:
-    """Speaks for the agents of one gateway, and listens to all others."""
+    """Speaks for the agents of one gateway, and listens to all others.
+
+    `ready` is set while they can do tasks, `on_change` calls back when that changes; `load` counts each one's tasks.
+    """
 
     def __init__(
         self,
         bus: Bus,
-        rpc: GatewayRpc,
-        worker: Worker,
+        ready: asyncio.Event,
+        on_change: list[Callable[[bool], None]],
+        load: Callable[[], dict[str, int]],
         roster: Roster,
-        subjects: Subjects,
+        org: Org,
         gateway: str,
-        agents: frozenset[str],
     ) -> None:
         self._bus = bus
-        self._rpc = rpc
-        self._worker = worker
+        self._ready = ready
+        self._load = load
         self._roster = roster
-        self._subjects = subjects
-        self._gateway = gateway
-        self._agents = agents
+        self._org = org
+        self._subjects = Subjects(org.company)
+        self._agents = org.agents_of(gateway)
         self._speak = asyncio.Event()
         self._speak.set()
-        rpc.on_change.append(lambda _: self._speak.set())
+        on_change.append(lambda _: self._speak.set())
         bus.on_reconnect.append(self._speak.set)
 
     async def run(self) -> None:
@@ -45,7 +48,8 @@ class Presence:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._speak.wait(), PERIOD_S)
+                    async with asyncio.timeout(PERIOD_S):
+                        await self._speak.wait()
                 self._speak.clear()
                 with contextlib.suppress(BusAway):
                     await self._say()
@@ -53,9 +57,10 @@ class Presence:
             await stop()
 
     async def _say(self) -> None:
-        said = presence(self._gateway, self._rpc.ready.is_set(), self._worker.busy, __version__)
+        ready, load = self._ready.is_set(), self._load()
         for agent in self._agents:
-            await self._bus.tell(self._subjects.presence(agent), said)
+            said = presence(self._org, agent, ready, load.get(agent.id, 0), __version__)
+            await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:
         if self._roster.hear(message.subject, message.data):

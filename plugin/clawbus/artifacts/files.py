@@ -1,0 +1,67 @@
+"""Files of an agent's workspace, and the names that they get elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+from clawbus.artifacts.store import MAX_FILE_BYTES
+from clawbus.envelope import Artifact
+from clawbus.errors import InvalidInput
+
+MAX_FILES = 20
+"""Of one task or message; as the envelope holds them."""
+_MAX_NAME_BYTES = 120
+_URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{1,31})://(?P<rest>[\x21-\x7e]{1,1900})")
+_FIELD = "artifacts"
+
+
+def foreign(address: str) -> Artifact | None:
+    """A reference to an address elsewhere, None if `address` is a path. Raises InvalidInput for `file://`."""
+    found = _URI.fullmatch(address)
+    if found is None:
+        return None
+    if found["scheme"] == "file":
+        raise InvalidInput(_FIELD, address, "names a file of this machine", "Give the path itself.")
+    path = found["rest"].partition("?")[0].partition("#")[0]
+    return Artifact(name=safe_name(PurePosixPath(path).name or found["scheme"]), uri=address)
+
+
+def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
+    """Name and content of a file that really lies in a workspace, whatever links lead to it.
+
+    Raises InvalidInput: there is none, it lies outside, it is no plain file, it is too large, it cannot be read.
+    """
+    try:
+        root = workspace.resolve(strict=True)
+        real = (root / path).resolve(strict=True)
+        if not real.is_relative_to(root):
+            raise InvalidInput(_FIELD, path, "lies outside your workspace", f"Copy it into {root} first.")
+        # NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more.
+        with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidInput(_FIELD, path, "is no plain file", "Pack a folder into one file.")
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise InvalidInput(_FIELD, path, f"cannot be read: {reason}", "Give its path in your workspace.") from None
+    if len(data) > MAX_FILE_BYTES:
+        remedy = "Split it, or put it elsewhere and give its address."
+        raise InvalidInput(_FIELD, path, f"more than {MAX_FILE_BYTES // 2**20} MiB", remedy)
+    return safe_name(real.name), data
+
+
+def safe_name(name: str) -> str:
+    """A file name that fits any folder: no slash, no control or formatting character, not only dots, not long."""
+    last = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
+    kept = "".join(char if char.isalnum() or char in "._-" else "_" for char in last).lstrip(".-")
+    stem, dot, suffix = kept.rpartition(".")
+    if not stem or len(suffix) > 12:
+        stem, dot, suffix = kept, "", ""
+    room = _MAX_NAME_BYTES - len((dot + suffix).encode())
+    short = stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
+    return short or "file"

@@ -1,0 +1,89 @@
+"""Where artifacts arrive: a checked copy in the workspace of the agent that is to read them, `bus/<task>/<name>`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawbus.artifacts.files import safe_name
+from clawbus.artifacts.store import Store
+from clawbus.envelope import Artifact
+from clawbus.errors import BusAway, ClawbusError
+
+_FOLDER = "bus"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An artifact that has arrived. Without a `path` it could not be copied, or is a foreign address."""
+
+    artifact: Artifact
+    path: Path | None
+    note: str = ""
+
+
+class Shelf:
+    """Copies for the agents of one gateway. `workspace_of` names an agent's workspace, None if it is not known."""
+
+    def __init__(self, store: Store, workspace_of: Callable[[str], Awaitable[Path | None]], spare: Path) -> None:
+        self._store = store
+        self._workspace_of = workspace_of
+        self._spare = spare
+
+    async def place(self, agent: str, thread: str, artifacts: Sequence[Artifact]) -> list[Placed]:
+        """Copy what is on the bus, once per thread (a task's id). What is wrong with one stands in its note.
+
+        Raises BusAway.
+        """
+        found: list[Placed] = []
+        folder: Path | None = None
+        taken: set[str] = set()
+        for artifact in artifacts:
+            if artifact.uri is not None:
+                found.append(Placed(artifact, None, "elsewhere, not fetched"))
+                continue
+            try:
+                folder = folder or await self._folder(agent, thread)
+                name = _free(safe_name(artifact.name), artifact.sha256 or "", taken)
+                found.append(Placed(artifact, _write(folder / name, await self._store.get(artifact))))
+            except BusAway:
+                raise
+            except ClawbusError as error:
+                found.append(Placed(artifact, None, error.message))
+            except OSError as error:
+                found.append(Placed(artifact, None, f"cannot be copied: {error.strerror}"))
+        return found
+
+    async def _folder(self, agent: str, thread: str) -> Path:
+        """The folder for a thread: in the workspace, unless a link there leads elsewhere; else the node's own."""
+        workspace = await self._workspace_of(agent)
+        if workspace is not None and workspace.is_dir():
+            root = workspace.resolve()
+            folder = root / _FOLDER / thread
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                if folder.resolve() == folder:
+                    return folder
+        folder = self._spare / agent / thread
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+
+def _free(name: str, sha256: str, taken: set[str]) -> str:
+    """Two files of one name: the second is called by the beginning of its hash, too."""
+    name = f"{sha256[:8]}-{name}" if name.casefold() in taken else name
+    taken.add(name.casefold())
+    return name
+
+
+def _write(path: Path, data: bytes) -> Path:
+    """Whole or not at all, over whatever was there: a copy is what was sent, also when it is made again."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(scratch, flags, 0o600), "wb") as stream:
+        stream.write(data)
+    scratch.replace(path)
+    return path

@@ -1,0 +1,17 @@
+"""Where a gateway keeps an agent's files: it says so itself (`agents.files.list`, OpenClaw docs/gateway/protocol)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clawbus.errors import GatewayAway, Refused
+from clawbus.gateway.rpc import GatewayRpc
+
+
+async def workspace_of(rpc: GatewayRpc, agent: str) -> Path | None:
+    """An agent's workspace; None while the gateway is away, or if it does not know the agent."""
+    try:
+        said = (await rpc.call("agents.files.list", {"agentId": agent})).get("workspace")
+    except (GatewayAway, Refused):
+        return None
+    return Path(said) if isinstance(said, str) and said.startswith("/") else None

@@ -1,0 +1,67 @@
+"""Bringing a text into a session so that it is there once, whatever crashes: results and mail both come this way.
+
+The gateway's "accepted" is a promise in its memory only: a message that was queued behind a busy turn is gone after a
+`kill -9`. So a text counts as brought when it stands in the session's transcript. After a crash of this node or of the
+gateway the transcript is asked first; if it has none of our tries, it is tried again under a new key, and says that it
+may be a repeat.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, Waking
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What is to be brought where. `keys` and `boot_id`: the tries so far, as the ledger has them."""
+
+    agent: str
+    session_key: str
+    from_session: str
+    keys: tuple[str, ...]
+    boot_id: str
+    text: Callable[[int], str]
+    """By the number of earlier tries that a crash has interrupted."""
+    record: Callable[[tuple[str, ...], str], None]
+    """Puts keys and boot id into the ledger, before the gateway is called."""
+    step: Callable[[str], Awaitable[None]]
+    """Where tests stop the process."""
+    timeout_s: int | None = None
+    """Of the turn; None in a session that has an operator, whose chat also gets the reply."""
+
+
+class Bringer:
+    """Tries on one gateway."""
+
+    def __init__(self, rpc: GatewayRpc) -> None:
+        self._rpc = rpc
+        self.waking = Waking(rpc)
+
+    async def has_arrived(self, parcel: Parcel) -> bool:
+        """Whether an earlier try has come through. Waits for the gateway; raises GatewayAway."""
+        await self._rpc.ready.wait()
+        return bool(parcel.keys) and await self.waking.arrived(parcel.session_key, parcel.keys)
+
+    async def bring(self, parcel: Parcel) -> str | None:
+        """One try. Returns its key when it stands in the transcript, None if it never will: try again.
+
+        Raises GatewayAway or Refused.
+        """
+        boot_id = self._rpc.boot_id
+        same_process = bool(parcel.keys) and parcel.boot_id == boot_id  # the same key joins what it has started there
+        keys = parcel.keys if same_process else (*parcel.keys, f"{KEY_PREFIX}{uuid.uuid4().hex}")
+        parcel.record(keys, boot_id)
+        await parcel.step("trying")
+        text = parcel.text(len(keys) - 1)
+        await self.waking.announce(
+            parcel.agent, parcel.session_key, text, keys[-1], parcel.from_session, parcel.timeout_s
+        )
+        await parcel.step("accepted")
+        if await self.waking.until_arrived(parcel.session_key, keys[-1], boot_id):
+            return keys[-1]
+        parcel.record(keys, "")  # that run is over: the next try needs a new key
+        return None

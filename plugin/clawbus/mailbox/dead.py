@@ -1,0 +1,57 @@
+"""Dead letters: what could not be dealt with, put down with the reason before it leaves its queue.
+
+The server moves nothing by itself, and its advisory of the last delivery never comes here (`max_deliver` is unlimited):
+whoever gives a message up writes the letter, then the end, then lets the message go. After a crash in between it is
+written once more, on the same subject, where there is room for one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+from typing import Any
+
+from clawbus.bus import Bus, Delivery
+from clawbus.envelope import Envelope, now
+from clawbus.errors import EndConflict
+from clawbus.subjects import Subjects
+
+log = logging.getLogger(__name__)
+_MAX_RAW_BYTES = 512 * 1024
+
+
+class DeadLetters:
+    """Writes dead letters as agents of this gateway, whose addresses they came to."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+
+    async def before(self, end: Envelope, task: Envelope, worker: str) -> None:
+        """The letter of a task that `worker` gives up; nothing for any other end. Raises BusAway: then say it again."""
+        if end.status != "dead":
+            return
+        subject = self._subjects.task(task.to, task.priority, task.sender)
+        said = {"reason": end.body, "subject": subject, "envelope": task.model_dump(mode="json", by_alias=True)}
+        await self._put(task.task_id or "", worker, said)
+
+    async def malformed(self, delivery: Delivery, agent: str, reason: str) -> None:
+        """Bytes that are no message for `agent`. The letter's id follows from where they lay. Raises BusAway."""
+        lay = f"{delivery.subject}\n{delivery.stream_seq}".encode()
+        letter_id = base64.b32encode(hashlib.sha256(lay).digest()[:16]).decode().rstrip("=").lower()
+        raw = base64.b64encode(delivery.data[:_MAX_RAW_BYTES]).decode()
+        said: dict[str, Any] = {"reason": reason[:500], "subject": delivery.subject, "raw": raw}
+        if len(delivery.data) > _MAX_RAW_BYTES:
+            said["bytes"] = len(delivery.data)
+        await self._put(letter_id, agent, said)
+
+    async def _put(self, letter_id: str, agent: str, said: dict[str, Any]) -> None:
+        subject = self._subjects.build("dead", agent, task=letter_id)
+        data = json.dumps({"v": 1, **said, "at": now().isoformat()}, ensure_ascii=False).encode()
+        try:
+            await self._bus.publish(subject, data, msg_id=f"dead-{letter_id}-{agent}", last_seq=(subject, 0))
+        except EndConflict:  # put down before the crash
+            return
+        log.warning("dead letter %s: %s", letter_id, said["reason"])

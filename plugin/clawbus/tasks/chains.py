@@ -1,0 +1,53 @@
+"""Chains: which `on_complete` is allowed, and what the next agent reads. Only edges that org.toml names count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from clawbus.envelope import MAX_BODY_BYTES, OnComplete
+from clawbus.errors import Refused
+from clawbus.org import Edge, Org
+
+_WORD = re.compile(r"\{(worker|requester|task|result|label)\}")
+_ROOM_BYTES = MAX_BODY_BYTES - 1024
+
+
+def edge_for(org: Org, to: str, then: OnComplete, worker: str | None = None) -> Edge | None:
+    """The edge by which the task after one for `to` may be given to `then.to`; None if org.toml names none.
+
+    Of a team or pool either it has the edge itself, or `worker` has; as long as no member has taken it, each must.
+    """
+    if (edge := org.edge(to, then.to, then.template)) is not None:
+        return edge
+    members = [worker] if worker else sorted(org.takers(to))
+    found = [org.edge(member, then.to, then.template) for member in members]
+    return found[0] if found and all(found) else None
+
+
+def check_chain(org: Org, to: str, then: OnComplete | None) -> None:
+    """Before anything is sent. Raises Refused, with the edges that there are."""
+    if then is None or edge_for(org, to, then) is not None:
+        return
+    known = ", ".join(f"{edge.source} -> {edge.to}" for edge in org.edges) or "none"
+    raise Refused(
+        f"onComplete = {then.to!r}: org.toml names no edge from {to} to there; nothing was sent",
+        f"Give that task yourself when the result is here. Edges: {known}.",
+    )
+
+
+def next_body(edge: Edge, words: Mapping[str, str], result: str) -> str:
+    """The text of the next task: the edge's template, its words replaced once, and nothing else of it read.
+
+    What the words bring is not read again: a result that says "{task}" keeps it. A result that does not fit is cut.
+    """
+    room = _ROOM_BYTES - sum(len(text.encode()) for text in words.values()) - len(edge.template.encode())
+    values = {**words, "result": _cut(result, room)}
+    return _WORD.sub(lambda match: values[match[1]], edge.template)
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    data = text.encode()
+    if len(data) <= size_bytes:
+        return text
+    return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"

@@ -1,0 +1,146 @@
+"""What a requester puts on the bus, as envelopes: tasks, the end of one taken back, words to a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from clawbus.envelope import Artifact, Envelope, OnComplete, Priority, Sla, check_body, check_label, now
+from clawbus.errors import InvalidInput, Refused
+from clawbus.org import Org
+from clawbus.subjects import new_message_id, new_task_id
+from clawbus.tasks.chains import check_chain
+
+MAX_HOPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task as its requester says it."""
+
+    to: str
+    body: str
+    label: str = ""
+    priority: Priority = "medium"
+    run_timeout_s: int | None = None
+    deadline_minutes: int | None = None
+    """By when it should be done; a breach is escalated."""
+    ack_within_s: int | None = None
+    """By when it should be taken; likewise."""
+    then: OnComplete | None = None
+    """Who takes over when it is done; only along an edge of org.toml."""
+    artifacts: tuple[Artifact, ...] = ()
+
+
+def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = None) -> Envelope:
+    """Check a task and put it into its envelope, before anything is sent.
+
+    `parent`: the task or the message in whose turn it is given; only who gave a task waits for it.
+    Raises InvalidInput, NotFound (no such agent) or Refused (a circle, too many hops, no such edge).
+    """
+    takers = org.takers(new.to)
+    check_chain(org, new.to, new.then)
+    check_body("task", new.body)
+    check_label("label", new.label)
+    if takers == {sender}:
+        raise InvalidInput("agentId", new.to, "that is you", "Use your own sessions_spawn for a sub-agent of yours.")
+    path = (*parent.path, parent.sender) if parent and parent.type == "task" else ()
+    if takers - {sender} <= {*path}:
+        raise Refused(
+            f"{new.to} is already waiting in this chain: {' -> '.join([*path, sender])}",
+            "Answer with what you have, or say what is missing in your final reply.",
+        )
+    hops = parent.hops + 1 if parent else 0
+    if hops > MAX_HOPS:
+        raise Refused(
+            f"the task has been passed on {hops - 1} times; {MAX_HOPS} is the limit",
+            "Do it yourself, or report.",
+        )
+    task_id, created = new_task_id(), now()
+    return Envelope(
+        id=new_message_id(sender),
+        type="task",
+        sender=sender,
+        to=new.to,
+        task_id=task_id,
+        trace_id=(parent.trace_id if parent and parent.trace_id else task_id),
+        parent=parent.task_id if parent else None,
+        path=path,
+        hops=hops,
+        subject=new.label,
+        body=new.body,
+        priority=new.priority,
+        created_at=created,
+        expires_at=created + lifetime(org),
+        run_timeout_s=new.run_timeout_s or org.policies.run_deadline_s,
+        sla=_sla(new),
+        on_complete=new.then,
+        artifacts=new.artifacts,
+    )
+
+
+def _sla(new: NewTask) -> Sla | None:
+    if new.deadline_minutes is None and new.ack_within_s is None:
+        return None
+    return Sla(ack_within_seconds=new.ack_within_s, complete_within_minutes=new.deadline_minutes)
+
+
+def lifetime(org: Org) -> timedelta:
+    """How long a task may wait: a little less than the stream keeps it, so that its end is there before it vanishes."""
+    kept_s = org.policies.task_life_s
+    return timedelta(seconds=kept_s - min(3600, kept_s / 10))
+
+
+def cancellation(task: Envelope, by: str) -> Envelope:
+    """The end that a requester or a person writes to take a task back."""
+    return Envelope(
+        id=new_message_id(by),
+        type="result",
+        sender=by,
+        to=task.sender,
+        task_id=task.task_id,
+        trace_id=task.trace_id,
+        status="cancelled",
+        subject=task.subject,
+        body=f"cancelled by {by}",
+    )
+
+
+def control(task: Envelope, by: str, to: str) -> Envelope:
+    """The nudge to the worker of a task that was cancelled."""
+    return Envelope(id=new_message_id(by), type="control", sender=by, to=to, task_id=task.task_id, body="cancel")
+
+
+NOTIFY = "notify"
+"""The subject of the steward's control message that has a gateway reach a person over a chat channel of its own."""
+STEER = "steer"
+"""The subject of a control message that says something to a task; its body is what is said."""
+
+
+def said_to(task_id: str, by: str, worker: str, text: str) -> Envelope:
+    """What steers a task. Its worker's node takes it from the requester and from people only."""
+    return Envelope(
+        id=new_message_id(by), type="control", sender=by, to=worker, task_id=task_id, subject=STEER, body=text
+    )
+
+
+def team_note(org: Org, task: Envelope) -> Envelope | None:
+    """What a team hears of a task that one of its members will take; a pool's replicas need not hear of it.
+
+    A report of low priority: it wakes nobody. It has a thread id of its own, and names the task as its parent.
+    """
+    if task.to not in org.team_ids:
+        return None
+    label = f" ({task.subject})" if task.subject else ""
+    return Envelope(
+        id=f"{task.id}-team",
+        type="report",
+        sender=task.sender,
+        to=task.to,
+        task_id=new_task_id(),
+        parent=task.task_id,
+        subject=f"a task for the team: {task.task_id}",
+        body=f"Task {task.task_id}{label} was given to the team {task.to}. One member takes it; `clawbus task show "
+        f"{task.task_id}` says who. Nothing is asked of the others.",
+        priority="low",
+    )
