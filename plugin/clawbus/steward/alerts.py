@@ -1,0 +1,67 @@
+"""Alerts, as they stand: the last message of each subject of ALERTS is one, raised or cleared."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from clawbus.bus import Bus, Stored
+from clawbus.channels import ALERTS
+from clawbus.errors import WireError
+from clawbus.subjects import Subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert. `key`: what it is about, within its rule; `at`: since when it stands so."""
+
+    rule: str
+    key: str
+    raised: bool
+    text: str
+    at: datetime
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        names = ("rule", "key", "raised", "text", "detail")
+        return {name: getattr(self, name) for name in names} | {"at": self.at.isoformat()}
+
+
+class Alerts:
+    """Reads the alerts; a second look asks only for what is new."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._seen_seq = 0
+        self._last: dict[tuple[str, str], Alert] = {}
+
+    async def all(self) -> list[Alert]:
+        """Every alert that is remembered, the oldest state first. Raises BusAway."""
+        pattern = self._subjects.everything("alerts")
+        for stored in await self._bus.stored(ALERTS, pattern, self._seen_seq + 1):
+            if stored.seq > self._seen_seq:  # another look at the same time may have been faster
+                self._seen_seq = stored.seq
+                self._take(stored)
+        return sorted(self._last.values(), key=lambda alert: alert.at)
+
+    async def raised(self, rule: str) -> list[Alert]:
+        """The alerts of one rule that are raised now. Raises BusAway."""
+        return [alert for alert in await self.all() if alert.rule == rule and alert.raised]
+
+    def _take(self, stored: Stored) -> None:
+        with contextlib.suppress(WireError, ValueError):
+            tokens, said = self._subjects.parse(stored.subject).tokens, json.loads(stored.data)
+            alert = Alert(
+                tokens["rule"],
+                tokens["key"],
+                bool(said.get("raised")),
+                str(said.get("text", "")),
+                stored.at,
+                dict(said.get("detail") or {}),
+            )
+            self._last[alert.rule, alert.key] = alert

@@ -1,0 +1,117 @@
+"""Dead letters: each one alerts a person, and people decide what becomes of it (`clawbus dead`).
+
+Redriving gives the task again, to the same address or to another, as a task of the steward whose parent is the dead
+one; it keeps its path and its hops. Its result goes to who had asked first, as that of a chain does (`duties.chains`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from clawbus.channels import DEAD
+from clawbus.envelope import Envelope, now
+from clawbus.errors import Away, ClawbusError
+from clawbus.org import STEWARD
+from clawbus.steward.duty import Duty
+from clawbus.tasks.envelopes import lifetime
+
+log = logging.getLogger(__name__)
+
+
+class DeadLetters(Duty):
+    """People order by control messages: {"do": "redrive" or "prune", "to": …}, about one letter each."""
+
+    rule: ClassVar[str] = "dead"
+
+    async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
+        text = (
+            f"Dead letter {task_id}: {letter.get('reason')}\nIt had come on {letter.get('subject')}.\n\n"
+            f"Look: clawbus dead show {task_id}\nAgain: clawbus dead redrive {task_id}\n"
+            f"Enough: clawbus dead prune {task_id}"
+        )
+        if await self._letters(task_id):  # else it was decided on before this steward came to it
+            await self.desk.alert(self.rule, task_id, True, text, reason=str(letter.get("reason")))
+
+    async def on_control(self, note: Envelope) -> None:
+        order = _object(note.body)
+        if order.get("do") not in ("redrive", "prune") or note.task_id is None:
+            return
+        if note.sender not in self.desk.org.people:
+            log.warning("%s ordered to %s the dead letter %s: only people may", note.sender, order["do"], note.task_id)
+            return
+        letters = await self._letters(note.task_id)
+        if not letters:
+            return
+        done = f"pruned by {note.sender}"
+        if order["do"] == "redrive":
+            try:
+                new = await self._redrive(note.task_id, letters, str(order.get("to") or ""), note.sender)
+            except Away:
+                raise
+            except ClawbusError as error:  # a full backlog, an agent that has left, bytes that are no task
+                cause, subject = (self.rule, note.id), "not redriven"
+                await self.desk.tell(note.sender, f"Dead letter {note.task_id}: {error}", cause=cause, subject=subject)
+                return
+            done = f"redriven by {note.sender} as task {new}"
+        await self.desk.alert(self.rule, note.task_id, False, done)
+        pattern = self.desk.subjects.filter("dead", task=note.task_id)
+        await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"filter": pattern})
+        log.info("dead letter %s: %s", note.task_id, done)
+
+    async def _letters(self, task_id: str) -> list[tuple[int, dict[str, Any]]]:
+        pattern = self.desk.subjects.filter("dead", task=task_id)
+        stored = await self.desk.bus.stored_singly(DEAD, pattern)
+        return [(one.seq, _object(one.data)) for one in stored]
+
+    async def _redrive(self, task_id: str, letters: list[tuple[int, dict[str, Any]]], to: str, by: str) -> str:
+        """Give the task again. Returns its new id. Raises ClawbusError: then the letter stays where it is."""
+        seq, letter = letters[0]
+        old = _task(task_id, letter)
+        address = to or old.to
+        self.desk.org.takers(address, "to")
+        new_id, created = self.desk.task_id(self.rule, task_id, seq), now()
+        task = old.model_copy(
+            update={
+                "id": self.desk.message_id(new_id),
+                "sender": STEWARD,
+                "to": address,
+                "task_id": new_id,
+                "parent": task_id,
+                "created_at": created,
+                "expires_at": created + lifetime(self.desk.org),
+            }
+        )
+        await self.desk.give(task, again_by=by, **await self._asked_first(old, by))
+        said = {"to": address, "started": True, "task": new_id, "why": f"redriven by {by}"}
+        await self.desk.event("chained", task_id, cause=(self.rule, task_id, seq), **said)
+        return new_id
+
+    async def _asked_first(self, old: Envelope, by: str) -> dict[str, Any]:
+        """Whose task it was in the beginning, and its id there: the result goes there, after any number of redrives."""
+        if old.sender != STEWARD:
+            return {"chain_of": old.task_id, "requester": old.sender}
+        said = await self.desk.accepted(old.task_id or "", STEWARD)
+        if said is not None and "chain_of" in said.detail:
+            return {name: said.detail[name] for name in ("chain_of", "requester")}
+        return {"chain_of": old.task_id, "requester": by}  # the steward's own, such as recurring work
+
+
+def _object(said: str | bytes) -> dict[str, Any]:
+    """A letter or an order; an empty one for what is none: others' words are data."""
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _task(task_id: str, letter: dict[str, Any]) -> Envelope:
+    """The task of a letter. Raises ClawbusError if there is none in it."""
+    try:
+        return Envelope.model_validate(letter["envelope"])
+    except (KeyError, ValidationError):
+        raise ClawbusError(f"{task_id} holds no task that could be given again", "Prune it.") from None

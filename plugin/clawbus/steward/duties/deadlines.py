@@ -1,0 +1,195 @@
+"""Deadlines: how soon a task is to be taken and done (its SLA), and when nobody needs it any more.
+
+A requester says both in his event `accepted`. One timer goes with each task, set for the next moment that matters; what
+is true then stands in the task's events and its end. A breach is raised like a blocker, and climbs like one until it is
+answered or the task has caught up. What expires gets its end before its queue drops it: agents' tasks and people's.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from clawbus.bus import End
+from clawbus.channels import EVENTS
+from clawbus.envelope import Envelope, now
+from clawbus.events import Event
+from clawbus.org import EXTERNAL, STEWARD
+from clawbus.org.duration import in_words
+from clawbus.steward.alerts import Alert
+from clawbus.steward.duty import Duty
+from clawbus.tasks import control
+
+log = logging.getLogger(__name__)
+_LONGEST_S = 30 * 86_400  # as `envelope.Sla` has it
+_TAKEN = ("delivered", "started", "progress", "retrying", "resumed", "ended")
+_WORDS = {"ack": "not taken", "done": "not done"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What the first `accepted` of a task says. `moments`: what is to be looked at when, the next one first."""
+
+    id: str
+    requester: str
+    to: str
+    label: str
+    moments: tuple[tuple[datetime, str, int], ...]
+
+
+class Deadlines(Duty):
+    """A timer of this duty is an open task; its key is the task's id, its body what to look at: ack, done or end."""
+
+    rule: ClassVar[str] = "deadlines"
+    period_s: ClassVar[float | None] = 2.0
+
+    async def on_event(self, event: Event) -> None:
+        if event.kind == "accepted" and await self._is_first(event):
+            await self._next(self._task(event), "")
+
+    async def on_end(self, end: Envelope) -> None:
+        said = await self._said(end.task_id or "")
+        if said is not None and await self._end(self._task(said)) is not None:  # anybody may write one that is none
+            await self.desk.forget_timer(self.rule, said.task_id)
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        events = await self.desk.history.events(key)
+        said = next((event for event in events if event.kind == "accepted"), None)
+        if said is None:
+            return
+        task, what = self._task(said), str(body.get("what"))
+        if await self._end(task) is not None:
+            return
+        if what == "end":
+            await self._expire(task)
+        elif what == "done" or not self._taken_by(task, events):
+            await self._breach(task, what, self._taken_by(task, events))
+        await self._next(task, what)
+
+    async def tick(self) -> None:
+        """What has been taken or has ended since: its alert is cleared, and nobody is asked about it any more."""
+        for alert in await self.desk.alerts.raised(self.rule):
+            await self._look_again(alert)
+
+    async def _is_first(self, event: Event) -> bool:
+        """Whether it is the `accepted` that counts: a later one cannot move a deadline."""
+        pattern = self.desk.subjects.events_of(event.task_id)
+        first = await self.desk.bus.next_message(EVENTS, pattern)
+        if first is not None and first.data == event.encode():
+            return True
+        said = [one for one in await self.desk.history.events(event.task_id) if one.kind == "accepted"]
+        return bool(said) and said[0].id == event.id
+
+    async def _said(self, task_id: str) -> Event | None:
+        return next((one for one in await self.desk.history.events(task_id) if one.kind == "accepted"), None)
+
+    # -- one task ---------------------------------------------------------------------------------------------------
+
+    def _task(self, said: Event) -> _Task:
+        life_s = self.desk.org.policies.task_life_s
+        moments = [(said.at + timedelta(seconds=life_s), "end", life_s)]
+        if (expires := _time(said.detail.get("expires_at"))) is not None:
+            moments = [(expires, "end", 0)]
+        for name, what in (("ack_within_s", "ack"), ("complete_within_s", "done")):
+            if 0 < (within_s := said.number(name)) <= _LONGEST_S:
+                moments.append((said.at + timedelta(seconds=within_s), what, within_s))
+        label, to = str(said.detail.get("label") or ""), str(said.detail.get("to", ""))
+        return _Task(said.task_id, said.sender, to, label, tuple(sorted(moments)))
+
+    async def _next(self, task: _Task, after: str) -> None:
+        """Set the timer for what comes after a moment; for the first one after none."""
+        names = [what for _, what, _ in task.moments]
+        left = task.moments[names.index(after) + 1 :] if after in names else task.moments
+        if left:
+            await self.desk.at(self.rule, task.id, left[0][0], {"what": left[0][1]})
+
+    async def _end(self, task: _Task) -> End | None:
+        return await self.desk.ends.read(task.id, task.requester, task.to)
+
+    def _taken_by(self, task: _Task, events: list[Event]) -> str:
+        takers = self.desk.org.may_take(task.to)
+        return next((one.sender for one in reversed(events) if one.kind in _TAKEN and one.sender in takers), "")
+
+    # -- a breach -----------------------------------------------------------------------------------------------------
+
+    async def _breach(self, task: _Task, what: str, worker: str) -> None:
+        within_s = next(within for _, one, within in task.moments if one == what)
+        label = f" ({task.label})" if task.label else ""
+        where = f"{worker or task.to} has it" if worker else f"nobody of {task.to} has taken it"
+        text = (
+            f"Task {task.id}{label}, which {task.requester} gave to {task.to}, was {_WORDS[what]} within "
+            f"{in_words(within_s)}: {where}."
+        )
+        chain, thread = self._above(worker or task.to), self.desk.task_id(self.rule, task.id, what)
+        cause = (self.rule, task.id, what)
+        subject = f"SLA: {_WORDS[what]} in time: {task.label or task.id}"[:200]
+        await self.desk.event("breached", task.id, cause=cause, what=what, within_s=within_s, to=chain[0], why=text)
+        await self.desk.tell(
+            chain[0],
+            text,
+            cause=cause,
+            subject=subject,
+            kind="blocker",
+            priority="high",
+            task_id=thread,
+            parent=task.id,
+        )
+        raised = {"chain": " ".join(chain), "to": chain[0], "subject": subject, "about": task.id, "body": text}
+        await self.desk.event("raised", thread, cause=cause, **raised)
+        detail = {"task": task.id, "what": what, "requester": task.requester, "to": task.to}
+        await self.desk.alert(self.rule, f"{task.id}-{what}", True, text, told=chain[:1], **detail)
+
+    def _above(self, to: str) -> tuple[str, ...]:
+        """Who is asked about a breach: those above the worker. Of a team or pool that nobody has taken it for, those
+        above all of its members: one member's superior could not send the others to work."""
+        org = self.desk.org
+        chains = [org.chain(one) for one in sorted(org.may_take(to))]
+        common = next((one for one in chains[0] if all(one in chain for chain in chains)), org.humans[0].id)
+        return (common, *(() if common in org.people else org.chain(common)))
+
+    async def _look_again(self, alert: Alert) -> None:
+        detail = {name: str(value) for name, value in alert.detail.items()}
+        task = _Task(detail["task"], detail["requester"], detail["to"], "", ())
+        end = await self._end(task)
+        taken = detail["what"] == "ack" and self._taken_by(task, await self.desk.history.events(task.id))
+        if end is None and not taken:
+            return
+        now_so = f"it has ended: {end.status}" if end is not None else f"{taken} has taken it"
+        thread = self.desk.task_id(self.rule, task.id, detail["what"])
+        await self.desk.event("resolved", thread, cause=(self.rule, task.id, detail["what"]), by=now_so)
+        await self.desk.alert(self.rule, alert.key, False, now_so, **alert.detail)
+
+    # -- its time is over ---------------------------------------------------------------------------------------------
+
+    async def _expire(self, task: _Task) -> None:
+        """The end, as the steward; then its copy to who asked, and a word to whoever may be working on it."""
+        late = Envelope(
+            id=self.desk.message_id(self.rule, task.id, "expired"),
+            type="result",
+            sender=STEWARD,
+            to=task.requester,
+            task_id=task.id,
+            status="timed_out",
+            subject=task.label,
+            body=f"The time of this task was over before {task.to} had done it.",
+        )
+        won, end = await self.desk.ends.write(late, task.requester, task.to)
+        if not won:
+            return
+        if task.requester not in (EXTERNAL, STEWARD):
+            await self.desk.publish(self.desk.subjects.dm(task.requester, STEWARD), end.envelope)
+        for worker in sorted(self.desk.org.may_take(task.to)):
+            note_id = self.desk.message_id(self.rule, task.id, "expired", worker)
+            note = control(late, STEWARD, worker).model_copy(update={"id": note_id})
+            await self.desk.publish(self.desk.subjects.ctl(worker, STEWARD), note)
+        log.info("task %s has expired", task.id)
+
+
+def _time(text: object) -> datetime | None:
+    """A time of an event's detail; None for what is none: others' events are data."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(now().tzinfo) if text else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,118 @@
+"""Escalation: a blocker that nobody answers climbs along `reports_to`, from one superior to the next, up to a person.
+
+The first superior was told by whoever raised it. From there a timer goes with it; all that it needs stands in the
+events of its thread (`blockers.fold`).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.envelope import Envelope, now
+from clawbus.events import Event
+from clawbus.org import STEWARD
+from clawbus.org.duration import in_words
+from clawbus.steward.blockers import Blocker, fold
+from clawbus.steward.duty import Duty
+
+log = logging.getLogger(__name__)
+
+
+class Escalation(Duty):
+    """A timer of this duty is a blocker that is not resolved; its key is the blocker's thread."""
+
+    rule: ClassVar[str] = "escalation"
+
+    async def on_event(self, event: Event) -> None:
+        if event.kind == "raised":
+            await self._raised(event)
+        elif event.kind == "resolved":
+            blocker = await self._blocker(event.task_id)
+            if blocker is not None and blocker.resolved_by:
+                await self._over(blocker)
+
+    async def _raised(self, event: Event) -> None:
+        blocker = await self._blocker(event.task_id)
+        if blocker is None or blocker.resolved_by:
+            return
+        first = blocker.chain[0]
+        if first in self.desk.org.people:  # the message itself lies in his inbox
+            cause = (self.rule, blocker.id, 0)
+            text = _text(blocker, "")
+            await self.desk.reach(first, text, cause=cause, subject=_subject(blocker), task_id=blocker.id, inbox=False)
+        await self._wait(blocker)
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        blocker = await self._blocker(key)
+        if blocker is None or blocker.resolved_by:
+            return
+        if body.get("asked") != len(blocker.asked):  # a steward died between asking and setting the next timer
+            await self._wait(blocker)
+        elif blocker.next is None:
+            await self._nobody_answers(blocker)
+        else:
+            await self._ask(blocker, blocker.next)
+
+    async def _ask(self, blocker: Blocker, to: str) -> None:
+        """Bring a blocker to the next superior."""
+        key, cause = blocker.id, (self.rule, blocker.id, len(blocker.asked))
+        waited = in_words(self.desk.org.policies.escalate_s)
+        why, subject = f"{blocker.asked[-1]} has not answered it within {waited}.", _subject(blocker)
+        if to in self.desk.org.people:
+            text = _text(blocker, why)
+            await self.desk.reach(to, text, cause=cause, subject=subject, kind="blocker", task_id=key)
+        else:
+            text = _text(blocker, why, "nats_inbox, action answer")
+            await self.desk.tell(to, text, cause=cause, subject=subject, kind="blocker", priority="high", task_id=key)
+        await self.desk.event("escalated", key, cause=cause, to=to, after=blocker.asked[-1])
+        log.info("blocker %s of %s goes on to %s", key, blocker.raised_by, to)
+        if (further := await self._blocker(key)) is not None:
+            await self._wait(further)
+
+    async def on_mail(self, mail: Envelope) -> None:
+        """Who was asked by the steward answers the steward: the answer is handed on to who raised the blocker."""
+        blocker = await self._blocker(mail.task_id) if mail.task_id and mail.type == "message" else None
+        if blocker is None or mail.sender not in blocker.asked:
+            return
+        if blocker.raised_by != STEWARD:
+            await self.desk.tell(
+                blocker.raised_by,
+                f"{mail.sender} answers your blocker {blocker.id}:\n\n{mail.body}",
+                cause=(self.rule, mail.id),
+                subject=f"Re: {blocker.subject}",
+                priority="high",
+                task_id=blocker.id,
+            )
+        if not blocker.resolved_by:
+            await self.desk.event("resolved", blocker.id, cause=(self.rule, mail.id), by=mail.sender)
+
+    async def _nobody_answers(self, blocker: Blocker) -> None:
+        asked = ", ".join(blocker.asked)
+        text = (
+            f"Nobody has answered the blocker {blocker.id} of {blocker.raised_by}: {blocker.subject}. Asked: {asked}."
+        )
+        await self.desk.alert(self.rule, blocker.id, True, f"{text}\n\n{blocker.body}")
+
+    async def _over(self, blocker: Blocker) -> None:
+        await self.desk.forget_timer(self.rule, blocker.id)
+        await self.desk.alert(self.rule, blocker.id, False, f"resolved by {blocker.resolved_by}")
+
+    async def _wait(self, blocker: Blocker) -> None:
+        due = now() + timedelta(seconds=self.desk.org.policies.escalate_s)
+        await self.desk.at(self.rule, blocker.id, due, {"asked": len(blocker.asked)})
+
+    async def _blocker(self, thread: str) -> Blocker | None:
+        return fold(await self.desk.history.events(thread), self.desk.org)
+
+
+def _subject(blocker: Blocker) -> str:
+    return f"blocker of {blocker.raised_by}: {blocker.subject}"
+
+
+def _text(blocker: Blocker, why: str, how: str = "") -> str:
+    """What the next one reads. The body is others' words, or, of a breach, the steward's own."""
+    who = "" if blocker.raised_by == STEWARD else f"{blocker.raised_by} is blocked. "
+    how = how or f"clawbus send {blocker.raised_by} TEXT --about {blocker.id}"
+    return f"{who}{why}\n\n{blocker.body}\n\nAnswer it: {how}".strip()

@@ -1,0 +1,153 @@
+"""Guests: what a plain client says in the words of the published examples reaches the right agents, as `external`.
+
+The stream of the guests keeps what they say and acknowledges nothing. A query is different: its reply subject is not
+kept in a stream, so it is heard as it is said, becomes a task, and gets the agent's answer; or, at its deadline,
+"pending".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from clawbus.accepted import accepted
+from clawbus.bus import End, Message
+from clawbus.dialects import Place, Words, place, read
+from clawbus.envelope import Envelope, now
+from clawbus.errors import Away, ClawbusError
+from clawbus.events import Event
+from clawbus.org import EXTERNAL
+from clawbus.steward.desk import Desk
+from clawbus.steward.duty import Duty
+
+log = logging.getLogger(__name__)
+_MARGIN_S = 1.0
+"""The guest hears "pending" that long before his own deadline."""
+
+
+class Guests(Duty):
+    """Speaks for the guests on the company's own channels, under a name that is never verified."""
+
+    rule: ClassVar[str] = "guests"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._answering: set[asyncio.Task[None]] = set()
+        self._stop: Callable[[], Awaitable[None]] | None = None
+
+    async def on_start(self) -> None:
+        """Hear queries as they are said."""
+        guests = self.desk.org.guests
+        if guests.enabled and self._stop is None:
+            self._stop = await self.desk.bus.listen(f"{guests.genbrain}.agents.*.inbox", self._heard)
+
+    async def on_guest(self, subject: str, data: bytes, seq: int) -> None:
+        where = place(self.desk.org, subject)
+        if where is None:
+            log.warning("a guest spoke on %s, where nobody listens", subject)
+            return
+        words = read(self.desk.org, data, where.box)
+        if not (words.asks and self._is_heard(subject)):  # elsewhere nobody answers a query, but it is not lost
+            for to in where.to if words.kind != "task" else where.to[:1]:
+                await self._say(where, words, to, seq)
+
+    def _is_heard(self, subject: str) -> bool:
+        """Whether queries on a subject are answered as they are said."""
+        first, *rest = subject.split(".")
+        return first == self.desk.org.guests.genbrain and rest[:1] == ["agents"] and rest[-1] == "inbox"
+
+    async def _say(self, where: Place, words: Words, to: str, *cause: object) -> Envelope:
+        """Publish a guest's words on the company's own channel. Raises Away or Refused."""
+        envelope = self._envelope(words, to, cause)
+        box = "tasks" if words.kind == "task" else where.box
+        tokens = {**where.tokens, "to": to, "priority": words.priority}
+        subject = self.desk.subjects.build(box, EXTERNAL, **tokens)
+        await self.desk.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
+        if words.kind == "task":
+            await self._accepted(envelope)
+        return envelope
+
+    def _envelope(self, words: Words, to: str, cause: tuple[object, ...]) -> Envelope:
+        task_id = self.desk.task_id(self.rule, to, *cause)
+        return Envelope(
+            id=f"{EXTERNAL}-{task_id}",
+            type=words.kind,
+            sender=EXTERNAL,
+            to=to,
+            task_id=task_id,
+            trace_id=task_id,
+            subject=words.title,
+            body=words.text,
+            priority=words.priority,
+            sla=words.sla,
+            on_complete=words.on_complete,
+            artifacts=words.artifacts,
+            run_timeout_s=self.desk.org.policies.run_deadline_s if words.kind == "task" else None,
+        )
+
+    async def _accepted(self, task: Envelope) -> None:
+        """What a node says of its agents' tasks: the board and the other duties go by it."""
+        task_id = task.task_id or ""
+        event = Event(
+            id=f"{task.id}-accepted", kind="accepted", task_id=task_id, sender=EXTERNAL, detail=accepted(task)
+        )
+        subject = self.desk.subjects.event(task_id, EXTERNAL)
+        await self.desk.bus.publish(subject, event.encode(), msg_id=event.id)
+
+    # -- queries ---------------------------------------------------------------------------------------------------
+
+    def _heard(self, message: Message) -> None:
+        reply = str(getattr(message, "reply", ""))
+        if not reply.startswith("_INBOX."):  # nowhere else: a reply subject must not become a way to speak for others
+            return
+        answering = asyncio.get_running_loop().create_task(self._answer(message.subject, message.data, reply))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    async def _answer(self, subject: str, data: bytes, reply: str) -> None:
+        where = place(self.desk.org, subject)
+        words = read(self.desk.org, data, "dm")
+        if not words.asks:
+            return
+        try:
+            said = await self._ask(where, words, reply) if where else {"status": "refused", "error": "no such agent"}
+        except ClawbusError as error:
+            said = {"status": "refused", "error": error.message}
+        with contextlib.suppress(Away):
+            await self.desk.bus.tell(reply, json.dumps(said, ensure_ascii=False).encode())
+
+    async def _ask(self, where: Place, words: Words, reply: str) -> dict[str, Any]:
+        """The answer of an agent. All stewards hear a query; its task's id follows from the reply subject: one task."""
+        began = now()
+        task = await self._say(where, words, where.to[0], reply)
+        try:
+            async with asyncio.timeout(max(1.0, words.wait_s - _MARGIN_S)):
+                end = await self._end_of(task)
+        except TimeoutError:
+            return {"status": "pending", "task_id": task.task_id, "to": task.to}
+        took_s = round((now() - began).total_seconds(), 2)
+        return {
+            "status": end.status,
+            "from": end.by,
+            "task_id": task.task_id,
+            "answer": end.envelope.body,
+            "took_s": took_s,
+        }
+
+    async def _end_of(self, task: Envelope) -> End:
+        told = asyncio.Event()
+        stop = await self.desk.bus.listen(self.desk.subjects.ends_of(task.task_id or ""), lambda _: told.set())
+        try:
+            while True:
+                if (end := await self.desk.ends.read(task.task_id or "", EXTERNAL, task.to)) is not None:
+                    return end
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2.0):
+                        await told.wait()
+                told.clear()
+        finally:
+            await stop()

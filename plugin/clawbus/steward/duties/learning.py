@@ -1,0 +1,69 @@
+"""Learning: when an insight is trusted enough, people are asked, or it comes into use; the record of what is in use."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar
+
+from clawbus.bus import Bus
+from clawbus.channels import LEARN
+from clawbus.envelope import Envelope, decode, now
+from clawbus.errors import WireError
+from clawbus.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
+from clawbus.org import STEWARD, Org
+from clawbus.steward.duty import Duty
+from clawbus.subjects import Subjects
+
+
+async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
+    """All that the stream tells of, as it stands now. Raises BusAway."""
+    subjects = Subjects(org.company)
+    found: list[Said] = []
+    for stored in await bus.stored(LEARN, subjects.everything("learning")):
+        with contextlib.suppress(WireError):
+            found.append(Said(decode(stored.data, subjects.parse(stored.subject).sender), stored.at))
+    return fold(found, org, now())
+
+
+class Learning(Duty):
+    """org.learning has the numbers. What is done stands in the stream, and is not done again."""
+
+    rule: ClassVar[str] = "learning"
+
+    async def on_learning(self, said: Envelope) -> None:
+        if said.sender == STEWARD:
+            return
+        insight = (await insights(self.desk.bus, self.desk.org)).get(said.task_id or "")
+        if insight is None:
+            return
+        auto = self.desk.org.learning.promotion == "auto"
+        if insight.state == "awaiting" and (insight.decision == "promote" or auto):
+            await self._record(insight, PROMOTED)
+        elif insight.state == "awaiting" and not insight.asked:
+            await self._ask(insight)
+        elif insight.recorded and insight.state in ("refused", "retracted"):
+            await self._record(insight, WITHDRAWN)
+
+    async def _ask(self, insight: Insight) -> None:
+        text = (
+            f"{insight.author} ({insight.gateway or 'no gateway'}) says:\n{insight.text}\n\n"
+            f"Trust is at {insight.trust} %, confirmed by {', '.join(insight.confirmed_by)}. If you promote it, every "
+            f"agent reads it with its tasks, until {insight.expires_at:%Y-%m-%d}.\n"
+            f"clawbus learning promote {insight.id}\nclawbus learning refuse {insight.id}"
+        )
+        title = f"an insight asks to be promoted: {insight.subject}".rstrip(": ")
+        for person in self.desk.org.alerted:
+            cause = (self.rule, insight.id)
+            await self.desk.tell(person, text, cause=cause, subject=title, priority="high", task_id=insight.id)
+        await self._record(insight, ASKED)
+
+    async def _record(self, insight: Insight, word: str) -> None:
+        said = Envelope(
+            id=self.desk.message_id(self.rule, insight.id, word, insight.decisions),
+            type="confirm",
+            sender=STEWARD,
+            to="learning",
+            task_id=insight.id,
+            body=word,
+        )
+        await self.desk.publish(self.desk.subjects.build("learning", STEWARD), said)

@@ -1,0 +1,61 @@
+"""Meetings: called by a person (`clawbus meet`) or by [[recurring]]; over at the deadline, or when all have spoken."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.envelope import Envelope, now
+from clawbus.errors import InvalidInput
+from clawbus.steward import meeting
+from clawbus.steward.duty import Duty
+from clawbus.steward.meeting import Meeting
+from clawbus.subjects import Parsed, check_task_id
+
+log = logging.getLogger(__name__)
+ORDER = "meet"
+"""The subject of a person's order (control message to the steward). Its body: {"of", "agenda", "lasts_s"}."""
+_LONGEST_S = 86_400
+
+
+class Meetings(Duty):
+    """The deadline of each meeting is a timer of this duty, by the meeting's id."""
+
+    rule: ClassVar[str] = meeting.RULE
+
+    async def on_control(self, note: Envelope) -> None:
+        if note.subject != ORDER or note.sender not in self.desk.org.people:
+            return
+        try:
+            check_task_id("task_id", note.task_id or "")
+            asked = _asked(json.loads(note.body))
+            meeting.members(self.desk.org, asked["of"])
+        except (ValueError, TypeError, KeyError, OverflowError, InvalidInput) as error:
+            log.warning("a meeting that %s has called is refused: %s", note.sender, error)
+            return
+        deadline = now() + timedelta(seconds=asked["lasts_s"])
+        called = Meeting(note.task_id or "", asked["of"], asked["agenda"], deadline, note.sender)
+        await meeting.begin(self.desk, called)
+
+    async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
+        """One more contribution: perhaps it was the last that the meeting waits for."""
+        if said.type != "contribution" or parsed.channel != "topics" or parsed.tokens["kind"] != "meeting":
+            return
+        body = await self.desk.timer(self.rule, parsed.tokens["name"])
+        if body is None:  # over, or never called
+            return
+        held = Meeting.read(parsed.tokens["name"], body)
+        asked = {*meeting.asked(self.desk.org, held.of)}
+        if asked and asked <= {*await meeting.contributions(self.desk, held)}:
+            await meeting.end(self.desk, held)
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        await meeting.end(self.desk, Meeting.read(key, body))
+
+
+def _asked(body: dict[str, Any]) -> dict[str, Any]:
+    """An order as it was sent. Raises ValueError, TypeError or KeyError for what is none."""
+    lasts_s = min(max(int(body["lasts_s"]), 1), _LONGEST_S)
+    return {"of": str(body["of"]), "agenda": str(body["agenda"]), "lasts_s": lasts_s}

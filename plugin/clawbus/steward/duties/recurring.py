@@ -1,0 +1,145 @@
+"""Recurring work: a task for somebody, or a meeting, whenever it is due; without cron, and with no process that waits.
+
+Each entry of [[recurring]] has one timer of the server, for its next time, which sets the one after it. A time that
+fell into an outage comes once, when server and steward are back.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from clawbus.channels import TASKS
+from clawbus.envelope import Envelope, decode, now
+from clawbus.errors import Away, ClawbusError
+from clawbus.org import STEWARD
+from clawbus.org import Recurring as Entry
+from clawbus.org.cron import Cron
+from clawbus.steward import meeting
+from clawbus.steward.duty import Duty
+from clawbus.steward.meeting import Meeting
+from clawbus.tasks import NewTask, make_task
+
+log = logging.getLogger(__name__)
+
+
+class Recurring(Duty):
+    """The work of [[recurring]]; the result of a task goes to its `report_to` as a report."""
+
+    rule: ClassVar[str] = "recurring"
+    period_s: ClassVar[float | None] = 3600.0
+
+    async def on_start(self) -> None:
+        """Set what differs from what the server holds, and take back what has left org.toml.
+
+        What is set already goes on: a steward that starts again must not begin the interval anew.
+        """
+        entries = {entry.id: entry for entry in self.desk.org.recurring}
+        for key in await self.desk.timer_keys(self.rule):
+            if key not in entries:
+                await self.desk.forget_timer(self.rule, key)
+        for entry in entries.values():
+            held = await self.desk.timer(self.rule, entry.id)
+            if held is None or held.get("schedule") != _schedule(entry):
+                await self._set(entry, now())
+
+    async def tick(self) -> None:
+        """Set what the server has lost: it keeps a timer 60 days, and a cron line may be longer."""
+        keys = await self.desk.timer_keys(self.rule)
+        for entry in self.desk.org.recurring:
+            if entry.id not in keys:
+                await self._set(entry, now())
+        await self.desk.clear_others(self.rule, [entry.id for entry in self.desk.org.recurring])
+
+    async def _set(self, entry: Entry, after: datetime) -> None:
+        due = _next(entry, after)
+        body = {"schedule": _schedule(entry), "due": due.isoformat()}
+        await self.desk.at(self.rule, entry.id, due, body)
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        entry = next((one for one in self.desk.org.recurring if one.id == key), None)
+        if entry is None or body.get("schedule") != _schedule(entry):  # of an earlier org.toml
+            return
+        due = datetime.fromisoformat(body["due"])
+        try:
+            await (self._meet(entry, due) if entry.meeting else self._give(entry, due))
+            await self.desk.alert(self.rule, entry.id, False, f"{entry.id} is due again")
+        except Away:
+            raise
+        except ClawbusError as error:  # a full backlog, an agent that has left: the next time it is tried again
+            text = f"the recurring {entry.id} was not given away: {error}"
+            await self.desk.alert(self.rule, entry.id, True, text)
+        await self._set(entry, due)
+
+    async def _give(self, entry: Entry, due: datetime) -> None:
+        new = NewTask(entry.to or "", entry.task, f"recurring: {entry.id}")
+        task_id = self.desk.task_id(self.rule, entry.id, due)
+        ids = {"id": self.desk.message_id(task_id), "task_id": task_id, "trace_id": task_id}
+        made = make_task(self.desk.org, STEWARD, new)
+        task = made.model_copy(update=ids | {"parent": self._thread(entry)})
+        if await self._open(task):
+            log.info("recurring %s: the last one has not ended, so this time is left out", entry.id)
+            return
+        await self.desk.give(task)
+
+    async def _open(self, task: Envelope) -> bool:
+        """Whether an earlier task of the same entry waits or is being worked on."""
+        for stored in await self.desk.bus.stored(TASKS, self.desk.subjects.task(task.to, task.priority, STEWARD)):
+            other = decode(stored.data, STEWARD)
+            if other.parent != task.parent or other.task_id == task.task_id:
+                continue
+            if await self.desk.ends.read(other.task_id or "", STEWARD, other.to) is None:
+                return True
+        return False
+
+    async def _meet(self, entry: Entry, due: datetime) -> None:
+        meeting_id = self.desk.task_id(self.rule, entry.id, due)
+        if any(one.series == entry.id and one.id != meeting_id for one in await meeting.open_meetings(self.desk)):
+            log.info("recurring %s: the last meeting goes on, so this time is left out", entry.id)
+            return
+        deadline = now() + timedelta(seconds=entry.lasts_s)
+        of, to = entry.meeting or "", self._report_to(entry)
+        meeting.members(self.desk.org, of)
+        await meeting.begin(self.desk, Meeting(meeting_id, of, entry.agenda, deadline, to, entry.id))
+
+    async def on_end(self, end: Envelope) -> None:
+        """The result of a task of ours becomes a report."""
+        if end.to != STEWARD:
+            return
+        said = await self.desk.accepted(end.task_id or "", STEWARD)
+        threads = {self._thread(entry): entry for entry in self.desk.org.recurring}
+        entry = threads.get(str(said.detail.get("parent"))) if said else None
+        if said is None or entry is None:
+            return
+        counts = await self.desk.ends.read(said.task_id, STEWARD, str(said.detail.get("to")))
+        if counts is not None:
+            await self.desk.tell(
+                self._report_to(entry),
+                f"The recurring {entry.id} ended as {counts.status}, written by {counts.by}:\n{counts.envelope.body}",
+                cause=(self.rule, said.task_id),
+                subject=f"recurring {entry.id}: {counts.status}",
+                kind="report",
+                task_id=said.task_id,
+                parent=self._thread(entry),
+            )
+
+    def _thread(self, entry: Entry) -> str:
+        """What all tasks of an entry have as their parent."""
+        return self.desk.task_id(self.rule, entry.id)
+
+    def _report_to(self, entry: Entry) -> str:
+        return entry.report_to or self.desk.org.humans[0].id
+
+
+def _schedule(entry: Entry) -> str:
+    return f"cron {entry.cron}" if entry.cron else f"every {entry.every_s} s"
+
+
+def _next(entry: Entry, after: datetime) -> datetime:
+    """The next time after `after` that is not past yet, on the same beat."""
+    if entry.cron:
+        return Cron.parse(entry.cron).after(max(after, now()))
+    every_s = entry.every_s or 0
+    missed = max(0, int((now() - after).total_seconds() // every_s))
+    return (after + timedelta(seconds=(missed + 1) * every_s)).replace(microsecond=0)

@@ -1,0 +1,157 @@
+"""One meeting: an agenda goes out, contributions come in on the meeting's topic, one report goes back to all.
+
+Its state is in the streams: what it is stands in the timer of its deadline as long as it lasts, the contributions and
+the report in BCAST.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from clawbus.channels import BCAST
+from clawbus.envelope import MAX_BODY_BYTES, Envelope, decode
+from clawbus.errors import InvalidInput, WireError
+from clawbus.org import STEWARD, Org
+from clawbus.steward.desk import Desk
+
+RULE = "meetings"
+_ROOM_BYTES = MAX_BODY_BYTES - 4096  # what is left for the contributions beside the agenda and the names
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A meeting that has begun. `of`: a team, or "all"; `seq`: the number of its agenda in BCAST."""
+
+    id: str
+    of: str
+    agenda: str
+    deadline: datetime
+    report_to: str
+    series: str = ""
+    """The [[recurring]] entry that has called it, if one has."""
+    seq: int = 0
+
+    def body(self) -> dict[str, Any]:
+        """For the timer of the deadline."""
+        return {
+            "of": self.of,
+            "agenda": self.agenda,
+            "deadline": self.deadline.isoformat(),
+            "report_to": self.report_to,
+            "series": self.series,
+            "agenda_seq": self.seq,
+        }
+
+    @classmethod
+    def read(cls, meeting_id: str, body: dict[str, Any]) -> Meeting:
+        deadline = datetime.fromisoformat(body["deadline"])
+        words = (body["of"], body["agenda"], deadline, body["report_to"], body["series"])
+        return cls(meeting_id, *words, seq=int(body["agenda_seq"]))
+
+
+def asked(org: Org, of: str) -> tuple[str, ...]:
+    """As `members`, of a meeting that has begun: nobody if the team has left org.toml since."""
+    return tuple(agent.id for agent in org.agents if of in ("all", agent.team))
+
+
+def members(org: Org, of: str) -> tuple[str, ...]:
+    """The agents that are asked to contribute. Raises InvalidInput if it is neither a team with members nor "all"."""
+    found = asked(org, of)
+    if not found:
+        raise InvalidInput("TEAM", of, "no such team", f"There are: all, {', '.join(org.team_ids)}.")
+    return found
+
+
+async def begin(desk: Desk, meeting: Meeting) -> None:
+    """Send the agenda out and set the deadline. Once: done again after a crash, it changes nothing."""
+    until = f"{meeting.deadline:%H:%M:%S} UTC"
+    text = (
+        f"A meeting of {meeting.of}, until {until}. The agenda:\n{meeting.agenda}\n\n"
+        f'Contribute once, before {until}: nats_pub with to "topic:meeting.{meeting.id}" and type "contribution". Of '
+        "several the last one counts. Then one report with all contributions goes to everyone."
+    )
+    said = _said(meeting, "agenda", text).model_copy(update={"priority": "high", "expires_at": meeting.deadline})
+    ack = await desk.bus.publish(_channel(desk, meeting), said.encode(), msg_id=said.id)
+    meeting = Meeting.read(meeting.id, meeting.body() | {"agenda_seq": ack.seq})
+    if not await _is_over(desk, meeting):
+        await desk.at(RULE, meeting.id, meeting.deadline, meeting.body())
+
+
+async def open_meetings(desk: Desk) -> list[Meeting]:
+    """All that have begun and not ended."""
+    bodies = {key: await desk.timer(RULE, key) for key in await desk.timer_keys(RULE)}
+    return [Meeting.read(key, body) for key, body in bodies.items() if body]
+
+
+async def contributions(desk: Desk, meeting: Meeting) -> dict[str, str]:
+    """What was contributed in time, by whom: a member, or a person of the company. Of several the last one."""
+    welcome = {*asked(desk.org, meeting.of), *desk.org.people}
+    pattern = desk.subjects.filter("topics", kind="meeting", name=meeting.id)
+    found: dict[str, str] = {}
+    for stored in await desk.bus.stored(BCAST, pattern):
+        try:
+            sender = desk.subjects.parse(stored.subject).sender
+            said = decode(stored.data, sender)
+        except WireError:
+            continue
+        if said.type == "contribution" and sender in welcome and stored.at <= meeting.deadline:
+            found[sender] = said.body
+    return found
+
+
+async def end(desk: Desk, meeting: Meeting) -> None:
+    """Send the report out and forget the deadline. Once, like `begin`."""
+    if not await _is_over(desk, meeting):
+        text = _report(meeting, asked(desk.org, meeting.of), await contributions(desk, meeting))
+        if meeting.report_to in desk.org.people:  # people are not on the agents' channels
+            title = _said(meeting, "report", "").subject
+            await desk.tell(
+                meeting.report_to, text, cause=(RULE, meeting.id), subject=title, kind="report", task_id=meeting.id
+            )
+        await desk.publish(_channel(desk, meeting), _said(meeting, "report", text))
+    await desk.forget_timer(RULE, meeting.id)
+
+
+def _report(meeting: Meeting, asked: tuple[str, ...], heard: dict[str, str]) -> str:
+    silent = [one for one in asked if one not in heard]
+    room = _ROOM_BYTES // max(1, len(heard))
+    parts = [f"## {one}\n{_cut(text, room)}" for one, text in sorted(heard.items())]
+    missing = f"Not heard: {', '.join(silent)}." if silent else "Everyone has contributed."
+    agenda = _cut(meeting.agenda, 2048)
+    return "\n\n".join([f"Report of the meeting of {meeting.of}. The agenda was:\n{agenda}", *parts, missing])
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    data = text.encode()
+    if len(data) <= size_bytes:
+        return text
+    return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"
+
+
+def _said(meeting: Meeting, what: str, text: str) -> Envelope:
+    return Envelope(
+        id=f"{STEWARD}-{RULE}-{meeting.id}-{what}",
+        type="report" if what == "report" else "message",
+        sender=STEWARD,
+        to=meeting.of,
+        task_id=meeting.id,
+        subject=f"{what} of the meeting: {' '.join(meeting.agenda.split())}"[:200],
+        body=text,
+    )
+
+
+def _channel(desk: Desk, meeting: Meeting) -> str:
+    if meeting.of == "all":
+        return desk.subjects.build("all", STEWARD)
+    return desk.subjects.build("team", STEWARD, team=meeting.of)
+
+
+async def _is_over(desk: Desk, meeting: Meeting) -> bool:
+    """Whether its report is out."""
+    report = _said(meeting, "report", "").id
+    for stored in await desk.bus.stored(BCAST, _channel(desk, meeting), meeting.seq):
+        if decode(stored.data, STEWARD).id == report:
+            return True
+    return False

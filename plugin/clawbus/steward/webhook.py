@@ -1,0 +1,54 @@
+"""A person's webhook: JSON is posted to one URL, which stands in a file of mode 600 and in no log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clawbus.errors import Away, Missing
+
+_ANSWER_S = 10.0
+
+
+def read_url(path: Path) -> str:
+    """The URL of a webhook's file. Raises Missing: no such file, readable by others, or not an http(s) URL in it."""
+    try:
+        mode, url = path.stat().st_mode, path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Missing(f"webhook_file {path} cannot be read: {type(error).__name__}", "Write the URL into it.") from None
+    if mode & 0o077:
+        raise Missing(f"webhook_file {path} can be read by others", f"chmod 600 {path}")
+    if not _is_web(url):
+        raise Missing(f"webhook_file {path} does not hold one http or https URL", "Write the URL into it, alone.")
+    return url
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and len(url.split()) == 1 and parts.port != 0
+    except ValueError:  # brackets that do not fit, a port that is no number
+        return False
+
+
+async def post(url: str, said: dict[str, Any]) -> None:
+    """Post JSON; any 2xx answer will do. Raises Away, without the URL in its words."""
+    await asyncio.to_thread(_post, url, json.dumps(said, ensure_ascii=False).encode())
+
+
+def _post(url: str, data: bytes) -> None:
+    headers = {"Content-Type": "application/json", "User-Agent": "clawbus"}
+    try:
+        request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - read_url has checked the scheme
+        with urllib.request.urlopen(request, timeout=_ANSWER_S):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        raise Away(f"the webhook answered {error.code}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        raise Away(f"the webhook does not answer: {type(error).__name__}") from None
