@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawbus.bus import Bus
+from clawbus.bus import Bus, Ends
 from clawbus.errors import NotFound
 from clawbus.identity import Identity, load_or_create
-from clawbus.org import STEWARD, Org, load
+from clawbus.org import Org, load
 from clawbus.settings import Home
 from clawbus.subjects import Subjects, check_id
 from clawbus.tasks import History
@@ -34,11 +34,6 @@ class Company:
     @property
     def subjects(self) -> Subjects:
         return Subjects(self.org.company)
-
-    @property
-    def may_end(self) -> frozenset[str]:
-        """Who may end any task, besides its requester and its worker."""
-        return self.org.people | {STEWARD}
 
     def token_file(self, gateway: str) -> Path:
         """Where a gateway's token lies: as org.toml says, or where `clawbus up` keeps that of an own gateway."""
@@ -73,5 +68,8 @@ class Company:
         async with self.connect(f"me-{me}") as bus:
             yield bus, me
 
+    def ends(self, bus: Bus) -> Ends:
+        return Ends(bus, self.subjects, self.org.may_end, self.org.may_take)
+
     def history(self, bus: Bus) -> History:
-        return History(bus, self.subjects, self.may_end)
+        return History(bus, self.org)

@@ -118,6 +118,8 @@ async def _bus(org: Org, probe_bus: ProbeBus | None) -> Check:
 
 
 async def _gateway(org: Org, home: Home, gateway: Gateway, token_file: TokenFile) -> list[Check]:
+    if gateway.is_program:
+        return [Check(f"program {gateway.id}", None, "a program of yours does its agents' tasks (docs/python.md)")]
     status = await status_of(gateway.port)
     checks = [_readiness(home, gateway, status)]
     if status is None:

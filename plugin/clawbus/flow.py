@@ -1,4 +1,4 @@
-"""The bus as it happens: events and ends of all tasks, in the order in which they are heard.
+"""The bus as it happens: events and ends of all tasks, and alerts, in the order in which they are heard.
 
 This is for watching: a core subscription, which can miss what is said while it is away. The record is in the streams
 (`tasks.History`).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from clawbus.bus import Bus, Message
 from clawbus.envelope import Status, decode, now
 from clawbus.errors import WireError
 from clawbus.events import decode_event
-from clawbus.subjects import Subjects
+from clawbus.subjects import Parsed, Subjects
 
 _ENDS = get_args(Status)
 
@@ -50,7 +51,7 @@ async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[
             ended.update({event.task_id} if event.kind in _ENDS else ())
             heard.put_nowait(event)
 
-    stops = [await bus.listen(subjects.everything(channel), hear) for channel in ("events", "end")]
+    stops = [await bus.listen(subjects.everything(channel), hear) for channel in ("events", "end", "alerts")]
     try:
         yield heard
     finally:
@@ -60,6 +61,8 @@ async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[
 
 def _read(subjects: Subjects, message: Message) -> FlowEvent:
     parsed = subjects.parse(message.subject)
+    if parsed.channel == "alerts":
+        return _alert(parsed, message.data)
     if parsed.channel == "end":
         end = decode(message.data, parsed.sender)
         return FlowEvent(
@@ -74,6 +77,17 @@ def _read(subjects: Subjects, message: Message) -> FlowEvent:
     said = event.detail
     detail = said.get("what") or said.get("label") or said.get("why") or _attempt(said.get("attempt"))
     return FlowEvent(event.at, event.kind, event.task_id, event.sender, str(said.get("to") or ""), str(detail or ""))
+
+
+def _alert(parsed: Parsed, data: bytes) -> FlowEvent:
+    """An alert by its rule and what it is about; its task, where it is about one."""
+    try:
+        said = dict(json.loads(data))
+    except (ValueError, TypeError):
+        raise WireError("an alert that is no JSON object") from None
+    rule, key = parsed.tokens["rule"], parsed.tokens["key"]
+    detail = f"{rule} {key}: {said.get('text', '')}"
+    return FlowEvent(now(), "alert" if said.get("raised") else "cleared", key, parsed.sender, "", detail)
 
 
 def _attempt(number: object) -> str:

@@ -7,7 +7,7 @@ import contextlib
 
 from clawbus.bus import Bus
 from clawbus.company import Company
-from clawbus.tools.roster import ASK, Roster
+from clawbus.presence import ASK, Roster
 
 _WAIT_S = 0.6
 
@@ -27,7 +27,8 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
     try:
         await bus.tell(subjects.presence(company.speaker(person)), ASK)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(heard.wait(), _WAIT_S)
+            async with asyncio.timeout(_WAIT_S):
+                await heard.wait()
     finally:
         await stop()
     return roster

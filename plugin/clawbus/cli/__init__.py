@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
-from clawbus import __version__
 from clawbus.errors import ClawbusError
+from clawbus.version import __version__
 
 _COMMANDS = {  # name -> module; imported when called, so that --help does not pay for nats and pydantic
     "init": "init",
+    "check": "check",
     "up": "up",
+    "plan": "change",
+    "apply": "change",
     "demo": "demo",
     "join": "join",
     "ask": "ask",
@@ -22,8 +25,18 @@ _COMMANDS = {  # name -> module; imported when called, so that --help does not p
     "inbox": "inbox",
     "tasks": "tasks",
     "task": "tasks",
+    "meet": "meet",
+    "learning": "learning",
+    "replay": "replay",
+    "approvals": "approvals",
+    "approve": "approvals",
+    "refuse": "approvals",
+    "alerts": "alerts",
+    "dead": "dead",
+    "receipts": "receipts",
     "doctor": "doctor",
     "node": "node",
+    "steward": "steward",
 }
 _HIDDEN = {"node"}
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
 from typing import get_args
 
 import click
 
-from clawbus.asking import Person, make_message
-from clawbus.bus import End
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async, say
+from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, print_json, run_async, say
 from clawbus.company import Company
-from clawbus.errors import Away
+from clawbus.envelope import OnComplete
+from clawbus.face import Client, Result, Task, connect
+from clawbus.mailbox import NewMessage, make_message
 from clawbus.show import inert
-from clawbus.subjects import PRIORITIES
+from clawbus.subjects import PRIORITIES, check_id
 from clawbus.tasks import NewTask, make_task
-from clawbus.tools.models import MessageType
+from clawbus.tools.fields import MessageType
 
 
 @click.command()
@@ -30,6 +29,19 @@ from clawbus.tools.models import MessageType
 @click.option(
     "--timeout", type=click.FloatRange(0.1), metavar="S", help="Wait no longer; the task goes on. [default: wait]"
 )
+@click.option(
+    "--ack-within",
+    callback=duration,
+    metavar="DURATION",
+    help="Whoever is above AGENT is told if nobody has taken it by then.",
+)
+@click.option(
+    "--complete-within",
+    callback=duration,
+    metavar="DURATION",
+    help="Likewise if it is not done by then; in whole minutes.",
+)
+@click.option("--then", metavar="AGENT", help="Who takes over when it is done, along an edge of org.toml.")
 @click.option("--no-wait", is_flag=True, help="Print the task's id and return.")
 @as_option
 @org_option
@@ -42,6 +54,9 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     priority: str,
     run_timeout: int | None,
     timeout: float | None,
+    ack_within: int | None,
+    complete_within: int | None,
+    then: str | None,
     no_wait: bool,
     person: str | None,
     org_file: Path,
@@ -52,77 +67,93 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     Exit code 0 when the task is done, 1 when it ended otherwise, 5 when --timeout is over first.
     """
     company = Company.open(org_file)
-    new = NewTask(agent, _text(text), label, priority, run_timeout)  # type: ignore[arg-type]  # click has checked it
+    minutes = -(-complete_within // 60) if complete_within else None
+    new = NewTask(
+        agent,
+        _text(text),
+        label,
+        priority,  # type: ignore[arg-type]  # click has checked it
+        run_timeout,
+        deadline_minutes=minutes,
+        ack_within_s=ack_within,
+        then=OnComplete(to=check_id("--then", then)) if then else None,
+    )
     task = make_task(company.org, company.speaker(person), new)
     task_id = task.task_id or ""
-    async with company.connect_person(person) as (bus, me):
-        one = Person(company, bus, me)
-        await one.give(task)
+    async with connect(org_file, person, PATIENCE_S) as client:
+        given = await client.give(task)
         if no_wait:
             say({"task_id": task_id, "state": "queued"}, task_id, as_json)
             return 0
-        end = await _wait(one, task_id, agent, timeout)
-        code = report(task_id, end, as_json)
-        with contextlib.suppress(Away):
-            await one.took(task_id)
+        result = await _result(client, given, timeout)
+    code = report(result, as_json)
+    if then and code == 0:
+        click.echo(f"{then} takes over. Its result: clawbus inbox {company.speaker(person)}", err=True)
     return code
 
 
-async def _wait(one: Person, task_id: str, agent: str, timeout_s: float | None) -> End:
-    later = f"It goes on. Its result: clawbus task result {task_id}"
+async def _result(client: Client, task: Task, timeout_s: float | None) -> Result:
     try:
-        async with asyncio.timeout(timeout_s):
-            return await one.wait(task_id, one.me, agent)
-    except TimeoutError:
-        raise Away(f"task {task_id} at {agent} has not ended within {timeout_s:g} s", later) from None
+        return await client.wait(task, timeout_s)
     except asyncio.CancelledError:
-        click.echo(f"\nStopped waiting for task {task_id}. {later}", err=True)
+        later = f"It goes on. Its result: clawbus task result {task.id}"
+        click.echo(f"\nStopped waiting for task {task.id}. {later}", err=True)
         raise
 
 
-def report(task_id: str, end: End, as_json: bool) -> int:
+def report(result: Result, as_json: bool) -> int:
     """Print how a task ended. Returns the exit code: 0 for done, 1 for anything else."""
     if as_json:
         print_json(
             {
-                "task_id": task_id,
-                "state": end.status,
-                "ended_by": end.by,
-                "ended_at": end.at.isoformat(),
-                "result": end.envelope.body,
+                "task_id": result.task_id,
+                "state": result.status,
+                "ended_by": result.by,
+                "ended_at": result.at.isoformat(),
+                "result": result.text,
             }
         )
     else:
-        click.echo(inert(end.envelope.body))
-        if end.status != "done":
-            click.echo(f"clawbus: the task ended as {end.status}, written by {end.by}", err=True)
-    return 0 if end.status == "done" else 1
+        click.echo(inert(result.text))
+        if not result.done:
+            click.echo(f"clawbus: the task ended as {result.status}, written by {result.by}", err=True)
+    return 0 if result.done else 1
 
 
 @click.command()
-@click.argument("agent")
+@click.argument("to")
 @click.argument("text")
 @click.option("--type", "kind", type=click.Choice(get_args(MessageType)), default="message", show_default=True)
 @click.option("--subject", default="", help="A few words.")
+@click.option("--priority", type=click.Choice(PRIORITIES), default="medium", show_default=True)
+@click.option("--about", metavar="ID", help="The task, the blocker that it answers, or the insight that it confirms.")
 @as_option
 @org_option
 @json_option
 @run_async
-async def send_command(
-    agent: str,
+async def send_command(  # noqa: PLR0913, PLR0917 - click hands each option over as one argument
+    to: str,
     text: str,
     kind: str,
     subject: str,
+    priority: str,
+    about: str | None,
     person: str | None,
     org_file: Path,
     as_json: bool,
 ) -> int:
-    """Put a message into AGENT's inbox; no answer is expected. TEXT may be - for standard input."""
+    """Send a message TO an agent, a person, team:ID, all, topic:KIND.NAME or learning; no answer is expected.
+
+    TEXT may be - for standard input. A blocker goes to whom the person reports to.
+    """
     company = Company.open(org_file)
-    mail = make_message(company.org, company.speaker(person), agent, _text(text), kind, subject)  # type: ignore[arg-type]
-    async with company.connect_person(person) as (bus, me):
-        await Person(company, bus, me).send(mail)
-    say({"message_id": mail.id}, f"sent to {agent}", as_json)
+    me = company.speaker(person)
+    new = NewMessage(to, _text(text), kind, subject, priority, about)  # type: ignore[arg-type]  # click has checked it
+    mail = make_message(company.org, me, new)
+    async with connect(org_file, person, PATIENCE_S) as client:
+        await client.post(mail)
+    said = {"message_id": mail.id, "to": mail.to, "task_id": mail.task_id}
+    say(said, f"sent to {mail.to}" + (f", as {mail.task_id}" if mail.task_id else ""), as_json)
     return 0
 
 

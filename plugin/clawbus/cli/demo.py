@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,20 @@ from typing import Any
 import click
 
 from clawbus.cli.options import print_json
-from clawbus.demo.run import KILLS, Outcome, Wish, app_folder, run
+from clawbus.demo import run, workflow
+from clawbus.demo.stage import KILLS, Outcome, Wish, app_folder
+from clawbus.errors import InvalidInput
+from clawbus.flow import FlowEvent
 from clawbus.gateway import openclaw, own
 from clawbus.screen import Screen
 from clawbus.settings import provider_keys
 
+Play = Callable[[Wish, Callable[[str], None], Callable[[FlowEvent], None]], Awaitable[Outcome]]
+
 
 @click.command()
 @click.option("--app", type=click.Path(path_type=Path), help="The Node project to look at. [default: an example]")
+@click.option("--company", "whole", is_flag=True, help="Three gateways and a whole workflow: a blocker, a review.")
 @click.option("--kill", type=click.Choice(list(KILLS)), help="Kill this in the middle of the worker's turn.")
 @click.option(
     "--model",
@@ -34,16 +41,21 @@ from clawbus.settings import provider_keys
 )
 @click.option("--nats-server", type=click.Path(path_type=Path), help="The nats-server program.")
 @click.option("--json", "as_json", is_flag=True, help="Print tasks, states, times and the report as JSON.")
-def demo_command(app: Path | None, kill: str | None, model: str, nats_server: Path | None, as_json: bool) -> int:
+def demo_command(
+    app: Path | None, whole: bool, kill: str | None, model: str, nats_server: Path | None, as_json: bool
+) -> int:
     """Two real OpenClaw gateways, a real nats-server, one task: can this Node project go from Node 18 to 22?
 
     The CEO's model delegates to the CTO in the other gateway over JetStream; the CTO's model greps the project; the
     CEO is woken with the report. Nothing is left running, and nothing is written but the cache (OpenClaw itself,
     once) and a folder in the temporary directory.
     """
+    if whole and kill:
+        raise InvalidInput("--kill", kill, "stands beside --company", "Give one of the two.")
     screen = Screen(sys.stderr if as_json else sys.stdout)
     folder = app_folder(app)
-    outcome = asyncio.run(_interruptible(_demo(folder, kill, model, nats_server, screen)))
+    play = workflow.run if whole else run.run
+    outcome = asyncio.run(_interruptible(_demo(folder, kill, model, nats_server, screen, play)))
     if outcome is None:
         return 130
     data = _data(outcome, folder, kill, model)
@@ -58,12 +70,14 @@ def demo_command(app: Path | None, kill: str | None, model: str, nats_server: Pa
     return 0
 
 
-async def _demo(app: Path, kill: str | None, model: str, nats_server: Path | None, screen: Screen) -> Outcome:
+async def _demo(
+    app: Path, kill: str | None, model: str, nats_server: Path | None, screen: Screen, play: Play
+) -> Outcome:
     claw = await openclaw.find(install=True, say=screen.say)
     screen.say(f"OpenClaw {claw.version}; model: {_named(model)}")
     if model == own.SCRIPTED and (keys := provider_keys()):
         screen.say(f"({', '.join(keys)} is set: --model PROVIDER/MODEL lets a real model answer)")
-    return await run(Wish(app, claw, kill, model, nats_server), screen.say, screen.show)
+    return await play(Wish(app, claw, kill, model, nats_server), screen.say, screen.show)
 
 
 async def _interruptible(work: Any) -> Outcome | None:
@@ -93,5 +107,9 @@ def _next(kill: str | None) -> list[str]:
     name = "clawbus" if shutil.which("clawbus") else os.path.relpath(program)
     again = name if name == "clawbus" else program.absolute()
     other = "server" if kill == "worker" else "worker"
-    return [f"{name} demo --kill {other}", f"{name} demo --app DIR  (a Node project of yours)",
-            f"mkdir acme && cd acme && {again} init duo"]  # fmt: skip
+    return [
+        f"{name} demo --kill {other}",
+        f"{name} demo --company  (three gateways: a question that climbs to a person, a review)",
+        f"{name} demo --app DIR  (a Node project of yours)",
+        f"mkdir acme && cd acme && {again} init duo",
+    ]

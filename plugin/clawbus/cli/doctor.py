@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from clawbus.bus import ENDS, EVENTS, INBOX, TASKS
+from clawbus.channels import ENDS, EVENTS, INBOX, TASKS
 from clawbus.cli.options import json_option, org_option, print_json, run_async
 from clawbus.company import Company
 from clawbus.doctor import examine, render

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from clawbus.bus import INBOX, fetch_now, person_reader
-from clawbus.cli.options import json_option, org_option, print_json, run_async
+from clawbus.cli.options import PATIENCE_S, json_option, org_option, print_json, run_async
 from clawbus.company import Company
-from clawbus.envelope import Envelope, decode
-from clawbus.errors import Refused, WireError
+from clawbus.errors import Refused
+from clawbus.face import Message, connect
+from clawbus.org import STEWARD
 from clawbus.show import inert
 
 
@@ -30,38 +30,29 @@ async def inbox_command(who: str, ack: bool, limit: int, org_file: Path, as_json
         company.org.agent(who, "AGENT")
     if ack and not is_person:
         raise Refused(f"{who} is an agent: only it acknowledges its messages", "Leave out --ack.")
-    shown: list[dict[str, Any]] = []
-    async with company.connect_person(who if is_person else None) as (bus, _):
-        if ack:
-            for delivery in await fetch_now(bus, INBOX, person_reader(who), limit):
-                shown.append(_row(company, delivery.stream_seq, delivery.subject, delivery.data))
-                await bus.ack(delivery.ack_subject)
-        else:
-            stored = await bus.stored(INBOX, company.subjects.dm_for(who))
-            shown = [_row(company, one.seq, one.subject, one.data) for one in stored[:limit]]
+    async with connect(org_file, who if is_person else None, PATIENCE_S) as client:
+        found = await client.read(limit) if ack else await client.inbox(who, limit)
+    shown = [_row(one) for one in found]
     if as_json:
         print_json(shown)
         return 0
     for row in shown:
         click.echo(inert(f"#{row['seq']}  {row['type']}  from {row['from']}  {row['at']}  {row['subject']}".rstrip()))
         click.echo(inert(f"    {row['body']}\n".replace("\n", "\n    ").rstrip()))
+        if is_person and row["type"] == "blocker" and row["from"] != STEWARD:  # the steward says itself how
+            click.echo(inert(f"    Answer it: clawbus send {row['from']} TEXT --about {row['task_id']}"))
     click.echo("" if shown else f"The inbox of {who} is empty.", nl=not shown)
     return 0
 
 
-def _row(company: Company, seq: int, subject: str, data: bytes) -> dict[str, Any]:
-    try:
-        sender = company.subjects.parse(subject).sender
-        mail: Envelope = decode(data, sender)
-    except WireError as error:
-        return {"seq": seq, "type": "malformed", "from": "?", "at": "", "subject": "", "body": str(error)}
+def _row(mail: Message) -> dict[str, Any]:
     return {
-        "seq": seq,
+        "seq": mail.number,
         "type": mail.type,
-        "from": sender,
-        "at": mail.created_at.isoformat(timespec="seconds"),
+        "from": mail.sender,
+        "at": mail.at.isoformat(timespec="seconds"),
         "subject": mail.subject,
         "task_id": mail.task_id,
         "status": mail.status,
-        "body": mail.body,
+        "body": mail.text,
     }

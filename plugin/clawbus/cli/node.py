@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 from pathlib import Path
 
 import click
 
 from clawbus.bus import Bus
-from clawbus.cli.options import org_option, run_async
+from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.company import Company
 from clawbus.gateway import GatewayRpc
 from clawbus.ledger import Ledger
@@ -23,17 +20,7 @@ from clawbus.node import Node
 @run_async
 async def node_command(org_file: Path, gateway: str) -> int:
     """Serve one gateway on the bus, until stopped."""
-    company = Company.open(org_file)
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    serving = asyncio.create_task(_serve(company, gateway))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    serving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    await until_stopped(_serve(Company.open(org_file), gateway))
     return 0
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
 
+from clawbus.org.duration import seconds
+
 P = ParamSpec("P")
+PATIENCE_S = 2.0
+"""How long a command tries while the bus is away; a person waits at a terminal."""
 
 org_option = click.option(
     "--org",
@@ -25,6 +31,15 @@ as_option = click.option(
     "--as", "person", metavar="HUMAN", help="Which person of org.toml speaks. [default: the first]"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def duration(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """The callback of an option that takes a length of time, as org.toml writes it ("90s", "5m"); in seconds."""
+    try:
+        found = seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is {error}", context, option) from None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, int | None]:
@@ -47,3 +62,17 @@ def say(data: Any, text: str, as_json: bool) -> None:
         print_json(data)
     else:
         click.echo(text)
+
+
+async def until_stopped(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a process's work until it ends, SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    work = asyncio.create_task(serving)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work

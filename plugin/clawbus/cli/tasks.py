@@ -1,4 +1,4 @@
-"""`clawbus tasks` and `clawbus task show|result|cancel`."""
+"""`clawbus tasks` and `clawbus task show|result|files|steer|cancel`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from pathlib import Path
 
 import click
 
-from clawbus.asking import Person
-from clawbus.bus import Ends
 from clawbus.cli.ask import report
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
-from clawbus.company import Company
-from clawbus.errors import Away, InvalidInput, NotFound
-from clawbus.seeing import who_is_online
+from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, print_json, run_async
+from clawbus.errors import Away, InvalidInput
+from clawbus.face import connect
 from clawbus.show import inert
-from clawbus.tasks import History, TaskView
+from clawbus.tasks import TaskView
 
 _OPEN = ("queued", "delivered", "running", "interrupted")
 
@@ -30,13 +27,9 @@ _OPEN = ("queued", "delivered", "running", "interrupted")
 @run_async
 async def tasks_command(only_open: bool, limit: int, person: str | None, org_file: Path, as_json: bool) -> int:
     """List the company's tasks, the newest last: state, who gave it to whom, and why one waits."""
-    company = Company.open(org_file)
-    async with company.connect_person(person) as (bus, _):
-        views = await company.history(bus).tasks()
-        views = [view for view in views if view.state in _OPEN or not only_open][-limit:]
-        waits = any(view.state in _OPEN for view in views)
-        roster = await who_is_online(bus, company) if waits else None
-    away = {agent.id for agent in company.org.agents if roster is not None and not roster.online(agent.id)}
+    async with connect(org_file, person, PATIENCE_S) as client:
+        views = [view for view in await client.tasks() if view.state in _OPEN or not only_open][-limit:]
+        away = await client.offline() if any(view.state in _OPEN for view in views) else frozenset()
     if as_json:
         print_json([view.as_json() | {"worker_online": view.worker not in away} for view in views])
     elif not views:
@@ -80,7 +73,7 @@ def _id(_context: click.Context, _option: click.Parameter, text: str) -> str:
 
 @click.group()
 def task_command() -> None:
-    """Look at one task, read its result, or cancel it. ID may be shortened to its first letters."""
+    """Look at one task, read its result, steer it, or cancel it. ID may be shortened to its first letters."""
 
 
 @task_command.command()
@@ -91,9 +84,8 @@ def task_command() -> None:
 @run_async
 async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
     """Show a task's state and when each thing happened."""
-    company = Company.open(org_file)
-    async with company.connect_person(person) as (bus, _):
-        view = await _find(company.history(bus), task_id)
+    async with connect(org_file, person, PATIENCE_S) as client:
+        view = await client.look(task_id)
     if as_json:
         print_json(view.as_json())
         return 0
@@ -106,7 +98,11 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
         ("state", view.state),
         ("delivery", view.delivery),
         ("attempts", str(view.attempts)),
+        ("doing", view.progress if view.state == "running" else ""),
+        ("reported", view.reported),
+        ("told", view.steered),
         ("ended by", view.ended_by),
+        ("files", ", ".join(view.files)),
     ]
     rows += [
         (kind, at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3])
@@ -126,15 +122,30 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
 @run_async
 async def result(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
     """Print a task's result. Exit code 0 for done, 1 for another end, 5 while it has none."""
-    company = Company.open(org_file)
-    async with company.connect_person(person) as (bus, me):
-        view = await _find(company.history(bus), task_id)
-        end = await Ends(bus, company.subjects, company.may_end).read(view.task_id, view.requester, view.worker)
-        if end is not None and view.requester == me:
-            await Person(company, bus, me).took(view.task_id)
-    if end is None:
+    async with connect(org_file, person, PATIENCE_S) as client:
+        view = await client.look(task_id)
+        ended = await client.result(view.task_id)
+    if ended is None:
         raise Away(f"task {view.task_id} has not ended: it is {view.state}", "Look again later: clawbus tasks")
-    return report(view.task_id, end, as_json)
+    return report(ended, as_json)
+
+
+@task_command.command()
+@click.argument("task_id", metavar="ID", callback=_id)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@as_option
+@org_option
+@json_option
+@run_async
+async def files(task_id: str, folder: Path, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Copy the files of a task's result into DIR/bus/ID, each checked by its hash. Exit code 1 if one cannot be had."""
+    async with connect(org_file, person, PATIENCE_S) as client:
+        placed = await client.files(task_id, folder)
+    if as_json:
+        print_json([{"name": one.artifact.name, "copy": str(one.path or ""), "note": one.note} for one in placed])
+    for one in [] if as_json else placed:
+        click.echo(inert(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}")))
+    return 1 if any(one.path is None and one.artifact.uri is None for one in placed) else 0
 
 
 @task_command.command()
@@ -145,10 +156,9 @@ async def result(task_id: str, person: str | None, org_file: Path, as_json: bool
 @run_async
 async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
     """Cancel a task: a waiting one never runs, a running turn is stopped, a finished one stays as it is."""
-    company = Company.open(org_file)
-    async with company.connect_person(person) as (bus, me):
-        view = await _find(company.history(bus), task_id)
-        won, end = await Person(company, bus, me).cancel(view)
+    async with connect(org_file, person, PATIENCE_S) as client:
+        view = await client.look(task_id)
+        won, end = await client.cancel(view.task_id)
     if as_json:
         print_json({"task_id": view.task_id, "cancelled": won, "state": end.status, "ended_by": end.by})
     elif won:
@@ -158,13 +168,22 @@ async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool
     return 0 if won else 1
 
 
-async def _find(history: History, text: str) -> TaskView:
-    """A task by its id or the beginning of it. Raises NotFound, or InvalidInput if several begin so."""
-    if len(text) == 26:
-        return await history.task(text)
-    fitting = [view for view in await history.tasks() if view.task_id.startswith(text)]
-    if len(fitting) > 1:
-        raise InvalidInput("ID", text, f"{len(fitting)} tasks begin so", "Write more of it.")
-    if not fitting:
-        raise NotFound(f"no task begins with {text}", "List them with `clawbus tasks`.")
-    return fitting[0]
+@task_command.command()
+@click.argument("task_id", metavar="ID", callback=_id)
+@click.argument("text")
+@as_option
+@org_option
+@json_option
+@run_async
+async def steer(task_id: str, text: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Say TEXT to a task: a running turn hears it before its next step, a waiting one when it starts."""
+    async with connect(org_file, person, PATIENCE_S) as client:
+        view = await client.look(task_id)
+        why_not = await client.steer(view.task_id, text)
+    if as_json:
+        print_json({"task_id": view.task_id, "sent": why_not is None, "state": view.state, "why_not": why_not})
+    elif why_not is not None:
+        click.echo(f"not steered: {view.task_id}: {why_not}")
+    else:
+        click.echo(f"sent to {view.worker}. Whether it was heard: clawbus task show {view.task_id[:8]}")
+    return 0 if why_not is None else 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,9 +16,9 @@ from clawbus.company import Company
 from clawbus.errors import BusAway
 from clawbus.flow import watching
 from clawbus.gateway import openclaw, own
-from clawbus.provision.ports import port_free
-from clawbus.running import Plan, running
+from clawbus.running import Plan, asked, model_port, reconcile, running
 from clawbus.screen import Screen
+from clawbus.supervisor import Supervisor
 
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
@@ -38,9 +38,7 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
     What dies is restarted. What happens to tasks is shown as it happens.
     """
     company = Company.open(org_file)
-    needs_claw = any(gateway.own for gateway in company.org.gateways)
-    claw = await openclaw.find(install=True, say=click.echo) if needs_claw else None
-    plan = Plan(company, claw, nats_server, _model_port(company), force_souls)
+    plan = await _plan(company, nats_server, force_souls)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -57,6 +55,12 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
         await work
     click.echo("everything has ended; tasks that were running go on at the next `clawbus up`")
     return 0
+
+
+async def _plan(company: Company, nats_server: Path | None, force_souls: bool, running: bool = False) -> Plan:
+    needs_claw = any(gateway.is_ours for gateway in company.org.gateways)
+    claw = await openclaw.find(install=True, say=click.echo) if needs_claw else None
+    return Plan(company, claw, nats_server, model_port(company, running), force_souls)
 
 
 async def _run(plan: Plan) -> None:
@@ -76,14 +80,39 @@ async def _run(plan: Plan) -> None:
             what = "did not drain in time, ended"
         click.echo(f"{name} {what} {detail}".rstrip())
 
-    async with running(plan, click.echo, on_event):
+    async with running(plan, click.echo, on_event) as supervisor:
         models = sorted({org.model_of(agent) for agent in org.agents})
         click.echo(f"{org.company} is up on {org.url}: {', '.join(agent.id for agent in org.agents)}")
         click.echo(
             f"Model: {', '.join(models)}" + (" (the demo's own: no model is called)" if own.SCRIPTED in models else "")
         )
-        click.echo(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all.")
-        await _show(plan.company)
+        click.echo(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
+        following = asyncio.create_task(_follow(supervisor, plan))
+        try:
+            await _show(plan.company)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+async def _follow(supervisor: Supervisor, plan: Plan) -> None:
+    """Take changes of org.toml in when `clawbus apply` asks for it, until cancelled."""
+    now = plan
+
+    async def do(force_souls: bool, say: Callable[[str], None]) -> None:
+        nonlocal now
+
+        def both(line: str) -> None:
+            click.echo(line)
+            say(line)
+
+        company = Company.open(plan.company.org_file)
+        model_runs = now.model_port is not None
+        changed = await _plan(company, plan.nats_server, force_souls, model_runs)
+        await reconcile(supervisor, now, changed, both)
+        now = changed
+
+    await asked(plan.company.home, do)
 
 
 async def _show(company: Company) -> None:
@@ -95,21 +124,3 @@ async def _show(company: Company) -> None:
                 while True:
                     screen.show(await heard.get())
         await asyncio.sleep(0.5)
-
-
-def _model_port(company: Company) -> int | None:
-    """A port for the scripted model if an agent wants it: the same at each start, so that settings stay as they are."""
-    org = company.org
-    ours = {gateway.id for gateway in org.gateways if gateway.own}
-    if not any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents):
-        return None
-    remembered = company.home.dir("run") / "model.port"
-    with contextlib.suppress(OSError, ValueError):
-        port = int(remembered.read_text())
-        if port_free("127.0.0.1", port):
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    remembered.write_text(str(port))
-    return port

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 
+from clawbus.demo.colleagues import ASK_FIRST, about_blockers, answered, is_review, may_i_run, review, verdict
 from clawbus.demo.conversation import Frame, Turn
 from clawbus.demo.directives import has_directives, obey
 from clawbus.demo.evaluation import UNREAD, evaluate
 from clawbus.demo.plans import INTERRUPTED, Call, Decision, Plan, decide
 
-CTO = "role-cto"
+CTO, SECURITY = "role-cto", "role-security"
+_SECURITY = re.compile(r"\bsecurity\b", re.IGNORECASE)
 LABEL = "Node 18 to 22"
 _MIGRATION = re.compile(r"\bnode(?:\.js)?\b(?=.*\b18\b)(?=.*\b22\b)", re.IGNORECASE | re.DOTALL)
+_FIXED_BY = re.compile(r"\bfixed by ([a-z0-9][a-z0-9-]*)")
 _FOLDER_LINE = re.compile(r"^Folder: (.+)$", re.MULTILINE)
 _FOLDER_IN_TEXT = re.compile(r"`(/[^`\n]+)`|\"(/[^\"\n]+)\"|(?:^|\s)(/[^\s?,;]+)")
 _CONTEXT = "# Project Context"
-_PEER_LINE = rf"\W*([a-z0-9][a-z0-9-]{{0,31}})\b.*\b{CTO}\b"
-_PEER_OBJECT = rf'"id"\s*:\s*"([a-z0-9-]+)"[^{{}}]*"role"\s*:\s*"{CTO}"'
+_PEER_LINE = r"\W*([a-z0-9][a-z0-9-]{0,31})\b.*\b%s\b"
+_PEER_OBJECT = r'"id"\s*:\s*"([a-z0-9-]+)"[^{}]*"role"\s*:\s*"%s"'
 _TASK_ID = re.compile(r"\b[a-z2-7]{26}\b")
 _FOUND = re.compile(r"^Found (\d+) uses? ", re.MULTILINE)
 _ECHO_CHARS = 500
@@ -37,9 +40,16 @@ def answer(turn: Turn) -> Decision:
 
 
 def _think(turn: Turn) -> Plan:
+    if turn.steers:
+        return (yield from _turn_to(turn, turn.steers[-1].body))
     if turn.task:
         return (yield from _work(turn, turn.task.body))
-    replies = [_recommend(result) for result in turn.results]
+    if turn.messages:
+        return (yield from _hear(turn))
+    replies = []
+    for result in turn.results:
+        passed_on = yield from _pass_on(turn, result)
+        replies.append(_recommend(result) + passed_on)
     if turn.prompt or not replies:
         replies.append((yield from _respond(turn)))
     return "\n\n".join(replies)
@@ -49,10 +59,35 @@ def _work(turn: Turn, task: str) -> Plan:
     """A task from the bus."""
     if has_directives(task):
         return (yield from obey(task))
+    if is_review(task):
+        return (yield from review(task))
     folder = _folder(task)
     if folder and _MIGRATION.search(task):
+        if ASK_FIRST in task:
+            return (yield from may_i_run(turn))
         return (yield from evaluate(folder))
     return f"{turn.agent or 'I'} read the task: {task[:_ECHO_CHARS]}"
+
+
+def _turn_to(turn: Turn, said: str) -> Plan:
+    """The task was told something more: a new course is taken at once, anything else goes into the reply."""
+    if has_directives(said):
+        return (yield from obey(said))
+    found = (yield from _work(turn, turn.task.body)) if turn.task else ""
+    return f"{found}\n\nI was told meanwhile: {said[:_ECHO_CHARS]}".strip()
+
+
+def _hear(turn: Turn) -> Plan:
+    """Mail: an answer to a blocker lets the task go on; a blocker is left to who may decide it."""
+    answer_given = answered(turn)
+    if answer_given and turn.origin:
+        found = yield from evaluate(_folder(turn.origin.body))
+        return f"{found}\n\nI had asked whether the tests may be run. The answer: {answer_given[:_ECHO_CHARS]}"
+    texts = [message.body for message in turn.messages]
+    if any(has_directives(text) for text in texts):
+        return (yield from obey("\n".join(texts)))
+    names = ", ".join(message.field("From") for message in turn.messages)
+    return about_blockers(turn.messages) or f"I have read what came from {names}."
 
 
 def _respond(turn: Turn) -> Plan:
@@ -77,7 +112,10 @@ def _delegate(turn: Turn, folder: str) -> Plan:
         agent = _peer(listing)
         if not agent:
             return f"I cannot delegate this: I see nobody with {CTO}. nats_org said:\n{listing[:_ECHO_CHARS]}"
-    spawn = Call("nats_spawn", {"agentId": agent, "task": _order(folder), "label": LABEL}, repeatable=False)
+    order = {"agentId": agent, "task": _order(folder), "label": LABEL}
+    if reviewer := _reviewer(turn):
+        order |= {"task": f"{_order(folder)}\n{ASK_FIRST}", "onComplete": reviewer}
+    spawn = Call("nats_spawn", order, repeatable=False)
     output = yield spawn
     if INTERRUPTED in output:
         tasks = yield Call("nats_tasks", {"action": "list"})
@@ -90,6 +128,11 @@ def _delegate(turn: Turn, folder: str) -> Plan:
         f"I have delegated the evaluation to {agent}, as task {task_id.group()}. Its report wakes me; "
         "then you get my recommendation."
     )
+
+
+def _reviewer(turn: Turn) -> str:
+    """Who is to look at the report when it is there, if the user wants that."""
+    return _peer(turn.system.partition(_CONTEXT)[2], "- ", SECURITY) if _SECURITY.search(turn.prompt) else ""
 
 
 def _order(folder: str) -> str:
@@ -110,6 +153,8 @@ def _recommend(result: Frame) -> str:
     if outcome != "done":
         return f"{sender}'s task ended with {outcome}, so I have nothing to recommend {task}:\n{result.body}"
     count = _FOUND.search(result.body)
+    if checked := verdict(result.body):
+        return f"Security has checked the report. {checked} {task}"
     if count:
         uses = f"{count[1]} {'use' if count[1] == '1' else 'uses'}"
         rest = " and the files that were not read have been looked at" if UNREAD in result.body else ""
@@ -125,6 +170,16 @@ def _recommend(result: Frame) -> str:
     return f"{advice} {task}"
 
 
+def _pass_on(turn: Turn, result: Frame) -> Plan:
+    """Give the work that a report asks for to whom the user has named."""
+    to = _FIXED_BY.search(turn.asked)
+    if not to or not _FOUND.search(result.body) or result.field("Outcome") != "done":
+        return ""
+    order = {"agentId": to[1], "task": f"Fix what this report names:\n{result.body}", "label": "fixes for Node 22"}
+    output = yield Call("nats_spawn", order, repeatable=False)
+    return f"\nThe fixes: {' '.join(output.split())[:200]}"
+
+
 def _folder(text: str) -> str:
     """The folder that a text names: on a line of its own, else quoted, else the first path with a slash."""
     line = _FOLDER_LINE.search(text)
@@ -134,9 +189,9 @@ def _folder(text: str) -> str:
     return next(filter(None, found.groups()), "") if found else ""
 
 
-def _peer(text: str, begin: str = "") -> str:
-    """The id of the agent whose line, or whose JSON object, names the role of a CTO."""
-    for pattern in (_PEER_OBJECT, f"^{re.escape(begin)}{_PEER_LINE}"):
+def _peer(text: str, begin: str = "", role: str = CTO) -> str:
+    """The id of the agent whose line, or whose JSON object, names a role."""
+    for pattern in (_PEER_OBJECT % role, f"^{re.escape(begin)}{_PEER_LINE % role}"):
         found = re.search(pattern, text, re.MULTILINE)
         if found:
             return found[1]

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from clawbus.demo.plans import Done
-from clawbus.frames import MESSAGE_MARK, RESULT_MARK, TASK_MARK
+from clawbus.frames import MESSAGE_MARK, RESULT_MARK, STEER_MARK, TASK_MARK
 
-FrameKind = Literal["task", "result", "message"]
-_KINDS: dict[str, FrameKind] = {TASK_MARK: "task", RESULT_MARK: "result", MESSAGE_MARK: "message"}
+FrameKind = Literal["task", "result", "message", "steer"]
+_KINDS: dict[str, FrameKind] = {
+    TASK_MARK: "task", RESULT_MARK: "result", MESSAGE_MARK: "message", STEER_MARK: "steer",
+}  # fmt: skip
 _HEAD = re.compile(rf"^({'|'.join(map(re.escape, _KINDS))}) (\S+)(.*)$", re.MULTILINE)
 _FENCE = re.compile(r"^<<<(CLAWBUS-DATA-[0-9a-f]+)\n(.*?)\n\1>>>$", re.MULTILINE | re.DOTALL)
 
@@ -53,6 +55,14 @@ class Turn:
     prompt: str
     task: Frame | None
     results: tuple[Frame, ...]
+    messages: tuple[Frame, ...]
+    """Mail that has woken this turn."""
+    steers: tuple[Frame, ...]
+    """What was said to the task after it was given, as far as it is not answered."""
+    origin: Frame | None
+    """The task that this session was begun for, if it is one of the bus."""
+    asked: str
+    """What the user has said last in this session, perhaps some turns ago."""
     done: tuple[Done, ...]
     fresh: bool
     """Whether the gateway has just begun (or, after a crash, begun again) this turn: nothing follows its text."""
@@ -68,17 +78,24 @@ def read_turn(request: dict[str, Any]) -> Turn:
     pending = [text for text in pending if text]
     framed = [frames(text) for text in pending]
     results = {frame.id: frame for found in framed for frame in found if frame.kind == "result"}
+    steers = tuple(frame for found in framed for frame in found if frame.kind == "steer")
+    told_later = bool(framed) and _only_steers(framed[-1])
+    framed = [[frame for frame in found if frame.kind != "steer"] for found in framed if not _only_steers(found)]
     last = framed[-1] if framed else []
     tasks = [frame for frame in last if frame.kind == "task"]
     return Turn(
         agent=agent,
         session=session,
         system="\n".join(text for role, text in texts if role in ("system", "developer")),
-        prompt=pending[-1] if pending and not last else "",
+        prompt=pending[-1] if pending and not last and not steers else "",
         task=tasks[-1] if tasks else None,
         results=tuple(results.values()),
+        messages=tuple(frame for frame in last if frame.kind == "message"),
+        steers=steers,
+        origin=_origin(texts),
+        asked=_asked(texts),
         done=tuple(_calls(messages[start:])),
-        fresh=_is_fresh(texts),
+        fresh=_is_fresh(texts) and not told_later,
     )
 
 
@@ -109,6 +126,20 @@ def frames(text: str) -> list[Frame]:
         found.append(Frame(_KINDS[head[1]], head[2], text[head.start() : fence.start()], fence[2]))
         at = fence.end()
     return found
+
+
+def _only_steers(found: list[Frame]) -> bool:
+    return bool(found) and all(frame.kind == "steer" for frame in found)
+
+
+def _origin(texts: Sequence[tuple[str, str]]) -> Frame | None:
+    told = (frame for role, text in texts if role == "user" for frame in frames(clean(text)))
+    return next((frame for frame in told if frame.kind == "task"), None)
+
+
+def _asked(texts: Sequence[tuple[str, str]]) -> str:
+    said = (clean(text) for role, text in reversed(texts) if role == "user")
+    return next((text for text in said if text and not frames(text)), "")
 
 
 def _whose(texts: Sequence[tuple[str, str]]) -> tuple[str, str]:

@@ -98,6 +98,19 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def holder(folder: Path) -> int | None:
+    """The number of the process that holds the folder's lock; None if nobody does."""
+    try:
+        with (folder / _LOCK).open("r") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(stream.read().strip())
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def take_lock(folder: Path) -> IO[str]:
     """Hold the folder's lock until the file is closed or this process ends. Raises Refused if another holds it."""
     stream = (folder / _LOCK).open("a+")

@@ -59,6 +59,11 @@ class Supervisor:
             await self._stop(group)
             raise
 
+    @property
+    def services(self) -> dict[str, Service]:
+        """What is supervised now, by name, in the order in which it was added."""
+        return {child.service.name: child.service for group in self._groups for child in group}
+
     def pid(self, name: str) -> int | None:
         """The process number of a service; None while it is down. Raises NotFound."""
         return self._child(name).pid

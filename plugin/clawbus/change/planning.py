@@ -1,0 +1,111 @@
+"""What `clawbus apply` would change: bus, keys, workspaces, gateways; and the backlog that it would deal with."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clawbus.bus import Bus
+from clawbus.change.applying import revoked_keys
+from clawbus.change.backlog import backlog
+from clawbus.company import Company
+from clawbus.gateway import own
+from clawbus.identity import Identity
+from clawbus.provision.compare import bus_changes
+from clawbus.provision.permissions import key_names, users
+from clawbus.provision.server import config_file, user_line
+from clawbus.souls import differences, render
+
+_NO_KEY = "U" + "A" * 55
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that would be another. `detail`: a diff, or a sentence."""
+
+    area: str
+    """bus, key, workspace, gateway or backlog."""
+    name: str
+    what: str
+    """new, changed, removed; of a file that you have changed: differs; of a backlog: waits."""
+    detail: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def plan(company: Company, bus: Bus | None, scripted_url: str | None) -> list[Change]:
+    """All of it; without a bus what is in files only. Raises BusAway, Refused, InvalidInput. Changes nothing."""
+    found = [*_keys(company), *_gateways(company, scripted_url), *_workspaces(company)]
+    if bus is None:
+        return found
+    found += [Change("bus", name, what) for name, what in await bus_changes(bus, company.org)]
+    waiting = Counter[str]()
+    for left in await backlog(bus, company.org):
+        waiting[left.name] += left.count
+    detail = "to be moved with --move, or put down as dead letters"
+    return found + [Change("backlog", name, "waits", f"{count} messages, {detail}") for name, count in waiting.items()]
+
+
+def _keys(company: Company) -> Iterator[Change]:
+    """New and revoked keys, and those whose permissions change."""
+    try:
+        written = config_file(company.home).read_text("utf-8")
+    except OSError:
+        written = ""
+    names = {name: company.home.key(name) for name in key_names(company.org)}
+    known = {name: company.identity(name) for name, path in names.items() if path.exists()}
+    identities = {name: known.get(name) or Identity(name, _NO_KEY, path) for name, path in names.items()}
+    lines = {user.public_key: user_line(user) for user in users(company.org, identities) if user.public_key != _NO_KEY}
+    for name in names:
+        if name not in known or (written and known[name].public_key not in written):
+            yield Change("key", name, "new")
+        elif written and lines[known[name].public_key] not in written:
+            yield Change("key", name, "changed", "what it may say and hear")
+    for path in revoked_keys(company):
+        yield Change("key", path.stem, "removed", "the server will refuse it")
+
+
+def _gateways(company: Company, scripted_url: str | None) -> Iterator[Change]:
+    """The settings of our own gateways. A gateway whose settings change reads them again by itself."""
+    home = company.home
+    for gateway in company.org.gateways:
+        config = home.root / "gateways" / gateway.id / "openclaw.json"
+        if not gateway.is_ours:
+            continue
+        if not config.exists():
+            yield Change("gateway", gateway.id, "new")
+            continue
+        mine, plugin = own.locate(home, company.org, gateway.id), home.root / "plugin" / own.PLUGIN
+        text = own.settings_text(mine, home, company.org, plugin, scripted_url)
+        if (present := config.read_text("utf-8")) != text:
+            yield Change("gateway", gateway.id, "changed", _diff(config, present, text))
+    ours = {gateway.id for gateway in company.org.gateways if gateway.is_ours}
+    for path in sorted((home.root / "gateways").glob("*/openclaw.json")):
+        if path.parent.name not in ours:
+            yield Change("gateway", path.parent.name, "removed", f"it is ended; {path.parent} stays")
+
+
+def _workspaces(company: Company) -> Iterator[Change]:
+    """The soul files of agents in gateways of our own."""
+    for gateway in company.org.gateways:
+        for agent in company.org.agents_of(gateway.id) if gateway.is_ours else ():
+            folder = company.home.root / "gateways" / gateway.id / "workspaces" / agent.id
+            files = render(agent, company.org)
+            yours = differences(folder, files)
+            for name, diff in yours.items():
+                yield Change("workspace", f"{agent.id}/{name}", "differs", diff)
+            for name, text in files.items():
+                if not (folder / name).exists():
+                    yield Change("workspace", f"{agent.id}/{name}", "new")
+                elif name not in yours and (folder / name).read_text("utf-8", errors="replace") != text:
+                    yield Change("workspace", f"{agent.id}/{name}", "changed", "it follows org.toml")
+
+
+def _diff(path: Path, present: str, text: str) -> str:
+    lines = difflib.unified_diff(present.splitlines(), text.splitlines(), str(path), f"{path} (new)", n=1, lineterm="")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""`clawbus alerts`: what is wrong in the company now, as its stewards see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.company import Company
+from clawbus.show import inert
+from clawbus.steward.alerts import Alerts
+
+
+@click.command()
+@click.option("--all", "also_cleared", is_flag=True, help="Also those that are cleared.")
+@as_option
+@org_option
+@json_option
+@run_async
+async def alerts_command(also_cleared: bool, person: str | None, org_file: Path, as_json: bool) -> int:
+    """List what is raised: lag, broken deadlines, dead letters, broadcasts not seen, blockers nobody answers.
+
+    Exit code 0 when nothing is raised, 1 otherwise.
+    """
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        alerts = await Alerts(bus, company.subjects).all()
+    shown = [alert for alert in alerts if alert.raised or also_cleared]
+    if as_json:
+        print_json([alert.as_json() for alert in shown])
+    for alert in [] if as_json else shown:
+        since = f"{alert.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        click.echo(inert(f"{since}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {alert.key}"))
+        click.echo(inert(f"    {alert.text}".replace("\n", "\n    ").rstrip()))
+    if not shown and not as_json:
+        click.echo("Nothing is raised.")
+    return 1 if any(alert.raised for alert in alerts) else 0

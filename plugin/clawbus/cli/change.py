@@ -1,0 +1,105 @@
+"""`clawbus plan` and `clawbus apply`: a changed org.toml, shown and taken in, while the company runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+
+import click
+
+from clawbus.bus import Bus
+from clawbus.change import Change, apply_bus, plan
+from clawbus.change.applying import check_moves, settle_late
+from clawbus.cli.options import json_option, org_option, print_json, run_async
+from clawbus.company import Company
+from clawbus.errors import Away, BusAway, InvalidInput
+from clawbus.provision.permissions import PROVISIONER
+from clawbus.running import ask_up, running_model_url
+from clawbus.supervisor.record import holder
+
+_AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "workspaces", "backlog": "backlog"}
+
+
+@click.command()
+@org_option
+@click.option("--diff", "with_diff", is_flag=True, help="Show what changes within files, too.")
+@json_option
+@run_async
+async def plan_command(org_file: Path, with_diff: bool, as_json: bool) -> int:
+    """Show what `clawbus apply` would change: keys, bus, gateways, workspaces, and backlog. Changes nothing."""
+    company = Company.open(org_file)
+    async with _provisioner(company) as bus:
+        changes = await plan(company, bus, running_model_url(company))
+    if as_json:
+        print_json({"bus": bus is not None, "changes": [change.as_json() for change in changes]})
+        return 0
+    if bus is None:
+        click.echo(f"The bus at {company.org.url} does not answer: what would change on it is not known.")
+    click.echo("\n".join(_lines(changes, with_diff)) or "Nothing would change.")
+    return 0
+
+
+@click.command()
+@org_option
+@click.option("--move", "moves", multiple=True, metavar="OLD=NEW", help="Who takes over the backlog of who has left.")
+@click.option("--force-souls", is_flag=True, help="Replace SOUL.md and AGENTS.md that you have changed.")
+@run_async
+async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: bool) -> int:
+    """Take a changed org.toml into the running company. Who is not concerned is not disturbed.
+
+    What waits for an agent that has left is given to the NEW of --move, or becomes dead letters with the reason.
+    """
+    company = Company.open(org_file)
+    heirs = _heirs(moves)
+    check_moves(company.org, heirs)
+    async with _provisioner(company) as bus:
+        if bus is None:
+            raise _nobody_there(company)
+    await apply_bus(company, heirs, click.echo)
+    said = await ask_up(company.home, force_souls)
+    if said is None:
+        click.echo("the bus is as org.toml says; no `clawbus up` runs here, so nodes must be restarted by hand")
+    else:
+        click.echo("\n".join([*said, "done"]))
+    await settle_late(company, heirs, click.echo)
+    return 0
+
+
+def _nobody_there(company: Company) -> Away:
+    remedy = "Run `clawbus up`: it applies what is there."
+    if holder(company.home.dir("run")) is not None:
+        remedy = "`clawbus up` runs, but not there: [bus] cannot change while it runs. End it and start it again."
+    return BusAway(f"no nats-server answers at {company.org.url}", remedy)
+
+
+@contextlib.asynccontextmanager
+async def _provisioner(company: Company) -> AsyncIterator[Bus | None]:
+    """A connection that may do everything; None if no server answers, or there was never one."""
+    async with contextlib.AsyncExitStack() as stack:
+        bus = None
+        if company.home.key(PROVISIONER).exists():
+            with contextlib.suppress(Away):
+                bus = await stack.enter_async_context(company.connect(PROVISIONER))
+        yield bus
+
+
+def _heirs(moves: Iterable[str]) -> Mapping[str, str]:
+    heirs = {}
+    for move in moves:
+        old, equals, new = move.partition("=")
+        if not (old and equals and new):
+            raise InvalidInput("--move", move, "not OLD=NEW", "Such as --move backend-1=backend-2.")
+        heirs[old] = new
+    return heirs
+
+
+def _lines(changes: Iterable[Change], with_diff: bool) -> list[str]:
+    lines = []
+    for area, title in _AREAS.items():
+        for change in (one for one in changes if one.area == area):
+            sentence = f": {change.detail}" if change.detail and "\n" not in change.detail else ""
+            lines.append(f"{title:<11} {change.what:<8} {change.name}{sentence}")
+            if with_diff and "\n" in change.detail:
+                lines += [f"    {line}" for line in change.detail.splitlines()]
+    return lines

@@ -1,0 +1,111 @@
+"""`clawbus learning`: what the company has learned, and a person's word on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from clawbus.bus import Bus
+from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async, say
+from clawbus.company import Company
+from clawbus.envelope import Envelope
+from clawbus.errors import NotFound, Refused
+from clawbus.learning import Insight, State, Word
+from clawbus.org import Org
+from clawbus.show import inert
+from clawbus.steward.duties.learning import insights
+from clawbus.subjects import new_message_id
+
+
+@click.group()
+def learning_command() -> None:
+    """See what agents have learned, and decide what comes into use. ID may be shortened to its first letters."""
+
+
+@learning_command.command(name="list")
+@click.option("--state", type=click.Choice(get_args(State)), help="Only those.")
+@as_option
+@org_option
+@json_option
+@run_async
+async def list_insights(state: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
+    """List all insights, the oldest first: state, trust, whose it is."""
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        found = [one for one in (await insights(bus, company.org)).values() if state in (None, one.state)]
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return 0
+    for one in found:
+        head = f"{one.id}  {one.state:<9} {one.trust:>3} %  {one.author}"
+        click.echo(inert(f"{head}  {one.subject or one.text}"[:160].replace("\n", " ")))
+    click.echo("" if found else "No insights yet. Agents share them with nats_pub to learning.", nl=not found)
+    return 0
+
+
+@learning_command.command()
+@click.argument("insight", metavar="ID")
+@as_option
+@org_option
+@json_option
+@run_async
+async def show(insight: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Show one insight with its provenance."""
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        one = await _one(bus, company.org, insight)
+    if as_json:
+        print_json(asdict(one))
+        return 0
+    facts = {
+        "id": one.id,
+        "state": one.state + (f" ({one.decision} by {one.decided_by})" if one.decision else ""),
+        "trust": f"{one.trust} %",
+        "from": f"{one.author}, gateway {one.gateway or '-'}, task tree {one.trace or '-'}",
+        "said": f"{one.at:%Y-%m-%d %H:%M} UTC",
+        "expires": f"{one.expires_at:%Y-%m-%d %H:%M} UTC",
+        "confirmed": ", ".join(one.confirmed_by) or "by nobody yet",
+    }
+    for name, value in facts.items():
+        click.echo(inert(f"{name:>9}  {value}"))
+    click.echo(inert(f"\n{one.subject}\n{one.text}".replace("\n\n", "\n", 1)))
+    return 0
+
+
+def _deciding(word: Word, does: str) -> click.Command:
+    @click.argument("insight", metavar="ID")
+    @as_option
+    @org_option
+    @json_option
+    @run_async
+    async def command(insight: str, person: str | None, org_file: Path, as_json: bool) -> int:
+        company = Company.open(org_file)
+        async with company.connect_person(person) as (bus, me):
+            one = await _one(bus, company.org, insight)
+            if one.state in ("retracted", "expired"):
+                raise Refused(f"the insight {one.id} is {one.state}", "An agent may say it again: that is a new one.")
+            said = Envelope(id=new_message_id(me), type="confirm", sender=me, to="learning", task_id=one.id, body=word)
+            await bus.publish(company.subjects.build("learning", me), said.encode(), msg_id=said.id)
+        say({"id": one.id, "word": word}, f"{word}: {one.id}, by {me}. A steward carries it out.", as_json)
+        return 0
+
+    return click.command(word, help=does)(command)
+
+
+for _word, _does in (
+    ("promote", "Put an insight into use: every agent reads it with its tasks until it expires."),
+    ("refuse", "Keep an insight out of use, or take it out. It may be promoted later."),
+    ("retract", "Take an insight back for good."),
+):
+    learning_command.add_command(_deciding(_word, _does))  # type: ignore[arg-type]  # the three words
+
+
+async def _one(bus: Bus, org: Org, prefix: str) -> Insight:
+    found = [one for key, one in (await insights(bus, org)).items() if key.startswith(prefix.lower())]
+    if len(found) != 1:
+        many = f"{len(found)} insights begin with {prefix!r}" if found else f"no insight begins with {prefix!r}"
+        raise NotFound(many, "List them with `clawbus learning list`.")
+    return found[0]

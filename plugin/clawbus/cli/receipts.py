@@ -1,0 +1,67 @@
+"""`clawbus receipts`: who has been shown a broadcast, and when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from clawbus.addressing import channel_of, hearers
+from clawbus.bus import Bus
+from clawbus.channels import BCAST
+from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.company import Company
+from clawbus.envelope import Envelope, decode
+from clawbus.errors import NotFound, WireError
+from clawbus.show import inert
+from clawbus.steward.receipts import expected, seen
+
+_CHANNELS = ("all", "team", "topics")
+
+
+@click.command()
+@click.argument("thread", metavar="ID")
+@as_option
+@org_option
+@json_option
+@run_async
+async def receipts_command(thread: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Show who has seen the broadcast ID, and who has not. ID may be shortened to its first letters."""
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        said = await _find(bus, company, thread)
+        have = seen(await company.history(bus).events(said.task_id))
+    asked = expected(company.org, said, channel_of(company.org, said.to))
+    rows = [(one, have.get(one), one in asked) for one in hearers(company.org, said.to) if one != said.sender]
+    if as_json:
+        agents = [{"agent": one, "seen_at": at.isoformat() if at else None, "asked": must} for one, at, must in rows]
+        print_json({"id": said.task_id, "from": said.sender, "to": said.to, "subject": said.subject, "agents": agents})
+        return 0
+    click.echo(inert(f"{said.task_id}  {said.sender} -> {said.to}  {said.subject}".rstrip()))
+    for one, at, must in rows:
+        click.echo(inert(f"  {one:<32}  {_when(at, must)}"))
+    return 0
+
+
+def _when(at: datetime | None, must: bool) -> str:
+    if at is not None:
+        return f"seen {at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return "not seen" if must else "not seen; nothing asks for its attention"
+
+
+async def _find(bus: Bus, company: Company, thread: str) -> Envelope:
+    """Raises NotFound if no broadcast begins so, or several do."""
+    found: list[Envelope] = []
+    for name in _CHANNELS:
+        for stored in await bus.stored(BCAST, company.subjects.everything(name)):
+            try:
+                said = decode(stored.data, company.subjects.parse(stored.subject).sender)
+            except WireError:
+                continue
+            if (said.task_id or "").startswith(thread):
+                found.append(said)
+    if len(found) != 1:
+        problem = f"{len(found)} broadcasts begin with {thread}" if found else f"no broadcast begins with {thread}"
+        raise NotFound(problem, "Take an id from `clawbus replay`.")
+    return found[0]

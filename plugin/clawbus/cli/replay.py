@@ -1,0 +1,97 @@
+"""`clawbus replay`: what happened, as a timeline that a person reads, or as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.company import Company
+from clawbus.errors import InvalidInput, NotFound
+from clawbus.org.duration import seconds
+from clawbus.replay import Moment, chosen, moments
+from clawbus.show import inert
+from clawbus.subjects import check_task_id
+
+_WIDE = 90
+
+
+@click.command()
+@click.option("--task", metavar="ID", help="One task, and all that came of it.")
+@click.option("--agent", metavar="AGENT", help="What an agent said and was given; or a person.")
+@click.option("--since", metavar="WHEN", help='"2h", "30m", "3d" ago; or a time such as 2026-04-07T08:00.')
+@click.option("--full", is_flag=True, help="Texts whole, not their first line.")
+@as_option
+@org_option
+@json_option
+@run_async
+async def replay_command(
+    task: str | None,
+    agent: str | None,
+    since: str | None,
+    full: bool,
+    person: str | None,
+    org_file: Path,
+    as_json: bool,
+) -> int:
+    """Show what happened, from the streams: tasks, broadcasts, insights, alerts, dead letters, in their order.
+
+    Times are the server's, in UTC. Without options: all that is remembered (tasks 14 days, their ends 30).
+    """
+    company = Company.open(org_file)
+    begin = _moment(since) if since else None
+    if task:
+        check_task_id("--task", task)
+    if agent and agent not in company.org.people:
+        company.org.takers(agent, "--agent")
+    async with company.connect_person(person) as (bus, _):
+        found = chosen(await moments(bus, company), task, agent, begin)
+    if task and not found:
+        raise NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
+    if as_json:
+        print_json([one.as_json() for one in found])
+        return 0
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
+    for one in found:
+        click.echo(line(one, full, width))
+    if not found:
+        click.echo("Nothing is remembered of that.")
+    return 0
+
+
+def line(one: Moment, full: bool, width: int = 120) -> str:
+    """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
+    who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who)
+    stamp = f"{one.at:%m-%d %H:%M:%S}.{one.at.microsecond // 1000:03d}"
+    if width < _WIDE:
+        return f"{stamp} {one.task_id[:8]}\n  {who}: {one.what}\n  {_text(one.text, full, width - 4)}".rstrip()
+    head = f"{stamp}  {one.task_id[:8]:8}  {who:34}  {one.what:14}"
+    return f"{head}  {_text(one.text, full, max(20, width - len(head) - 2))}".rstrip()
+
+
+def _text(text: str, full: bool, room: int) -> str:
+    text = inert(text).strip()
+    if full:
+        return text.replace("\n", "\n    ")
+    first, _, rest = text.partition("\n")
+    return first if not rest and len(first) <= room else f"{first[: room - 2]} …"
+
+
+def _moment(text: str) -> datetime:
+    """A point in time, of an age or a date. Raises InvalidInput."""
+    try:
+        age = seconds(text)
+        if isinstance(age, int):
+            return datetime.now(UTC) - timedelta(seconds=age)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        remedy = 'Write an age such as "2h", or a time such as 2026-04-07T08:00.'
+        raise InvalidInput("--since", text, "neither an age nor a time", remedy) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

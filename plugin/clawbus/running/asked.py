@@ -1,0 +1,85 @@
+"""How `clawbus apply` asks the `clawbus up` of the same home to bring its processes to a changed org.toml.
+
+A file with the question, a signal (SIGUSR1; a hangup stays what a closed terminal sends), a file with the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from clawbus.errors import Away, ClawbusError
+from clawbus.settings import Home, write_secret
+from clawbus.supervisor.record import holder
+
+log = logging.getLogger(__name__)
+SIGNAL = signal.SIGUSR1
+_WITHIN_S = 420.0  # a gateway may take minutes to start
+_QUESTION, _ANSWER = "apply.json", "applied.json"
+
+Do = Callable[[bool, Callable[[str], None]], Awaitable[None]]
+
+
+async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
+    """Have a running `clawbus up` read org.toml again; what it said, None if none runs.
+
+    Raises Away if it gives no answer, or with what went wrong there.
+    """
+    folder = home.dir("run")
+    pid = holder(folder)
+    if pid is None:
+        return None
+    token = secrets.token_hex(8)
+    write_secret(folder / _QUESTION, json.dumps({"token": token, "force_souls": force_souls}))
+    os.kill(pid, SIGNAL)
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            while (answer := _read(folder / _ANSWER)).get("token") != token:  # another process: no event to wait for
+                await asyncio.sleep(0.05)
+                if holder(folder) is None:
+                    raise Away("`clawbus up` has ended meanwhile", "Start it: it applies what org.toml says.")
+    except TimeoutError:
+        raise Away(
+            f"`clawbus up` (pid {pid}) has not answered within {_WITHIN_S:g} s", "Look at its terminal."
+        ) from None
+    if answer.get("error"):
+        raise Away(f"`clawbus up` could not do it: {answer['error']}", str(answer.get("remedy", "")))
+    return [str(line) for line in answer.get("said", ())]
+
+
+async def asked(home: Home, do: Do) -> None:
+    """In `clawbus up`: answer such questions by `do(force_souls, say)`, until cancelled. Errors are answers, too."""
+    folder, wanted = home.dir("run"), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(SIGNAL, wanted.set)
+    try:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            question = _read(folder / _QUESTION)
+            answer: dict[str, Any] = {"token": question.get("token"), "said": []}
+            try:
+                await do(bool(question.get("force_souls")), answer["said"].append)
+            except (ClawbusError, OSError) as error:
+                answer |= {"error": getattr(error, "message", str(error)), "remedy": getattr(error, "remedy", "")}
+            except Exception as error:  # the company runs on, and can be asked again
+                log.exception("org.toml could not be taken in")
+                answer |= {"error": f"it failed inside: {error!r}", "remedy": "Its terminal has more."}
+            write_secret(folder / _ANSWER, json.dumps(answer))
+    finally:
+        loop.remove_signal_handler(SIGNAL)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,163 @@
+"""The services of a company: what each process is started with, and when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawbus.company import Company
+from clawbus.errors import Missing, NodeAway
+from clawbus.gateway import own
+from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.plugin import assemble
+from clawbus.gateway.readiness import wait_ready as gateway_ready
+from clawbus.provision import server
+from clawbus.provision.ports import port_free
+from clawbus.settings import child_environment
+from clawbus.souls import render, write
+from clawbus.supervisor import Service
+
+SERVER, STEWARD, MODEL = "nats-server", "steward", "scripted-model"
+GATEWAY, NODE = "gateway-", "node-"
+_SERVER_READY_S = 15.0
+_GATEWAY_READY_S = 300.0
+_NODE_READY_S = 30.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run. `claw` is needed when org.toml has own gateways; `model_url` when an agent is scripted."""
+
+    company: Company
+    claw: OpenClaw | None
+    nats_server: Path | None = None
+    model_port: int | None = None
+    force_souls: bool = False
+    model_pace_s: float = 0.0
+    """How long the scripted model thinks before each answer."""
+
+    @property
+    def model_url(self) -> str | None:
+        return f"http://127.0.0.1:{self.model_port}/v1" if self.model_port else None
+
+    @property
+    def own_gateways(self) -> list[str]:
+        return [gateway.id for gateway in self.company.org.gateways if gateway.is_ours]
+
+
+def nats_service(plan: Plan, config: Path) -> Service:
+    company = plan.company
+    argv = server.command(server.find_server(plan.nats_server), config)
+    ready = functools.partial(server.wait_ready, company.org.bus.port, _SERVER_READY_S)
+    return Service(SERVER, argv, {}, server.log_file(company.home), ready)
+
+
+def steward_service(company: Company) -> Service:
+    argv = [sys.executable, "-m", "clawbus", "-v", "steward", "--org", str(company.org_file)]
+    return Service(STEWARD, argv, child_environment(), company.home.log("steward"), None)
+
+
+def model_service(plan: Plan, port: int) -> Service:
+    home = plan.company.home
+    argv = [sys.executable, "-m", "clawbus.demo.model", "--port", str(port), "--log", str(home.log("model-turns"))]
+    argv += ["--pace", str(plan.model_pace_s)]
+    return Service(MODEL, argv, child_environment(), home.log("model"), None)
+
+
+def gateway_services(plan: Plan, say: Say) -> list[Service]:
+    """The own gateways, with settings, plugin and souls written. One that runs reads its settings again by itself."""
+    return [_gateway(plan, gateway, say) for gateway in plan.own_gateways]
+
+
+def node_services(company: Company) -> list[Service]:
+    """A node for each gateway; a Python program needs none."""
+    return [_node(company, gateway.id) for gateway in company.org.gateways if not gateway.is_program]
+
+
+def same(one: Service, other: Service) -> bool:
+    """Whether a running service needs no restart to be the other one."""
+    return _facts(one) == _facts(other)
+
+
+def _facts(service: Service) -> tuple[object, ...]:
+    ready = service.ready.args if isinstance(service.ready, functools.partial) else ()
+    return list(service.argv), dict(service.env), service.cwd, ready
+
+
+def _gateway(plan: Plan, gateway: str, say: Say) -> Service:
+    company = plan.company
+    if plan.claw is None:
+        raise Missing("there is no OpenClaw to run the company's own gateways", "Run `clawbus doctor`.")
+    plugin = assemble(company.home.dir("plugin") / own.PLUGIN)
+    for agent in company.org.agents_of(gateway):  # before the settings: a gateway that runs takes the agent in at once
+        workspace = company.home.dir("gateways", gateway, "workspaces", agent.id)
+        for line in write(workspace, render(agent, company.org), force=plan.force_souls):
+            say(line)
+    mine = own.write_settings(company.home, company.org, gateway, plugin, plan.model_url)
+    return Service(
+        f"{GATEWAY}{gateway}",
+        plan.claw.argv("gateway", "run"),
+        own.environment(mine),
+        company.home.log(f"gateway-{gateway}"),
+        functools.partial(gateway_ready, mine.port, _GATEWAY_READY_S),
+        cwd=mine.folder,  # it reads .env there
+    )
+
+
+def _node(company: Company, gateway: str) -> Service:
+    argv = [sys.executable, "-m", "clawbus", "-v", "node", "--org", str(company.org_file), "--gateway", gateway]
+    ready = functools.partial(_socket_answers, company.home.socket(gateway), _NODE_READY_S)
+    return Service(f"{NODE}{gateway}", argv, child_environment(), company.home.log(f"node-{gateway}"), ready)
+
+
+async def _socket_answers(path: Path, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    _, writer = await asyncio.open_unix_connection(path)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    return
+    except TimeoutError:
+        raise NodeAway(f"the node did not listen on {os.fspath(path)} within {timeout_s:g} s") from None
+
+
+def running_model_url(company: Company) -> str:
+    """Where the scripted model listens, or would: for comparing settings."""
+    with contextlib.suppress(OSError, ValueError):
+        return f"http://127.0.0.1:{int((company.home.root / 'run' / 'model.port').read_text())}/v1"
+    return "http://127.0.0.1:0/v1"
+
+
+def model_port(company: Company, running: bool = False) -> int | None:
+    """A port for the scripted model, None if no agent of an own gateway wants it.
+
+    The same at each start, so that settings stay as they are; another one if it is taken. `running`: it is taken by
+    the model itself.
+    """
+    org = company.org
+    ours = {gateway.id for gateway in org.gateways if gateway.is_ours}
+    if not any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents):
+        return None
+    remembered = company.home.dir("run") / "model.port"
+    with contextlib.suppress(OSError, ValueError):
+        port = int(remembered.read_text())
+        if running or port_free("127.0.0.1", port):
+            return port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    remembered.write_text(str(port))
+    return port

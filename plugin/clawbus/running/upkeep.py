@@ -1,0 +1,94 @@
+"""Bringing a company's processes up, and to what a changed org.toml says while they run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from clawbus.change.applying import apply_bus, write_server_config
+from clawbus.errors import Refused
+from clawbus.provision.ports import refuse_taken_port
+from clawbus.running.services import (
+    GATEWAY,
+    MODEL,
+    NODE,
+    Plan,
+    Say,
+    gateway_services,
+    model_service,
+    nats_service,
+    node_services,
+    same,
+    steward_service,
+)
+from clawbus.supervisor import Service, Supervisor
+
+
+@contextlib.asynccontextmanager
+async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None]) -> AsyncIterator[Supervisor]:
+    """Bring the company up, keep it up while the block runs, and end all of it after.
+
+    Raises Missing (a port in use, a program that is missing), or what a part says that cannot start.
+    """
+    company = plan.company
+    async with Supervisor(company.home, on_event) as supervisor:
+        _refuse_taken_ports(plan)
+        if company.org.bus.url is None:
+            say("starting nats-server")
+            await supervisor.add(nats_service(plan, write_server_config(company)))
+        await apply_bus(company, {}, say, fresh=True)
+        await supervisor.add(steward_service(company))
+        if plan.model_port:
+            await supervisor.add(model_service(plan, plan.model_port))
+        gateways = gateway_services(plan, say)
+        if gateways:
+            say(f"starting {len(gateways)} OpenClaw gateway{'s' * (len(gateways) != 1)} (10 to 60 s)")
+        await supervisor.add(*gateways, *node_services(company))
+        yield supervisor
+
+
+def _refuse_taken_ports(plan: Plan) -> None:
+    org, where = plan.company.org, plan.company.org_file
+    if org.bus.url is None:
+        refuse_taken_port("bus.port", org.bus.port, where)
+    for gateway in org.gateways:
+        if gateway.is_ours:
+            refuse_taken_port(f"gateways[{gateway.id}].port", gateway.port, where)
+
+
+async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) -> None:
+    """Bring the running processes to what org.toml says now; the bus has been changed already (`change.apply_bus`).
+
+    What is the same goes on. A node reads org.toml when it starts, so each is restarted if that has changed, one
+    after the other: turns run on in their gateways, and the node takes them up again from its ledger.
+    Raises Refused for what only a new start can change, or what a part says that cannot start.
+    """
+    old, new = before.company.org, plan.company.org
+    if (old.company, old.bus) != (new.company, new.bus):
+        raise Refused(
+            "company and [bus] cannot change while it runs", "End `clawbus up` with Ctrl-C and start it again."
+        )
+    present = supervisor.services
+    gateways, nodes = gateway_services(plan, say), node_services(plan.company)
+    wanted = {service.name for service in (*gateways, *nodes)}
+    for name in (name for name in present if name.startswith((NODE, GATEWAY)) and name not in wanted):
+        await supervisor.stop(name)
+        say(f"{name} ended")
+    if plan.model_port and MODEL not in present:
+        await supervisor.add(model_service(plan, plan.model_port))
+    again = [one for one in gateways if one.name in present and not same(one, present[one.name])]
+    if old != new:
+        again += [steward_service(plan.company), *(one for one in nodes if one.name in present)]
+    for service in again:
+        await _again(supervisor, service, say)
+    fresh = [one for one in (*gateways, *nodes) if one.name not in present]
+    if fresh:
+        say(f"starting {', '.join(one.name for one in fresh)}")
+        await supervisor.add(*fresh)
+
+
+async def _again(supervisor: Supervisor, service: Service, say: Say) -> None:
+    if service.name in supervisor.services:
+        await supervisor.stop(service.name)
+    await supervisor.add(service)
+    say(f"{service.name} restarted")
