@@ -7,13 +7,15 @@ CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo check test test-long lint types layers drift shim unit gateways bench lock clean
+.PHONY: help demo check test test-long lint types layers drift shim unit gateways rows bench lock clean
 
 help:
 	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
+	@echo "make demo COMPANY=1   three gateways, a question that climbs to a person, a review"
 	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
 	@echo "make check       the same without the gateways (about a minute)"
 	@echo "make test-long   the long forms: ten random kills of each process"
+	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
 	@echo "make bench       what clawbus itself adds, as JSON (tests/bench)"
 
 $(VENV)/run.done: requirements/run.lock pyproject.toml
@@ -30,7 +32,7 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 	@touch $@
 
 demo: $(VENV)/run.done
-	@$(BIN)/clawbus demo $(if $(APP),--app "$(APP)") $(if $(KILL),--kill $(KILL))
+	@$(BIN)/clawbus demo $(if $(APP),--app "$(APP)") $(if $(KILL),--kill $(KILL)) $(if $(COMPANY),--company)
 
 check: lint types layers drift shim unit
 
@@ -59,11 +61,16 @@ unit: $(VENV)/dev.done
 gateways: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600
 
+rows: $(VENV)/dev.done
+	$(BIN)/python -m tests.breaks --check --strict
+	$(BIN)/python -m tests.breaks
+
 test-long: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m long --timeout 3600
 
 bench: $(VENV)/dev.done
 	$(BIN)/python -m tests.bench.road
+	$(BIN)/python -m tests.bench.many
 
 lock:  # needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q pyproject.toml --group build -o requirements/run.lock

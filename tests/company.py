@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clawbus.bus import ENDS, Bus
+from clawbus.bus import Bus
+from clawbus.channels import ENDS
 from clawbus.company import Company
 from clawbus.errors import ClawbusError
 from clawbus.frames import RESULT_MARK
@@ -26,10 +27,14 @@ from clawbus.gateway.readiness import wait_ready as gateway_ready
 from clawbus.provision import server
 from clawbus.provision.permissions import key_names, users
 from clawbus.provision.streams import provision
+from clawbus.seeing import who_is_online
+from clawbus.souls import render, write
 from clawbus.tasks import TaskView
 
 T = TypeVar("T")
-NODE = [sys.executable, "-m", "clawbus", "-v", "node"]
+ROOT = Path(__file__).parent.parent
+CLAWBUS = [sys.executable, "-m", "clawbus", "-v"]
+NODE = [*CLAWBUS, "node"]
 
 
 def free_ports(count: int) -> list[int]:
@@ -104,11 +109,20 @@ class Live:
             keys = {key: self.company.identity(key) for key in key_names(self.org)}
             config = server.write_config(self.home, self.org, users(self.org, keys))
             return server.command(server.find_server(), config), dict(os.environ)
+        if kind == "steward":  # steward-1, steward-2: any number
+            return [*CLAWBUS, "steward", "--org", str(self.org_file)], dict(os.environ)
         if kind == "node":
             return [*NODE, "--org", str(self.org_file), "--gateway", gateway], dict(os.environ)
+        if kind == "program":
+            return [sys.executable, "-m", "tests.program", "--org", str(self.org_file), "--gateway", gateway], {
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+            }
         assert self.claw is not None
         plugin = assemble(self.home.dir("plugin") / "clawbus")
         mine = own.write_settings(self.home, self.org, gateway, plugin, self.model_url)
+        for agent in self.org.agents_of(gateway):
+            write(mine.workspace(agent.id), render(agent, self.org))
         return self.claw.argv("gateway", "run"), own.environment(mine)
 
     def launch(self, name: str, extra_env: dict[str, str] | None = None) -> None:
@@ -146,6 +160,14 @@ class Live:
                 start_new_session=True,
             )
 
+    def launch_program(self, name: str, *more: str) -> None:
+        """Start a program of tests.program with further options."""
+        argv, env = self._command(name)
+        with self.home.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*argv, *more], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
     async def died(self, name: str, timeout_s: float = 60.0) -> None:
         """Wait until a process has ended by itself."""
 
@@ -160,10 +182,17 @@ class Live:
         kind, _, gateway = name.partition("-")
         if name == "nats-server":
             await server.wait_ready(self.org.bus.port, timeout_s)
+        elif kind == "program":
+            await until(lambda: self._present(gateway), f"the presence of {name}", timeout_s)
         elif kind == "gateway":
             await gateway_ready(self.org.gateway(gateway).port, timeout_s)
-        else:
+        elif kind != "steward":  # it answers to nobody: what it does is seen
             await until(lambda: self._answers(gateway), f"the socket of {name}", timeout_s)
+
+    async def _present(self, gateway: str) -> bool:
+        async with self.owner() as bus:
+            roster = await who_is_online(bus, self.company)
+        return all(roster.online(agent.id) for agent in self.org.agents_of(gateway))
 
     async def _answers(self, gateway: str) -> bool:
         try:

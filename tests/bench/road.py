@@ -70,7 +70,7 @@ class Stopwatch:
 
 def tap(watch: Stopwatch, bus: Bus, rpc: GatewayRpc, node: Node) -> None:
     """Read the clock where messages pass, without changing what is done."""
-    publish, call, accept, mail = bus.publish, rpc.call, node.worker._accept, node.reader.handle
+    publish, call, accept, mail = bus.publish, rpc.call, node.worker._intake._accept, node.reader.handle
 
     async def timed_publish(subject: str, data: bytes, **more: Any) -> Ack:
         ack = await publish(subject, data, **more)
@@ -93,7 +93,7 @@ def tap(watch: Stopwatch, bus: Bus, rpc: GatewayRpc, node: Node) -> None:
         return answer
 
     bus.publish, rpc.call = timed_publish, timed_call  # type: ignore[method-assign]
-    node.worker._accept = before(watch, "delivered", accept)  # type: ignore[method-assign,assignment]
+    node.worker._intake._accept = before(watch, "delivered", accept)  # type: ignore[method-assign,assignment]
     node.reader.handle = before(watch, "result_here", mail)  # type: ignore[method-assign,assignment]
 
 

@@ -47,7 +47,7 @@ async def test_a_long_reply_is_as_the_model_wrote_it(duo: Live) -> None:
     assert (await duo.view(answer["data"]["taskId"])).result.startswith(code)
 
 
-async def test_a_request_past_its_deadline_is_pending_and_its_answer_comes_later(duo: Live) -> None:
+async def test_g3_a_request_past_its_deadline_is_pending_and_its_answer_comes_later(duo: Live) -> None:
     """Pending is no error; the late answer is announced into the session."""
     answer = await duo.tool(
         "hq", "ceo-genesis", "nats_request", agentId="cto-athena", task="@sleep 3\n@reply late", timeoutSeconds=1

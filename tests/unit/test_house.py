@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from pathlib import Path
 
@@ -16,7 +17,11 @@ MODULES = sorted((ROOT / "plugin" / "clawbus").rglob("*.py"))
 def test_a_module_is_small_and_says_what_it_is_for(path: Path) -> None:
     """At most 260 lines, functions of at most 45, a docstring; only `settings` reads the environment."""
     text = path.read_text()
-    tree = ast.parse(text)
+    gc.disable()  # CPython 3.11: a collection in the middle of ast.parse can end it with a SystemError
+    try:
+        tree = ast.parse(text)
+    finally:
+        gc.enable()
     assert text.count("\n") <= 260
     assert ast.get_docstring(tree)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]

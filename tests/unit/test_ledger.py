@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,8 +115,6 @@ def test_what_is_over_is_forgotten_after_two_months_and_nothing_else(path: Path)
 
 
 def test_a_ledger_of_a_newer_clawbus_is_refused(path: Path) -> None:
-    import sqlite3
-
     with Ledger(path):
         pass
     db = sqlite3.connect(path)
@@ -166,3 +165,68 @@ def test_the_board_does_not_depend_on_the_order_in_which_events_are_heard(events
     end = Envelope(id="cto-1", type="result", sender="cto", to="ceo", task_id="a" * 26, body="42", status="done")
     (view,) = fold(events, [(end, START + timedelta(seconds=9))])
     assert (view.state, view.delivery, view.attempts, view.repeats, view.result) == ("done", "announced", 2, 1, "42")
+
+
+def test_a_ledger_of_version_1_is_brought_to_this_one(path: Path) -> None:
+    """Mail keeps its numbers and what had been done with it; open tasks stay open."""
+    old_mail, task = envelope("message", task_id=None), envelope()
+    db = sqlite3.connect(path)
+    db.executescript(
+        """
+        CREATE TABLE mail (id TEXT PRIMARY KEY, seq INTEGER NOT NULL, agent TEXT NOT NULL, envelope BLOB NOT NULL,
+            state TEXT NOT NULL, ack_subject TEXT NOT NULL, received_at TEXT NOT NULL);
+        CREATE INDEX mail_by_agent ON mail (agent, state, seq);
+        CREATE TABLE sent (task_id TEXT PRIMARY KEY, agent TEXT NOT NULL, task BLOB NOT NULL,
+            session_key TEXT NOT NULL, kind TEXT NOT NULL, announce TEXT NOT NULL DEFAULT 'none', result BLOB,
+            keys TEXT NOT NULL DEFAULT '[]', boot_id TEXT NOT NULL DEFAULT '', created_at TEXT NOT NULL);
+        PRAGMA user_version = 1;
+        """
+    )
+    for number, state in ((3, "acked"), (7, "unread")):
+        row = (f"m-{number}", number, "cto", old_mail.encode(), state, f"ack.{number}", START.isoformat())
+        db.execute("INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    opened = (task.task_id or "", "ceo", task.encode(), "agent:ceo:main", "spawn", START.isoformat())
+    db.execute(
+        "INSERT INTO sent (task_id, agent, task, session_key, kind, created_at) VALUES (?, ?, ?, ?, ?, ?)", opened
+    )
+    db.commit()
+    db.close()
+    for _ in range(2):
+        with Ledger(path) as ledger:
+            (mail,) = ledger.mail.waiting("cto", 10)
+            assert (mail.number, mail.seq, mail.channel, mail.ack_subject) == (7, 7, "dm", "ack.7")
+            assert ledger.mail.find("cto", 3) is not None
+            assert [one.task_id for one in ledger.sent.together_with(task.task_id or "")] == [task.task_id]
+
+
+def test_what_is_said_in_a_turn_for_mail_has_been_passed_on_once_more(path: Path) -> None:
+    """A session's cause is the message of its latest turn that was passed on most; of a task's session, its task."""
+    with Ledger(path) as ledger:
+        letter = envelope("message", task_id=None, hops=3, id="ceo-letter")
+        mail = ledger.mail.add(letter, "cto", 1)
+        session = "agent:cto:nats:from-ceo"
+        assert ledger.cause(session) is None
+        wake = ledger.wakes.add("cto", session)
+        ledger.mail.give_to(wake.number, [mail])
+        assert ledger.cause(session) == letter
+        assert ledger.cause("agent:cto:main") is None
+        task = envelope(hops=1)
+        ledger.runs.hold(task, "cto", "ack")
+        session = f"agent:cto:nats:{task.task_id}"
+        assert ledger.cause(session) == task
+        answer = ledger.mail.add(envelope("message", hops=5, id="ceo-answer"), "cto", 2)
+        ledger.mail.give_to(ledger.wakes.add("cto", session).number, [answer])
+        assert (ledger.cause(session) or task).hops == 6
+
+
+def test_tasks_of_a_group_are_found_by_any_of_them(path: Path) -> None:
+    with Ledger(path) as ledger:
+        together, alone = [envelope(), envelope()], envelope()
+        for task in together:
+            ledger.sent.add(task, "agent:ceo:main", "spawn", "group")
+        ledger.sent.add(alone, "agent:ceo:main", "spawn")
+        for task in together:
+            found = ledger.sent.together_with(task.task_id or "")
+            assert [one.task_id for one in found] == [one.task_id for one in together]
+        assert [one.task_id for one in ledger.sent.together_with(alone.task_id or "")] == [alone.task_id]
+        assert ledger.sent.together_with("a" * 26) == []

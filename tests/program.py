@@ -1,0 +1,65 @@
+"""A program that does an agent's tasks, as users write them: the scripted worker of tests and benches.
+
+python -m tests.program --org FILE --gateway ID [--die-at STEP]
+
+What a task says is what it does: `@hang` waits to be stopped, `@sleep S` takes its time, `@work` a little, `@die` kills the
+process the first time, `@refuse WHY` fails; anything else is the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from clawbus import Refused, Task, serve
+from clawbus.org import load
+from clawbus.worker import Worker
+
+_WORK_S = 0.25
+
+
+async def handle(task: Task) -> str:
+    word, _, rest = task.text.partition(" ")
+    if word == "@hang":
+        await asyncio.Event().wait()
+    elif word == "@sleep":
+        await asyncio.sleep(float(rest))
+    elif word == "@work":
+        await asyncio.sleep(_WORK_S)
+    elif word == "@die" and (rest == "always" or task.attempt == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "@refuse":
+        raise Refused(rest)
+    elif word == "@bug":
+        raise ValueError(rest)
+    return f"{task.text} (attempt {task.attempt})"
+
+
+def dying(step: str) -> Callable[[Worker, str, str], Awaitable[None]]:
+    async def at(_worker: Worker, _task_id: str, name: str) -> None:
+        if name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Do an agent's tasks.")
+    parser.add_argument("--org", required=True)
+    parser.add_argument("--gateway", required=True)
+    parser.add_argument("--die-at", help="A step of the worker at which this process kills itself.")
+    options = parser.parse_args()
+    if options.die_at:
+        Worker._step = dying(options.die_at)  # type: ignore[method-assign,assignment]
+    logging.basicConfig(level=logging.INFO)
+    agents = load(Path(options.org)).agents_of(options.gateway)
+    asyncio.run(serve(options.org, options.gateway, {agent.id: handle for agent in agents}))
+
+
+if __name__ == "__main__":
+    main()

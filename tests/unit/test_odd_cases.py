@@ -1,0 +1,200 @@
+"""Crashes and odd messages at places where something was once lost: each test is one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clawbus.bus import Bus, Delivery, Taker, task_durable
+from clawbus.bus.pull import ask
+from clawbus.channels import DEAD, EVENTS, TASKS
+from clawbus.envelope import Artifact, Envelope, decode, now
+from clawbus.errors import WireError
+from clawbus.gateway import GatewayRpc
+from clawbus.gateway.transcript import Transcript
+from clawbus.ledger import Ledger, Outgoing
+from clawbus.mailbox import Outbox
+from clawbus.node import Node
+from clawbus.subjects import Subjects, new_message_id, new_task_id
+from clawbus.tasks import STEER, NewTask, cancellation, make_task
+from clawbus.tools.calls import Caller
+from clawbus.worker.steering import deaf
+from tests.company import Live, until
+from tests.unit.test_oversight import asked, at_work, end_of, give, shop
+
+__all__ = ["shop"]
+ACME = Subjects("acme")
+CEO, CTO = "ceo-genesis", "cto-athena"
+
+
+def said(kind: str = "message", sender: str = CTO, to: str = CEO, **more: object) -> Envelope:
+    fields = {"id": new_message_id(sender), "type": kind, "from": sender, "to": to, "body": "x", **more}
+    return Envelope.model_validate(fields)
+
+
+@contextlib.asynccontextmanager
+async def node(live: Live, folder: Path, gateway: str = "hq") -> AsyncIterator[tuple[Node, Bus, Ledger]]:
+    """A node whose gateway is away; its parts are driven by hand."""
+    async with live.company.connect(f"gw-{gateway}") as bus:
+        with Ledger(folder / "ledger.db") as ledger:
+            yield Node(live.org, gateway, bus, GatewayRpc(1, folder / "none"), ledger), bus, ledger
+
+
+def arrived(mail: Envelope, seq: int = 1) -> Delivery:
+    return Delivery(ACME.dm(mail.to, mail.sender), mail.encode(), f"$JS.ACK.INBOX.gw-hq.1.{seq}.1.1.0", mail.id, seq, 1)
+
+
+def test_a_message_from_the_end_of_the_calendar_is_malformed() -> None:
+    """A deadline after it would be no time: it would fail wherever it is shown, and stop the mail of its receiver."""
+    late = said().encode().replace(b'"created_at":"20', b'"created_at":"99')
+    with pytest.raises(WireError, match="created_at"):
+        decode(late, CTO)
+
+
+def test_times_are_read_in_utc() -> None:
+    mail = Envelope.model_validate_json(said(created_at="2026-01-01T12:00:00+02:00").encode())
+    assert f"{mail.created_at:%H:%M}" == "10:00"
+
+
+def test_a_full_disk_does_not_block_the_ledger_for_good(tmp_path: Path) -> None:
+    """What did not fit is not there; once there is room, everything is written as before."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            _write(ledger)
+        ledger._db.execute(f"PRAGMA max_page_count={pages + 1000}")
+        _write(ledger)
+        assert ledger.outbox.count() == 1
+
+
+def _write(ledger: Ledger) -> None:
+    with ledger.together():
+        ledger.outbox.add(Outgoing("ceo-1", "s", b"x" * 100_000))
+
+
+def test_broadcasts_that_nobody_reads_are_forgotten_in_the_end(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        ledger.mail.add(said(to="status.deploy"), CEO, 1, channel="topics")
+        ledger.mail.add(said(), CEO, 2, "ack")
+        ledger.prune(days=-1)
+        assert [mail.channel for mail in ledger.mail.waiting(CEO, 9)] == ["dm"]
+
+
+def test_a_long_turn_is_known_by_its_replies() -> None:
+    """Its opening message is no more among the last ones: it must not be begun again, nor waited for without end."""
+    last = [{"role": "assistant", "content": [], "__openclaw": {"runId": "nats-1"}}]
+    assert Transcript(last, busy=False).began("nats-1")
+    assert not Transcript(last, busy=False).began("nats-2")
+
+
+async def test_a_task_that_went_out_after_a_crash_is_accepted_for_all_to_see(bus_only: Live, tmp_path: Path) -> None:
+    """The board, the deadlines and the chains go by that event: it comes with the task, whatever dies between."""
+    task = make_task(bus_only.org, CEO, NewTask(CTO, "x"))
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        ledger.sent.add(task, "agent:ceo-genesis:main", "spawn")
+        ledger.outbox.add(Outgoing(task.id, ACME.task(CTO, "medium", CEO), task.encode()))
+    async with node(bus_only, tmp_path) as (new_life, bus, _):
+        await new_life.outbox.drain()
+        event = await bus.next_message(EVENTS, ACME.event(task.task_id or "", CEO))
+    assert event is not None
+    assert json.loads(event.data)["kind"] == "accepted"
+
+
+async def test_an_aborted_request_announces_the_answer_that_it_had(bus_only: Live, tmp_path: Path) -> None:
+    """The call is broken off while the files of the answer are fetched: the answer comes into the session instead."""
+    caller = Caller(CEO, "agent:ceo-genesis:main", str(tmp_path))
+    async with node(bus_only, tmp_path) as (hq, _, ledger):
+        call = asyncio.create_task(hq.tools.call(caller, "nats_request", {"agentId": CTO, "task": "x"}))
+
+        async def waiting() -> str | None:
+            return next(iter(hq.announcer.waiters), None)
+
+        task_id = await until(waiting, "the request")
+        file = Artifact(name="a", sha256="0" * 64, size_bytes=1, sender=CTO)
+        answer = said("result", task_id=task_id, status="done").model_copy(update={"artifacts": (file,)})
+        await hq.reader.handle(arrived(answer))
+        for _ in range(3):
+            await asyncio.sleep(0)  # it has its answer, and waits for the gateway, which knows where files go
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert hq.announcer._due.get_nowait() == task_id
+        sent = ledger.sent.get(task_id)
+    assert sent is not None
+    assert sent.announce == "due"
+
+
+@pytest.mark.parametrize("mail", [{"priority": "medium"}, {"priority": "high", "hops": 20}])
+async def test_the_answer_that_a_task_waits_for_reaches_its_session(
+    bus_only: Live, tmp_path: Path, mail: dict[str, Any]
+) -> None:
+    """However urgent it is and however often it was passed on; and nobody reads it away with nats_inbox."""
+    thread, session = new_task_id(), f"agent:{CEO}:nats:{new_task_id()}"
+    async with node(bus_only, tmp_path) as (hq, _, ledger):
+        ledger.raised.add(thread, CEO, session)
+        await hq.reader.handle(arrived(said(task_id=thread, **mail)))
+        for where in (session, f"agent:{CEO}:main"):
+            read = await hq.tools.call(Caller(CEO, where), "nats_inbox", {})
+            assert read.data == {"messages": []}
+        done = await hq.tools.call(Caller(CEO, session), "nats_inbox", {"action": "ack", "messageId": "1"})
+        assert not done.ok
+        wake = hq.waker._urgent()
+        assert wake is not None
+        assert wake.session_key == session
+        ledger.raised.give_up(thread, CEO)
+        read = await hq.tools.call(Caller(CEO, session), "nats_inbox", {})
+    assert len(read.data["messages"]) == 1
+
+
+async def test_a_steer_that_names_no_task_is_nobodys(bus_only: Live, tmp_path: Path) -> None:
+    """It is taken and forgotten, not handed out again for days."""
+    note = said("control", CEO, CTO, subject=STEER)
+    async with node(bus_only, tmp_path, "lab") as (lab, bus, ledger):
+        await lab.worker.on_steer(note, CTO)
+        await deaf(Outbox(bus, ledger, ACME))(note, CTO)
+        assert ledger.outbox.count() == 0
+
+
+async def test_a_task_that_comes_when_nobody_waits_any_more_goes_back_at_once(bus_only: Live) -> None:
+    """Its gateway has gone: under a lease that nobody renews it would be done here and by another."""
+    task = make_task(bus_only.org, CEO, NewTask(CTO, "x"))
+    async with bus_only.company.connect("gw-hq") as hq, bus_only.company.connect("gw-lab") as lab:
+        await hq.publish(ACME.task(CTO, "medium", CEO), task.encode(), msg_id=task.id)
+        async with Taker(lab, "lab") as gone, Taker(lab, "lab") as other:
+            await ask(lab, TASKS, task_durable("lab", "medium"), f"{gone._inbox}.sweep", {"batch": 1, "no_wait": True})
+            await lab.flush()
+            async with asyncio.timeout(5):  # half the lease
+                assert decode((await other.take()).data, CEO).task_id == task.task_id
+
+
+async def test_a_message_that_cannot_even_be_put_down_does_not_stop_the_worker(shop: Live) -> None:
+    """The dead letters are full and refuse one more: what else comes is done all the same."""
+    async with shop.company.connect("provisioner") as provisioner, shop.company.connect("gw-shop") as bus:
+        config = (await provisioner.api(f"STREAM.INFO.{DEAD}"))["config"]
+        await provisioner.api(f"STREAM.UPDATE.{DEAD}", {**config, "max_msgs": 1})
+        for number in range(2):
+            await bus.publish("acme.tasks.dev.critical.ceo", b"no task", msg_id=f"odd-{number}")
+    async with at_work(shop):
+        task_id = await give(shop, "dev", "good")
+        assert (await end_of(shop, task_id, "dev")).status == "done"
+
+
+async def test_a_task_that_is_cancelled_while_it_waits_for_a_person_leaves_the_queue(shop: Live) -> None:
+    """It would take up room in its requester's quota until the stream's age is over."""
+    async with at_work(shop), shop.company.connect("gw-shop") as bus, shop.owner() as owner:
+        task_id = await give(shop, "ops", "x")
+        await asked(shop, task_id)
+        task = said("task", "ceo", "ops", task_id=task_id, created_at=now())
+        await shop.company.ends(bus).write(cancellation(task, "ceo"), "ceo", "ops")
+
+        async def gone() -> bool | None:
+            return not await owner.stored(TASKS, "acme.tasks.ops.*.*") or None
+
+        await until(gone, "the empty queue", 15)

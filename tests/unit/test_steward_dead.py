@@ -1,0 +1,201 @@
+"""Dead letters on a real nats-server: written by the worker's real process, decided on with the real command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clawbus import Task, connect, serve
+from clawbus.channels import DEAD, TASKS
+from clawbus.envelope import Envelope
+from clawbus.mailbox import DeadLetters
+from clawbus.org import STEWARD
+from clawbus.steward.desk import Desk
+from clawbus.subjects import new_message_id
+from clawbus.tasks import NewTask, make_task
+from tests.company import Live, free_ports, live, until
+from tests.unit.office import alert_of, clawbus, events_of, give, mail_of, office, steward
+
+SHOP = """
+company = "acme"
+bus.port = {port}
+policies.lease = "5s"
+[[gateways]]
+id = "shop"
+kind = "program"
+[[agents]]
+id = "qa"
+role = "role-qa"
+gateway = "shop"
+[[humans]]
+id = "owner"
+"""
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Live]:
+    """A company whose one agent is a program that a test can kill."""
+    async with live(tmp_path, None, toml=SHOP.format(port=free_ports(1)[0])) as company:
+        yield company
+
+
+async def died_three_times(company: Live, text: str = "@die always") -> str:
+    """A task that kills its worker at each attempt, until there is none left. Returns its id."""
+    async with connect(company.org_file) as client:
+        task = await client.start("qa", text, label="the build")
+        waiting = asyncio.create_task(client.wait(task, 50))
+        for _ in range(3):
+            company.launch("program-shop")
+            await company.died("program-shop")
+        company.launch("program-shop")
+        assert (await waiting).status == "dead"
+    return task.id
+
+
+async def mended(task: Task) -> str:
+    return f"done after all: {task.text}"
+
+
+async def letters(company: Live) -> list[str]:
+    """The tasks whose letters lie there."""
+    subjects = company.company.subjects
+    async with company.owner() as bus:
+        found = await bus.stored(DEAD, subjects.everything("dead"))
+    return [subjects.parse(one.subject).task_id or "" for one in found]
+
+
+async def published(company: Live, key: str, subject: str, data: bytes) -> None:
+    async with company.company.connect(key) as bus:
+        await bus.publish(subject, data, msg_id=new_message_id("x"))
+
+
+async def test_g7_three_strikes_a_letter_an_alert_and_a_second_chance(shop: Live) -> None:
+    """Killed three times it becomes a dead letter with its reason; redriven, it is done, and who asked gets the result."""
+    async with steward(shop):
+        task_id = await died_three_times(shop)
+        alert = await alert_of(shop, "dead", task_id, True)
+        assert "3 attempts were started, and each was interrupted" in alert.text
+        assert (await mail_of(shop, subject=f"alert: dead {task_id}")).sender == STEWARD
+        _, (listed,) = await clawbus(shop, "dead", "list")
+        assert (listed["task_id"], listed["by"], listed["envelope"]["from"]) == (task_id, "qa", "owner")
+        code, shown = await clawbus(shop, "dead", "show", task_id[:6])
+        assert (code, shown["envelope"]["body"]) == (0, "@die always")
+        shop.kill("program-shop")
+        serving = asyncio.create_task(serve(shop.org_file, "shop", {"qa": mended}))
+        code, said = await clawbus(shop, "dead", "redrive", task_id)
+        assert code == 0
+        result = await mail_of(shop, type="result", task_id=said["redriven_as"])
+        assert (result.sender, result.parent, result.status) == (STEWARD, task_id, "done")
+        assert "done after all: @die always" in result.body
+        assert await letters(shop) == []
+        await alert_of(shop, "dead", task_id, False)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_g7_the_letter_is_there_before_the_end(shop: Live) -> None:
+    """A worker that dies before both, or between them, writes them at its next start, and one letter only."""
+    async with connect(shop.org_file) as client:
+        task = await client.start("qa", "@die always")
+        for _ in range(3):
+            shop.launch("program-shop")
+            await shop.died("program-shop")
+        shop.launch_program("program-shop", "--die-at", "replied")
+        await shop.died("program-shop")
+        await shop.start("program-shop")
+        assert (await client.wait(task, 30)).status == "dead"
+    assert await letters(shop) == [task.id]
+    async with shop.company.connect("gw-shop") as bus:
+        envelope = make_task(shop.org, "owner", NewTask("qa", "x")).model_copy(update={"task_id": task.id})
+        end = envelope.model_copy(update={"type": "result", "status": "dead", "body": "again"})
+        await DeadLetters(bus, shop.company.subjects).before(end, envelope, "qa")
+    assert await letters(shop) == [task.id]
+
+
+async def test_g7_what_is_no_task_is_a_letter_too_and_can_be_pruned(shop: Live) -> None:
+    """Bytes that nobody can read do not vanish: they lie there as they came, until a person throws them away."""
+    await published(shop, "me-owner", shop.company.subjects.task("qa", "high", "owner"), b'{"no": "task"}')
+    await published(shop, "me-owner", shop.company.subjects.task("qa", "high", "owner"), b"\xff\xfe")
+    async with steward(shop):
+        await shop.start("program-shop")
+
+        async def both() -> list[str] | None:
+            return found if len(found := await letters(shop)) == 2 else None
+
+        ids = await until(both, "two letters")
+        for one in ids:
+            await alert_of(shop, "dead", one, True)
+        code, said = await clawbus(shop, "dead", "redrive", ids[0])
+        assert (code, "was no task" in said) == (6, True)
+        code, said = await clawbus(shop, "dead", "prune", "--all")
+        assert (code, sorted(said["pruned"])) == (0, sorted(ids))
+        assert await letters(shop) == []
+        for one in ids:
+            await alert_of(shop, "dead", one, False)
+
+
+async def test_g7_mail_that_cannot_be_read_is_a_letter(tmp_path: Path) -> None:
+    async with office(tmp_path) as company:
+        await company.start("node-lab")
+        await published(company, "gw-hq", company.company.subjects.dm("cto", "ceo"), b"hello")
+
+        async def there() -> bool:
+            return len(await letters(company)) == 1
+
+        await until(there, "the letter")
+
+
+async def put_down(company: Live, task: Envelope, by: str = "cto", key: str = "gw-lab") -> None:
+    """A letter, as a worker's node writes it."""
+    letter: dict[str, Any] = {"v": 1, "reason": "why not", "subject": "acme.tasks.cto.medium.ceo", "at": "2026-01-01"}
+    letter["envelope"] = task.model_dump(mode="json", by_alias=True)
+    subject = company.company.subjects.build("dead", by, task=task.task_id or "")
+    await published(company, key, subject, json.dumps(letter).encode())
+
+
+async def test_only_people_decide_what_becomes_of_a_letter(tmp_path: Path) -> None:
+    """An agent's order to the steward is refused; a person's, said after it, is followed."""
+    async with office(tmp_path) as company, steward(company):
+        task = await give(company, NewTask("cto", "x"))
+        await put_down(company, task)
+        await alert_of(company, "dead", task.task_id or "", True)
+        body = json.dumps({"do": "prune"})
+        note = Envelope(
+            id=new_message_id("ceo"), type="control", sender="ceo", to=STEWARD, task_id=task.task_id, body=body
+        )
+        await published(company, "gw-hq", company.company.subjects.ctl(STEWARD, "ceo"), note.encode())
+        code, _ = await clawbus(company, "dead", "redrive", task.task_id or "", "--to", "security")
+        assert code == 0
+        (chained,) = await events_of(company, task.task_id or "", "chained")
+        assert chained.detail["why"] == "redriven by owner"
+        subject = company.company.subjects.task("security", "medium", STEWARD)
+        async with company.owner() as bus:
+            (again,) = await bus.stored(TASKS, subject)
+        new = Envelope.model_validate_json(again.data)
+        assert (new.parent, new.body, new.hops, new.path) == (task.task_id, "x", task.hops, task.path)
+
+
+async def test_a_redriven_task_that_dies_again_still_knows_who_asked(tmp_path: Path) -> None:
+    """Through any number of redrives the result names the task that the requester knows."""
+    async with office(tmp_path) as company, steward(company):
+        first = await give(company, NewTask("cto", "x"))
+        await put_down(company, first)
+        _, said = await clawbus(company, "dead", "redrive", first.task_id or "")
+        async with company.company.connect("steward") as bus:
+            (stored,) = await bus.stored(TASKS, company.company.subjects.task("cto", "medium", STEWARD))
+            second = Envelope.model_validate_json(stored.data)
+            assert second.task_id == said["redriven_as"]
+            accepted = await Desk(company.org, bus).accepted(second.task_id or "", STEWARD)
+            assert accepted is not None
+            assert (accepted.detail["chain_of"], accepted.detail["requester"]) == (first.task_id, "ceo")
+        await put_down(company, second)
+        _, said = await clawbus(company, "dead", "redrive", second.task_id or "")
+        async with company.company.connect("steward") as bus:
+            accepted = await Desk(company.org, bus).accepted(said["redriven_as"], STEWARD)
+        assert accepted is not None
+        assert (accepted.detail["chain_of"], accepted.detail["requester"]) == (first.task_id, "ceo")
