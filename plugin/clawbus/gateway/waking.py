@@ -50,9 +50,10 @@ class Waking:
             | ({} if timeout_s is None else {"timeout": timeout_s}),
         )
 
-    async def arrived(self, session_key: str, keys: tuple[str, ...]) -> bool:
-        """Whether a message given under one of `keys` stands in the session's transcript. Raises GatewayAway."""
-        return (await transcript.read(self._rpc, session_key, 200, 20_000)).has(*keys)
+    async def arrived(self, session_key: str, keys: tuple[str, ...]) -> str | None:
+        """The newest of `keys` under which a message stands in the session's transcript. Raises GatewayAway."""
+        seen = await transcript.read(self._rpc, session_key, 200, 20_000)
+        return next((key for key in reversed(keys) if seen.has(key)), None)
 
     async def until_arrived(self, session_key: str, key: str, boot_id: str) -> bool:
         """Wait until an announce has become part of the session. False if it never will: try again."""
@@ -60,13 +61,13 @@ class Waking:
             while True:
                 try:
                     restarted = self._rpc.boot_id != boot_id
-                    if await self.arrived(session_key, (key,)):
+                    if await self.arrived(session_key, (key,)) is not None:
                         return True
                     if restarted:
                         return False
                     answer = await self._wait_or_start(key, started)
                     if answer.get("endedAt") is not None:
-                        return await self.arrived(session_key, (key,))
+                        return await self.arrived(session_key, (key,)) is not None
                 except GatewayAway:
                     await self._rpc.ready.wait()
 

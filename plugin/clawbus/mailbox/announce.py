@@ -98,7 +98,7 @@ class Announcer:
         try:
             results = [one.result for one in together if one.result is not None]
             parcel = self._parcel(together, open_ones, await self._files.of(sent.task.sender, *results))
-            if not await self._bringer.has_arrived(parcel):
+            if await self._bringer.arrived(parcel) is None:
                 if not await self._bringer.waking.session_exists(sent.session_key):
                     return self._leave_in_inbox(open_ones)
                 if await self._bringer.bring(parcel) is None:

@@ -41,10 +41,10 @@ class Bringer:
         self._rpc = rpc
         self.waking = Waking(rpc)
 
-    async def has_arrived(self, parcel: Parcel) -> bool:
-        """Whether an earlier try has come through. Waits for the gateway; raises GatewayAway."""
+    async def arrived(self, parcel: Parcel) -> str | None:
+        """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway."""
         await self._rpc.ready.wait()
-        return bool(parcel.keys) and await self.waking.arrived(parcel.session_key, parcel.keys)
+        return await self.waking.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
 
     async def bring(self, parcel: Parcel) -> str | None:
         """One try. Returns its key when it stands in the transcript, None if it never will: try again.

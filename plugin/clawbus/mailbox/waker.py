@@ -154,8 +154,8 @@ class Waker:
     async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
         """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
         parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
-        if await self._bringer.has_arrived(parcel):
-            self._answered(wake, mails, wake.keys[-1], wake.boot_id)
+        if (earlier := await self._bringer.arrived(parcel)) is not None:
+            self._answered(wake, mails, earlier, wake.boot_id)
             await self._inbox.shown(mails, wake.number)
             return True
         boot_id = self._rpc.boot_id
