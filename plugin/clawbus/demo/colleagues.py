@@ -19,6 +19,7 @@ BLOCKED = "I wait for an answer: may the project's tests be run?"
 _PLACE = re.compile(r"^- ([^\s:]+):(\d+)", re.MULTILINE)
 _WHERE = re.compile(r"\bto replace in (/.+?) before Node 22")
 _SUPERIOR = re.compile(r"You report to ([a-z0-9-]+)")
+_LOOKED = re.compile(r"^I looked at each of the \d+ places .*$", re.MULTILINE)
 _REVIEW = re.compile(r"\breview\b", re.IGNORECASE)
 _RISKS = {
     "crypto.createCipher(": "derives its key without a salt: data encrypted so should be encrypted anew",
@@ -64,9 +65,10 @@ def review(task: str) -> Plan:
 
 
 def verdict(report: str) -> str:
-    """The first and the last line of a review; empty if it is none."""
+    """The first and the last line of a review that a result brings; empty if it brings none."""
+    found = _LOOKED.search(report)
     lines = report.strip().split("\n")
-    return f"{lines[0]} {lines[-1]}" if lines[0].startswith("I looked at each of the ") else ""
+    return f"{found[0]} {lines[-1]}" if found else ""
 
 
 def may_i_run(turn: Turn) -> Plan:
