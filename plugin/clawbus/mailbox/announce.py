@@ -6,6 +6,7 @@ A result counts as announced when it stands in the session's transcript, and onl
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +14,7 @@ from clawbus import frames
 from clawbus.envelope import Envelope
 from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.ledger import Ledger, Sent
-from clawbus.mailbox.bringing import Bringer, Parcel
+from clawbus.mailbox.bringing import Bringer, Parcel, until_done
 from clawbus.mailbox.files import Files
 from clawbus.mailbox.inbox import Inbox
 from clawbus.mailbox.outbox import Outbox
@@ -21,8 +22,6 @@ from clawbus.org import STEWARD, Org
 from clawbus.subjects import Subjects, new_message_id
 
 log = logging.getLogger(__name__)
-_AGAIN_S = 1.0
-_LONGEST_S = 30.0
 _GROUP_CHARS = 400_000
 """What one message with several results holds; each of them gets its share."""
 
@@ -73,20 +72,10 @@ class Announcer:
         await self._inbox.settle(task_id)
 
     async def _bring(self, task_id: str) -> None:
-        pause_s = _AGAIN_S
         try:
-            while not await self._try_safely(task_id):
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_S)
+            await until_done(functools.partial(self._try, task_id), f"announcing task {task_id}")
         finally:
             self._busy.discard(task_id)
-
-    async def _try_safely(self, task_id: str) -> bool:
-        try:
-            return await self._try(task_id)
-        except Exception:
-            log.exception("announcing task %s failed; it is tried again", task_id)
-            return False
 
     async def _try(self, task_id: str) -> bool:
         """One try to bring results home. True when they are settled, one way or the other."""

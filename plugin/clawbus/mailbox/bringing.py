@@ -8,11 +8,17 @@ may be a repeat.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clawbus.gateway import KEY_PREFIX, GatewayRpc, Waking
+
+log = logging.getLogger(__name__)
+_AGAIN_S = 1.0
+_LONGEST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,19 @@ class Parcel:
     """Where tests stop the process."""
     timeout_s: int | None = None
     """Of the turn; None in a session that has an operator, whose chat also gets the reply."""
+
+
+async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Try until it is done, waiting longer each time. What a try raises is logged: one that fails stops no other."""
+    pause_s = _AGAIN_S
+    while True:
+        try:
+            if await attempt():
+                return
+        except Exception:
+            log.exception("%s failed; it is tried again", what)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_S)
 
 
 class Bringer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -18,15 +19,13 @@ from clawbus.envelope import now
 from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.gateway import GatewayRpc, TurnLost, Turns
 from clawbus.ledger import Ledger, Mail, Wake
-from clawbus.mailbox.bringing import Bringer, Parcel
+from clawbus.mailbox.bringing import Bringer, Parcel, until_done
 from clawbus.mailbox.files import Files
 from clawbus.mailbox.inbox import Inbox
 from clawbus.org import Org
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 2
-_AGAIN_S = 1.0
-_LONGEST_S = 30.0
 _PATIENCE = 10
 """A digest waits for quiet, but no longer than so many times its period."""
 _DIGEST_CHARS = 200_000
@@ -113,22 +112,12 @@ class Waker:
         return wake
 
     async def _carry_out(self, wake: Wake) -> None:
-        pause_s = _AGAIN_S
         try:
-            while not await self._try_safely(wake.number):
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_S)
+            await until_done(functools.partial(self._try, wake.number), "a turn for mail")
         finally:
             self._busy.discard(wake.agent)
             self._free.release()
             self.look()
-
-    async def _try_safely(self, number: int) -> bool:
-        try:
-            return await self._try(number)
-        except Exception:
-            log.exception("a turn for mail failed; it is tried again")
-            return False
 
     async def _try(self, number: int) -> bool:
         """One try. True when the turn is over, or there is nothing left to show."""
