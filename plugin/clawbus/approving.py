@@ -37,7 +37,7 @@ async def waiting(bus: Bus, company: Company) -> list[Approval]:
     events = await history.events()
     people = company.org.people
     decided = {(one.task_id, one.detail.get("side")) for one in events if one.kind in _DECIDED and one.sender in people}
-    ended = {view.task_id for view in await history.tasks() if view.ended_by}
+    ended = {view.task_id for view in await history.tasks(events) if view.ended_by}
     asked: dict[tuple[str, str, str], Approval] = {}  # by who asks, too: nobody hides the question of another
     for one in events:
         key = (one.task_id, str(one.detail.get("side")))

@@ -174,6 +174,14 @@ def check_body(field: str, text: str) -> str:
     return text
 
 
+def cut(text: str, size_bytes: int) -> str:
+    """The text, or as much of its beginning as so many bytes hold; the cut shows."""
+    data = text.encode()
+    if len(data) <= size_bytes:
+        return text
+    return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"
+
+
 def check_label(field: str, text: str) -> str:
     """Return a line that a person or a model gives to a task or message, or raise InvalidInput."""
     if len(text) > 200:

@@ -56,7 +56,12 @@ def check_topic(field: str, value: str, wildcard: bool = False) -> tuple[str, st
 
 def new_task_id() -> str:
     """128 random bits in base 32: unguessable, so that nobody can end a task that he was not told of."""
-    return base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+    return task_id_of(secrets.token_bytes(16))
+
+
+def task_id_of(data: bytes) -> str:
+    """The task id of the first 128 bits of `data`: of a digest, where the same cause must give the same id."""
+    return base64.b32encode(data[:16]).decode().rstrip("=").lower()
 
 
 def new_message_id(sender: str) -> str:

@@ -19,8 +19,8 @@ from clawbus.channels import BCAST, INBOX, LEARN, TASKS
 from clawbus.dialects import heard, place, read
 from clawbus.envelope import Envelope, decode
 from clawbus.org import EXTERNAL, Org, parse
-from clawbus.steward import Steward
 from tests.company import Live, free_ports, live, until
+from tests.unit.office import steward
 
 KOMODO_TASK = """{
   "from": "ceo-genesis",
@@ -110,18 +110,6 @@ def json_to_toml(data: dict[str, Any]) -> str:
         return json.dumps(one)
 
     return "\n".join(f"{key} = {value(item)}" for key, item in data.items())
-
-
-@contextlib.asynccontextmanager
-async def steward(company: Live) -> AsyncIterator[Steward]:
-    async with company.company.connect("steward") as bus:
-        running = Steward(company.org, bus)
-        work = asyncio.create_task(running.run())
-        try:
-            yield running
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,6 @@ import contextlib
 from clawbus.accepted import accepted, raised
 from clawbus.addressing import subject_of
 from clawbus.asking.copies import Copies
-from clawbus.asking.following import Following
 from clawbus.bus import Bus, End
 from clawbus.channels import EVENTS
 from clawbus.company import Company
@@ -16,7 +15,7 @@ from clawbus.envelope import Envelope, check_body
 from clawbus.errors import BacklogFull, BusAway, NotFound, WireError
 from clawbus.events import Event, Kind, Value, decode_event
 from clawbus.subjects import new_message_id
-from clawbus.tasks import TaskView, cancellation, control, said_to, team_note
+from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
 
 _AGAIN_S = 0.5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import hmac
@@ -24,6 +23,7 @@ from clawbus.face.settling import Settling
 from clawbus.face.values import Message, Result, Task, message_of, result_of, task_of, unreadable
 from clawbus.mailbox import NewMessage, make_message
 from clawbus.seeing import who_is_online
+from clawbus.subjects import task_id_of
 from clawbus.tasks import NewTask, TaskView, make_task
 
 _SOON_S = 0.01
@@ -104,7 +104,7 @@ class Client:
         """The ids that a key stands for: the same for this person each time, and no guess for anybody else."""
         secret = self._bus.identity.seed_file.read_bytes()
         digest = hmac.digest(secret, f"{self.me}\n{key}".encode(), hashlib.sha256)
-        task_id = base64.b32encode(digest[:16]).decode().rstrip("=").lower()
+        task_id = task_id_of(digest)
         ids = {"task_id": task_id, "trace_id": task_id, "id": f"{self.me}-{digest[16:].hex()}"}
         return envelope.model_copy(update=ids)
 

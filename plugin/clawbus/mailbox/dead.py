@@ -16,7 +16,7 @@ from typing import Any
 from clawbus.bus import Bus, Delivery
 from clawbus.envelope import Envelope, now
 from clawbus.errors import EndConflict
-from clawbus.subjects import Subjects
+from clawbus.subjects import Subjects, task_id_of
 
 log = logging.getLogger(__name__)
 _MAX_RAW_BYTES = 512 * 1024
@@ -40,7 +40,7 @@ class DeadLetters:
     async def malformed(self, delivery: Delivery, agent: str, reason: str) -> None:
         """Bytes that are no message for `agent`. The letter's id follows from where they lay. Raises BusAway."""
         lay = f"{delivery.subject}\n{delivery.stream_seq}".encode()
-        letter_id = base64.b32encode(hashlib.sha256(lay).digest()[:16]).decode().rstrip("=").lower()
+        letter_id = task_id_of(hashlib.sha256(lay).digest())
         raw = base64.b64encode(delivery.data[:_MAX_RAW_BYTES]).decode()
         said: dict[str, Any] = {"reason": reason[:500], "subject": delivery.subject, "raw": raw}
         if len(delivery.data) > _MAX_RAW_BYTES:

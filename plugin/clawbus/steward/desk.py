@@ -6,7 +6,6 @@ The steward never speaks for another: what it does on somebody's behalf says so 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -24,7 +23,7 @@ from clawbus.errors import EndConflict, WireError
 from clawbus.events import Event, Kind, decode_event
 from clawbus.org import STEWARD, Org
 from clawbus.steward.alerts import Alerts
-from clawbus.subjects import Subjects, new_message_id
+from clawbus.subjects import Subjects, new_message_id, task_id_of
 from clawbus.tasks import History
 
 log = logging.getLogger(__name__)
@@ -49,8 +48,7 @@ class Desk:
 
     def task_id(self, *cause: object) -> str:
         """The id of a task, or a thread, that follows from a cause; by its form a task id like any other."""
-        digest = hashlib.sha256("\n".join([self.org.company, *map(str, cause)]).encode()).digest()
-        return base64.b32encode(digest[:16]).decode().rstrip("=").lower()
+        return task_id_of(hashlib.sha256("\n".join([self.org.company, *map(str, cause)]).encode()).digest())
 
     async def publish(self, subject: str, envelope: Envelope) -> None:
         """Raises BusAway, Refused."""

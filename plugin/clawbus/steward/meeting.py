@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from clawbus.channels import BCAST
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, decode
+from clawbus.envelope import MAX_BODY_BYTES, Envelope, cut, decode
 from clawbus.errors import InvalidInput, WireError
 from clawbus.org import STEWARD, Org
 from clawbus.steward.desk import Desk
@@ -117,17 +117,10 @@ async def end(desk: Desk, meeting: Meeting) -> None:
 def _report(meeting: Meeting, asked: tuple[str, ...], heard: dict[str, str]) -> str:
     silent = [one for one in asked if one not in heard]
     room = _ROOM_BYTES // max(1, len(heard))
-    parts = [f"## {one}\n{_cut(text, room)}" for one, text in sorted(heard.items())]
+    parts = [f"## {one}\n{cut(text, room)}" for one, text in sorted(heard.items())]
     missing = f"Not heard: {', '.join(silent)}." if silent else "Everyone has contributed."
-    agenda = _cut(meeting.agenda, 2048)
+    agenda = cut(meeting.agenda, 2048)
     return "\n\n".join([f"Report of the meeting of {meeting.of}. The agenda was:\n{agenda}", *parts, missing])
-
-
-def _cut(text: str, size_bytes: int) -> str:
-    data = text.encode()
-    if len(data) <= size_bytes:
-        return text
-    return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"
 
 
 def _said(meeting: Meeting, what: str, text: str) -> Envelope:

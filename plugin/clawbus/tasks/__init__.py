@@ -2,12 +2,14 @@
 
 from clawbus.tasks.board import TaskView, fold
 from clawbus.tasks.envelopes import NOTIFY, STEER, NewTask, cancellation, control, make_task, said_to, team_note
+from clawbus.tasks.following import Following
 from clawbus.tasks.history import History
 from clawbus.tasks.requests import Requester
 
 __all__ = [
     "NOTIFY",
     "STEER",
+    "Following",
     "History",
     "NewTask",
     "Requester",

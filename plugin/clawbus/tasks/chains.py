@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from clawbus.envelope import MAX_BODY_BYTES, OnComplete
+from clawbus.envelope import MAX_BODY_BYTES, OnComplete, cut
 from clawbus.errors import Refused
 from clawbus.org import Edge, Org
 
@@ -42,12 +42,5 @@ def next_body(edge: Edge, words: Mapping[str, str], result: str) -> str:
     What the words bring is not read again: a result that says "{task}" keeps it. A result that does not fit is cut.
     """
     room = _ROOM_BYTES - sum(len(text.encode()) for text in words.values()) - len(edge.template.encode())
-    values = {**words, "result": _cut(result, room)}
+    values = {**words, "result": cut(result, room)}
     return _WORD.sub(lambda match: values[match[1]], edge.template)
-
-
-def _cut(text: str, size_bytes: int) -> str:
-    data = text.encode()
-    if len(data) <= size_bytes:
-        return text
-    return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"

@@ -38,7 +38,7 @@ class Following:
             pause_s = _LOOK_S
             while True:
                 with contextlib.suppress(BusAway):
-                    await self._listen()
+                    await self.listen()
                     if (end := await self._ends.read(task_id, requester, to)) is not None:
                         return end
                 with contextlib.suppress(TimeoutError):
@@ -49,9 +49,6 @@ class Following:
 
     async def listen(self) -> None:
         """Hear of ends from now on. Raises BusAway."""
-        await self._listen()
-
-    async def _listen(self) -> None:
         if self._listening is None or (self._listening.done() and self._listening.exception() is not None):
             everything = self._subjects.everything("end")
             self._listening = asyncio.ensure_future(self._bus.listen(everything, self._hear))

@@ -34,9 +34,13 @@ class History:
                 continue
         return found
 
-    async def tasks(self) -> list[TaskView]:
-        """Every task that is remembered, the oldest first."""
-        events = await self.events()
+    async def given(self, task_id: str) -> Event | None:
+        """The first `accepted` of a task: what counts of who gave it to whom; None if nobody has said it."""
+        return next((one for one in await self.events(task_id) if one.kind == "accepted"), None)
+
+    async def tasks(self, events: list[Event] | None = None) -> list[TaskView]:
+        """Every task that is remembered, the oldest first. `events`: all that there are, if they are read already."""
+        events = await self.events() if events is None else events
         parties = {
             e.task_id: {e.sender, *self._org.may_take(str(e.detail.get("to", "")))}
             for e in events

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clawbus.envelope import Envelope
-from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
 from clawbus.org import Org
@@ -52,7 +51,9 @@ class Overseer:
         if rule is None or _LEVELS.get(rule.level) != side or task.sender in self._org.people:
             return Verdict(True)  # a person who asks for something himself has decided
         said = [one for one in await self._history.events(task.task_id) if one.detail.get("side") == side]
-        decided = next((one for one in said if one.kind in ("approved", "refused") and self._counts(one)), None)
+        decided = next(
+            (one for one in said if one.kind in ("approved", "refused") and one.sender in self._org.people), None
+        )
         if decided is None:
             if not any(one.kind == "waiting_approval" and one.sender == worker for one in said):
                 human = rule.human or self._org.humans[0].id
@@ -65,6 +66,3 @@ class Overseer:
         return Verdict(
             False, f"{decided.sender} did not let {'it start' if side == 'dispatch' else 'the report out'}{why}"
         )
-
-    def _counts(self, event: Event) -> bool:
-        return event.sender in self._org.people

@@ -47,11 +47,12 @@ class Worker:
         self._dead = DeadLetters(bus, self._subjects)
         self._proof = Proof(Store(bus, self._subjects), ledger)
         self._takers = org.may_take
-        self._groups = Groups(org, gateway, ledger, History(bus, org))
+        history = History(bus, org)
+        self._groups = Groups(org, gateway, ledger, history)
         self._free = asyncio.Semaphore(org.gateway(gateway).slots)
         self._resuming: set[str] = set()
         self._slots: set[str] = set()
-        self._overseer = Overseer(org, outbox, History(bus, org))
+        self._overseer = Overseer(org, outbox, history)
         taker = Taker(bus, gateway, org.groups_of(gateway))
         self._intake = Intake(bus, taker, doer, ledger, outbox, self._groups, self._overseer, self._ends)
         self._active = self._intake.active
@@ -69,13 +70,11 @@ class Worker:
         """Finish what a crash has left, then take and do tasks, until cancelled."""
         async with asyncio.TaskGroup() as group, self._intake:
             for run in self._ledger.runs.unfinished():
-                slot = None if self._free.locked() else self._free
-                if slot is not None:
-                    await slot.acquire()
+                if not self._free.locked():
+                    await self._free.acquire()
+                    self._slots.add(run.task_id)
                 self._resuming.add(run.task_id)
                 self._active[run.task_id] = None
-                if slot is not None:
-                    self._slots.add(run.task_id)
                 group.create_task(self._work(run.task_id), name=f"resume-{run.task_id}")
             while True:
                 await self._free.acquire()

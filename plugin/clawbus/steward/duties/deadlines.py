@@ -50,7 +50,7 @@ class Deadlines(Duty):
             await self._next(self._task(event), "")
 
     async def on_end(self, end: Envelope) -> None:
-        said = await self._said(end.task_id or "")
+        said = await self.desk.history.given(end.task_id or "")
         if said is not None and await self._end(self._task(said)) is not None:  # anybody may write one that is none
             await self.desk.forget_timer(self.rule, said.task_id)
 
@@ -79,11 +79,8 @@ class Deadlines(Duty):
         first = await self.desk.bus.next_message(EVENTS, pattern)
         if first is not None and first.data == event.encode():
             return True
-        said = [one for one in await self.desk.history.events(event.task_id) if one.kind == "accepted"]
-        return bool(said) and said[0].id == event.id
-
-    async def _said(self, task_id: str) -> Event | None:
-        return next((one for one in await self.desk.history.events(task_id) if one.kind == "accepted"), None)
+        said = await self.desk.history.given(event.task_id)
+        return said is not None and said.id == event.id
 
     # -- one task ---------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from clawbus.accepted import accepted
-from clawbus.bus import End, Message
+from clawbus.bus import Message
 from clawbus.dialects import Place, Words, place, read
 from clawbus.envelope import Envelope, now
 from clawbus.errors import Away, ClawbusError
@@ -23,6 +23,7 @@ from clawbus.events import Event
 from clawbus.org import EXTERNAL
 from clawbus.steward.desk import Desk
 from clawbus.steward.duty import Duty
+from clawbus.tasks import Following
 
 log = logging.getLogger(__name__)
 _MARGIN_S = 1.0
@@ -36,6 +37,7 @@ class Guests(Duty):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
+        self._following = Following(desk.bus, desk.subjects, desk.ends)
         self._answering: set[asyncio.Task[None]] = set()
         self._stop: Callable[[], Awaitable[None]] | None = None
 
@@ -126,7 +128,7 @@ class Guests(Duty):
         task = await self._say(where, words, where.to[0], reply)
         try:
             async with asyncio.timeout(max(1.0, words.wait_s - _MARGIN_S)):
-                end = await self._end_of(task)
+                end = await self._following.end(task.task_id or "", EXTERNAL, task.to)
         except TimeoutError:
             return {"status": "pending", "task_id": task.task_id, "to": task.to}
         took_s = round((now() - began).total_seconds(), 2)
@@ -137,17 +139,3 @@ class Guests(Duty):
             "answer": end.envelope.body,
             "took_s": took_s,
         }
-
-    async def _end_of(self, task: Envelope) -> End:
-        told = asyncio.Event()
-        stop = await self.desk.bus.listen(self.desk.subjects.ends_of(task.task_id or ""), lambda _: told.set())
-        try:
-            while True:
-                if (end := await self.desk.ends.read(task.task_id or "", EXTERNAL, task.to)) is not None:
-                    return end
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(2.0):
-                        await told.wait()
-                told.clear()
-        finally:
-            await stop()

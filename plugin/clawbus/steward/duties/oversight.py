@@ -34,17 +34,17 @@ class Oversight(Duty):
         if not any(rule.level == "told" for rule in self.desk.org.oversight):
             return
         task_id = end.task_id or ""
-        accepted = [one for one in await self.desk.history.events(task_id) if one.kind == "accepted"]
-        if not accepted:
+        given = await self.desk.history.given(task_id)
+        if given is None:
             return
-        rule = self._watched(accepted[0].sender, str(accepted[0].detail.get("to", "")))
+        rule = self._watched(given.sender, str(given.detail.get("to", "")))
         if rule is None or rule.level != "told":
             return
-        counts = await self.desk.ends.read(task_id, accepted[0].sender, str(accepted[0].detail.get("to", "")))
+        counts = await self.desk.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
         if counts is None or counts.envelope.id != end.id:  # one that is written later ends nothing
             return
         said = f"{counts.status}, by {counts.by}.\n\n{counts.envelope.body}"
-        text = f"Task {task_id} of {accepted[0].sender} ended: {said}"
+        text = f"Task {task_id} of {given.sender} ended: {said}"
         await self.desk.tell(
             self._human(rule), text, cause=(self.rule, task_id, "ended"), subject="a task has ended", kind="report"
         )
