@@ -100,7 +100,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, claw: OpenClaw) -> Iterat
 
 
 def test_up_says_which_model_answers(terminal: Terminal) -> None:
-    assert any(line.startswith("Model: scripted") for line in terminal.lines)
+    """It is printed after the line that says the company is up: waited for, like any other."""
+    terminal.wait_line("^Model: scripted")
 
 
 def test_ask_prints_the_answer_and_the_task_can_be_found_again(terminal: Terminal) -> None:
