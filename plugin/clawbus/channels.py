@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 TASKS, INBOX, CTL, ENDS, EVENTS = "TASKS", "INBOX", "CTL", "ENDS", "EVENTS"
 BCAST, LEARN, ART, DEAD, ALERTS, TIMERS, GUEST = "BCAST", "LEARN", "ART", "DEAD", "ALERTS", "TIMERS", "GUEST"
+KEYS, STATE, SPEND = "KEYS", "STATE", "SPEND"
 
 DAY_S = 86_400
 
@@ -18,7 +19,8 @@ DAY_S = 86_400
 class Channel:
     """One channel. `tokens`: what stands between its name and the sender.
 
-    `by`: "everyone" of the company, its "agents" only (and the steward), or the "steward" alone.
+    `by`: "everyone" of the company, its "agents" only (and the steward), its "people" only, or the "steward" or the
+    "provisioner" alone.
     """
 
     name: str
@@ -42,6 +44,9 @@ CHANNELS = (
     Channel("dead", ("task",), DEAD, "agents"),
     Channel("alerts", ("rule", "key"), ALERTS, "steward"),
     Channel("timers", ("phase", "rule", "key"), TIMERS, "steward"),
+    Channel("keys", ("member",), KEYS, "provisioner"),
+    Channel("state", ("target",), STATE, "people"),
+    Channel("spend", ("trace",), SPEND),
 )
 
 
@@ -72,6 +77,9 @@ STREAMS = (
     Stream(DEAD, "limits", 90 * DAY_S, 512),
     Stream(ALERTS, "limits", 90 * DAY_S, 64, discard="old", per_subject=16),
     Stream(TIMERS, "workqueue", 60 * DAY_S, 64, discard="old", schedules=True),  # schedules want "old"
+    Stream(KEYS, "limits", 0, 16, per_subject=1),  # the public key of each member; without end
+    Stream(STATE, "limits", 0, 16, per_subject=1),  # who is stopped or paused; without end
+    Stream(SPEND, "limits", 14 * DAY_S, 128),
     Stream(GUEST, "workqueue", 3 * DAY_S, 64, no_ack=True),
 )
 

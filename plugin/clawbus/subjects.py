@@ -179,12 +179,14 @@ class Subjects:
     def may_publish(self, sender: str, group: str = "everyone") -> list[str]:
         """The publish permissions of one sender: his id is the last token of each.
 
-        `group`: "everyone" for a person, "agents" for an agent, "steward" for the steward.
+        `group`: "people" for a person, "agents" for an agent, "steward", "provisioner"; "everyone" for what all may.
         """
         check_id("from", sender)
         wider = {
             "everyone": ("everyone",),
             "agents": ("everyone", "agents"),
+            "people": ("everyone", "people"),
+            "provisioner": ("provisioner",),
             "steward": ("everyone", "agents", "steward"),
         }
         rows = [row for row in CHANNELS if row.by in wider[group]]

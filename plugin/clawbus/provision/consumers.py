@@ -20,7 +20,10 @@ from clawbus.channels import (
     EVENTS,
     GUEST,
     INBOX,
+    KEYS,
     LEARN,
+    SPEND,
+    STATE,
     STREAMS,
     TASKS,
     TIMERS,
@@ -34,7 +37,8 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _QUEUES = frozenset(stream.name for stream in STREAMS if stream.retention == "workqueue")
-READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.name != ALERTS)
+_LOOKED_UP = (ALERTS, KEYS, STATE, SPEND)
+READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.name not in _LOOKED_UP)
 """Those that have durables."""
 Named = tuple[str, dict[str, Any]]
 

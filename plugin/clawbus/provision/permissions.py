@@ -8,7 +8,22 @@ create or change a stream or a consumer.
 from __future__ import annotations
 
 from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
-from clawbus.channels import ART, BCAST, CTL, DEAD, ENDS, EVENTS, INBOX, LEARN, STREAMS, TASKS, TIMERS
+from clawbus.channels import (
+    ART,
+    BCAST,
+    CTL,
+    DEAD,
+    ENDS,
+    EVENTS,
+    INBOX,
+    KEYS,
+    LEARN,
+    SPEND,
+    STATE,
+    STREAMS,
+    TASKS,
+    TIMERS,
+)
 from clawbus.dialects import GUEST, heard
 from clawbus.identity import Identity
 from clawbus.org import EXTERNAL, STEWARD, Org
@@ -17,6 +32,8 @@ from clawbus.provision.server import User
 from clawbus.subjects import PRIORITIES, Subjects
 
 PROVISIONER = "provisioner"
+READ_BY_NODES = (ENDS, EVENTS, LEARN, ART, KEYS, STATE, SPEND)
+"""What a gateway's key may read message by message."""
 _ALL_STREAMS = tuple(stream.name for stream in STREAMS)
 
 
@@ -44,14 +61,14 @@ def _gateway(org: Org, gateway: str, identity: Identity) -> User:
     for stream in (INBOX, CTL, BCAST):
         publish += _consumer(stream, gateway_reader(gateway))
     # Not DIRECT.GET: it sends a stored message as it is to any `reply`, and so would let a node forge one.
-    publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in (ENDS, EVENTS, LEARN, ART)]
+    publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in READ_BY_NODES]
     return User(identity.public_key, tuple(publish), (f"_INBOX.{identity.name}.>", subjects.everything("presence")))
 
 
 def _person(org: Org, person: str, identity: Identity) -> User:
     """A person sees the whole company, and speaks as himself only."""
     subjects = Subjects(org.company)
-    publish = [*subjects.may_publish(person), *_consumer(INBOX, person_reader(person))]
+    publish = [*subjects.may_publish(person, "people"), *_consumer(INBOX, person_reader(person))]
     publish += [f"$JS.API.{get}.{stream}" for stream in _ALL_STREAMS for get in ("STREAM.MSG.GET", "DIRECT.GET")]
     publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in _ALL_STREAMS]
     publish += ["$JS.API.INFO"]

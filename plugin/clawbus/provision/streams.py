@@ -49,7 +49,7 @@ def _config(stream: Stream, subjects: list[str], org: Org) -> dict[str, Any]:
         "max_age": age_s * _NS,
         "max_bytes": stream.size_mib * _MIB,
         "max_msg_size": MAX_MESSAGE_BYTES,
-        "duplicate_window": min(DEDUP_WINDOW_S, age_s) * _NS,
+        "duplicate_window": min(DEDUP_WINDOW_S, age_s or DEDUP_WINDOW_S) * _NS,
         "num_replicas": 1,
         "deny_delete": True,
         "deny_purge": False,
