@@ -8,15 +8,21 @@ import stat
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+from clawbus.artifacts.folders import opened
 from clawbus.artifacts.store import MAX_FILE_BYTES
 from clawbus.envelope import Artifact
 from clawbus.errors import InvalidInput
+from clawbus.show import inert
 
 MAX_FILES = 20
 """Of one task or message; as the envelope holds them."""
 _MAX_NAME_BYTES = 120
 _URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{1,31})://(?P<rest>[\x21-\x7e]{1,1900})")
 _FIELD = "artifacts"
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more."""
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
+"""Devices, under any ending, where a folder lies on a Windows disk (WSL2)."""
 
 
 def foreign(address: str) -> Artifact | None:
@@ -40,8 +46,8 @@ def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
         real = (root / path).resolve(strict=True)
         if not real.is_relative_to(root):
             raise InvalidInput(_FIELD, path, "lies outside your workspace", f"Copy it into {root} first.")
-        # NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more.
-        with os.fdopen(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        *below, name = real.relative_to(root).parts or (".",)
+        with opened(root, *below) as folder, os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as stream:
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidInput(_FIELD, path, "is no plain file", "Pack a folder into one file.")
@@ -56,12 +62,17 @@ def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
 
 
 def safe_name(name: str) -> str:
-    """A file name that fits any folder: no slash, no control or formatting character, not only dots, not long."""
+    """A file name that fits any folder: no slash, nothing unseen, not only dots, no device, not long."""
     last = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
-    kept = "".join(char if char.isalnum() or char in "._-" else "_" for char in last).lstrip(".-")
+    kept = "".join(char if _plain(char) else "_" for char in last).lstrip(".-").rstrip(".")
+    kept = f"_{kept}" if _RESERVED.match(kept) else kept
     stem, dot, suffix = kept.rpartition(".")
     if not stem or len(suffix) > 12:
         stem, dot, suffix = kept, "", ""
     room = _MAX_NAME_BYTES - len((dot + suffix).encode())
     short = stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
     return short or "file"
+
+
+def _plain(char: str) -> bool:
+    return char in "._-" or (char.isalnum() and inert(char) == char)

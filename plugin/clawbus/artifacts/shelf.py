@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clawbus.artifacts.files import safe_name
+from clawbus.artifacts.folders import opened, write
 from clawbus.artifacts.store import Store
 from clawbus.envelope import Artifact
 from clawbus.errors import BusAway, ClawbusError
@@ -39,16 +39,16 @@ class Shelf:
         Raises BusAway.
         """
         found: list[Placed] = []
-        folder: Path | None = None
+        where: tuple[Path, tuple[str, ...]] | None = None
         taken: set[str] = set()
         for artifact in artifacts:
             if artifact.uri is not None:
                 found.append(Placed(artifact, None, "elsewhere, not fetched"))
                 continue
             try:
-                folder = folder or await self._folder(agent, thread)
+                where = where or await self._folder(agent, thread)
                 name = _free(safe_name(artifact.name), artifact.sha256 or "", taken)
-                found.append(Placed(artifact, _write(folder / name, await self._store.get(artifact))))
+                found.append(Placed(artifact, write(*where, name, await self._store.get(artifact))))
             except BusAway:
                 raise
             except ClawbusError as error:
@@ -57,19 +57,15 @@ class Shelf:
                 found.append(Placed(artifact, None, f"cannot be copied: {error.strerror}"))
         return found
 
-    async def _folder(self, agent: str, thread: str) -> Path:
-        """The folder for a thread: in the workspace, unless a link there leads elsewhere; else the node's own."""
+    async def _folder(self, agent: str, thread: str) -> tuple[Path, tuple[str, ...]]:
+        """A root and the folder below it: in the workspace, unless a link leads out of it; else the node's own."""
         workspace = await self._workspace_of(agent)
         if workspace is not None and workspace.is_dir():
             root = workspace.resolve()
-            folder = root / _FOLDER / thread
-            with contextlib.suppress(OSError):
-                folder.mkdir(parents=True, exist_ok=True)
-                if folder.resolve() == folder:
-                    return folder
-        folder = self._spare / agent / thread
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
+            with contextlib.suppress(OSError), opened(root, _FOLDER, thread, make=True):
+                return root, (_FOLDER, thread)
+        self._spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._spare, (agent, thread)
 
 
 def _free(name: str, sha256: str, taken: set[str]) -> str:
@@ -77,13 +73,3 @@ def _free(name: str, sha256: str, taken: set[str]) -> str:
     name = f"{sha256[:8]}-{name}" if name.casefold() in taken else name
     taken.add(name.casefold())
     return name
-
-
-def _write(path: Path, data: bytes) -> Path:
-    """Whole or not at all, over whatever was there: a copy is what was sent, also when it is made again."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(scratch, flags, 0o600), "wb") as stream:
-        stream.write(data)
-    scratch.replace(path)
-    return path
