@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clawbus.bus import Bus
+from clawbus.change.applying import write_server_config
 from clawbus.channels import ENDS
 from clawbus.company import Company
 from clawbus.errors import ClawbusError
@@ -25,7 +26,7 @@ from clawbus.gateway.openclaw import OpenClaw
 from clawbus.gateway.plugin import assemble
 from clawbus.gateway.readiness import wait_ready as gateway_ready
 from clawbus.provision import server
-from clawbus.provision.permissions import key_names, users
+from clawbus.provision.keys import publish_keys
 from clawbus.provision.streams import provision
 from clawbus.seeing import who_is_online
 from clawbus.souls import render, write
@@ -106,8 +107,7 @@ class Live:
     def _command(self, name: str) -> tuple[list[str], dict[str, str]]:
         kind, _, gateway = name.partition("-")
         if name == "nats-server":
-            keys = {key: self.company.identity(key) for key in key_names(self.org)}
-            config = server.write_config(self.home, self.org, users(self.org, keys))
+            config = write_server_config(self.company)
             return server.command(server.find_server(), config), dict(os.environ)
         if kind == "steward":  # steward-1, steward-2: any number
             return [*CLAWBUS, "steward", "--org", str(self.org_file)], dict(os.environ)
@@ -266,6 +266,7 @@ class Live:
     async def provision(self) -> None:
         async with self.company.connect("provisioner") as bus:
             await provision(bus, self.org)
+            await publish_keys(bus, self.org, self.home)
 
     @contextlib.asynccontextmanager
     async def owner(self) -> AsyncIterator[Bus]:

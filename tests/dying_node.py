@@ -11,7 +11,6 @@ import signal
 import sys
 from pathlib import Path
 
-from clawbus.bus import Bus
 from clawbus.company import Company
 from clawbus.gateway import GatewayRpc
 from clawbus.ledger import Ledger
@@ -26,7 +25,7 @@ async def main(step: str, org_file: str, gateway: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with Ledger(company.home.ledger(gateway)) as ledger:
-        async with Bus.connect(company.org.url, company.identity(f"gw-{gateway}"), "dying", wait_s=None) as bus:
+        async with company.connect(f"gw-{gateway}", "dying", wait_s=None) as bus:
             rpc = GatewayRpc(company.org.gateway(gateway).port, company.token_file(gateway))
             node = Node(company.org, gateway, bus, rpc, ledger)
             node.worker.on_step = node.attempts.on_step = node.announcer.on_step = node.waker.on_step = at

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clawbus.bus import Bus, Ends
-from clawbus.errors import NotFound
-from clawbus.identity import Identity, load_or_create
-from clawbus.org import Org, load
-from clawbus.settings import Home
+from clawbus.errors import NotFound, Refused
+from clawbus.here import Here, read
+from clawbus.identity import Identity, agent_key
+from clawbus.org import EXTERNAL, STEWARD, Gateway, Org, load
+from clawbus.provision.issuer import credentials
+from clawbus.provision.renewing import renew
+from clawbus.provision.tls import trusted
+from clawbus.settings import Home, leave_no_dump
+from clawbus.signing import Signer
 from clawbus.subjects import Subjects, check_id
 from clawbus.tasks import History
 
+PROVISIONER = "provisioner"
+_SHUT_OUT = (
+    "This machine was shut out, or was away for longer than its credentials live. Let it in again: `clawbus invite` on "
+    "the company's own machine, then `clawbus join CODE` here, in an empty folder."
+)
 _WAIT_S = 2.0  # a person waits at a terminal; a server that restarts is back well before
 
 
@@ -35,14 +46,67 @@ class Company:
     def subjects(self) -> Subjects:
         return Subjects(self.org.company)
 
+    @property
+    def here(self) -> Here | None:
+        """What of the company is on this machine, if it has joined; None on the company's own. Raises InvalidInput."""
+        return read(self.home)
+
+    @property
+    def gateways_here(self) -> tuple[Gateway, ...]:
+        """The gateways of this machine."""
+        if (here := self.here) is not None:
+            return tuple(gateway for gateway in self.org.gateways if gateway.id in here.gateways)
+        return tuple(gateway for gateway in self.org.gateways if not gateway.elsewhere)
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the bus: through its leaf, if it has one."""
+        return here.dialled if (here := self.here) is not None else self.org.url
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The one authority that this machine trusts on the bus; None where there is no TLS of ours."""
+        if (here := self.here) is None:
+            return trusted(self.home, self.org)
+        return None if here.leaf else self.home.root / here.ca
+
+    def refuse_elsewhere(self, what: str) -> None:
+        """Raises Refused on a machine that has joined, for what only the company's own can do."""
+        if self.here is not None:
+            raise Refused(f"this machine has joined {self.org.company}: {what} on the company's own machine")
+
     def token_file(self, gateway: str) -> Path:
         """Where a gateway's token lies: as org.toml says, or where `clawbus up` keeps that of an own gateway."""
         said = self.org.gateway(gateway).token_file
         return self.home.root.parent / said if said else self.home.root / "gateways" / gateway / "token"
 
     def identity(self, key_name: str) -> Identity:
-        """The key of the provisioner, a gateway (`gw-hq`) or a person (`me-owner`), made where it is missing."""
-        return load_or_create(key_name, self.home.key(key_name))
+        """The key of the provisioner, a gateway (`gw-hq`) or a person (`me-owner`), made where it is missing.
+
+        With credentials that are good for a while, where the server wants them and this machine can issue them. A leaf
+        wants none: it shows them to the hub itself.
+        """
+        me = credentials(self.home, self.org, key_name)
+        return replace(me, creds_file=None) if (here := self.here) is not None and here.leaf else me
+
+    def signers(self, key_name: str) -> dict[str, Signer]:
+        """Who speaks under a key of the company, by id: a gateway's agents, a person, the steward and its guests.
+
+        The provisioner speaks as the steward, for who has left.
+
+        What an agent signs with is made here, unless only its public key is: then it lives on another machine.
+        """
+        kind, _, name = key_name.partition("-")
+        keys: dict[str, str] = {}
+        if key_name in (STEWARD, PROVISIONER):
+            keys = {STEWARD: STEWARD} | ({EXTERNAL: STEWARD} if key_name == STEWARD else {})
+        elif kind == "me":
+            keys = {name: key_name}
+        elif kind == "gw":
+            keys = {agent.id: agent_key(agent.id) for agent in self.org.agents_of(name)}
+        found = {who: self.home.key(key) for who, key in keys.items()}
+        here = {who: seed for who, seed in found.items() if seed.exists() or not seed.with_suffix(".pub").exists()}
+        return {who: Signer(self.org.company, who, seed) for who, seed in here.items()}
 
     def speaker(self, person: str | None) -> str:
         """The id of the person that a command speaks as: the first one, unless it is said. Raises NotFound."""
@@ -56,9 +120,21 @@ class Company:
         return wanted
 
     @contextlib.asynccontextmanager
-    async def connect(self, key_name: str) -> AsyncIterator[Bus]:
-        """A connection under one of the company's keys. Raises BusAway or Refused."""
-        async with Bus.connect(self.org.url, self.identity(key_name), f"clawbus {key_name}", _WAIT_S) as bus:
+    async def connect(self, key_name: str, label: str = "", wait_s: float | None = _WAIT_S) -> AsyncIterator[Bus]:
+        """A connection under one of the company's keys, whose credentials are renewed while it lasts.
+
+        `label`: what the server's monitoring shows. `wait_s`: see `Bus.connect`. Raises BusAway or Refused.
+        """
+        leave_no_dump()
+        me = self.identity(key_name)
+        again = functools.partial(renew, self.home, self.org, key_name)
+        connecting = Bus.connect(self.url, me, f"clawbus {label or key_name}", wait_s, again, self.ca_file)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                bus = await stack.enter_async_context(connecting)
+            except Refused as error:
+                raise Refused(error.message, _SHUT_OUT if self.here is not None else error.remedy) from None
+            bus.signers = self.signers(key_name)
             yield bus
 
     @contextlib.asynccontextmanager

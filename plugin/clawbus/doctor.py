@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,20 @@ from clawbus.gateway.rpc import GatewayRpc
 from clawbus.org import Gateway, Org
 from clawbus.provision.server import find_server, greets
 from clawbus.settings import Home
+from clawbus.show import inert
 
 _PLUGIN = "clawbus"
 _RPC_S = 15.0
 _SOCKET_S = 2.0
 _NATS_PORT = 4222
+_FORBIDDEN, _NOT_TRIED = "forbidden calls", "not tried, since the bus does not answer"
 
 ProbeBus = Callable[[], Awaitable[str]]
+TryForbidden = Callable[[], Awaitable[dict[str, list[str]]]]
+"""By key: what of that which it must not be able to do the server did not refuse."""
 TokenFile = Callable[[str], Path]
+Place = tuple[str, Sequence[Gateway]]
+"""Where the bus is for a machine, and the gateways that are on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,28 @@ class Check:
 
 
 async def examine(
-    org: Org | None, home: Home | None, token_file: TokenFile | None = None, probe_bus: ProbeBus | None = None
+    org: Org | None,
+    home: Home | None,
+    token_file: TokenFile | None = None,
+    probe_bus: ProbeBus | None = None,
+    here: Place | None = None,
+    try_forbidden: TryForbidden | None = None,
 ) -> list[Check]:
     """Try everything, and report in the order in which things build on each other.
 
     Without a company (`org` and `home` None) only this machine's programs are looked at. `token_file` tells where a
-    gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError.
+    gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError. `here`: what
+    of the company is on this machine, if that is not all of it. `try_forbidden`: makes calls that have to be refused.
     """
     checks = [_node(), await _openclaw(), _server(org)]
     if org is None or home is None:
         return checks
-    checks.append(await _bus(org, probe_bus))
+    url, gateways = here or (org.url, org.gateways)
+    checks.append(await _bus(org, url, probe_bus))
+    if try_forbidden is not None:
+        checks.append(await _forbidden(try_forbidden) if checks[-1].ok else Check(_FORBIDDEN, None, _NOT_TRIED))
     tokens = token_file or (lambda gateway: home.root / "gateways" / gateway / "token")
-    parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens) for gateway in org.gateways))
+    parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens) for gateway in gateways))
     return checks + [check for part in parts for check in part]
 
 
@@ -66,10 +81,10 @@ def render(checks: list[Check], console: Console) -> None:
     """A line each: the verdict, the name, what was seen; below a failure its remedy. Wraps in any width."""
     for check in checks:
         mark, style = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("?", "yellow")}[check.ok]
-        line = Text.assemble((mark, style), "  ", (check.name, "bold"), "  ", check.detail)
+        line = Text.assemble((mark, style), "  ", (inert(check.name), "bold"), "  ", inert(check.detail))
         console.print(line, soft_wrap=False)
         if check.remedy:
-            console.print(Padding(Text(check.remedy), (0, 0, 0, 4)))
+            console.print(Padding(Text(inert(check.remedy)), (0, 0, 0, 4)))
 
 
 def _node() -> Check:
@@ -99,10 +114,10 @@ def _server(org: Org | None) -> Check:
     return Check("nats-server", True, f"{found.version}, {found.path}")
 
 
-async def _bus(org: Org, probe_bus: ProbeBus | None) -> Check:
-    name = f"bus {org.url}"
+async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:
+    name = f"bus {address}"
     try:
-        url = urlsplit(org.url if "//" in org.url else f"//{org.url}")
+        url = urlsplit(address if "//" in address else f"//{address}")
         host, port = url.hostname or "127.0.0.1", url.port or _NATS_PORT
     except ValueError as error:
         return Check(name, False, f"not an URL: {error}", "Correct bus.url in org.toml.")
@@ -115,6 +130,18 @@ async def _bus(org: Org, probe_bus: ProbeBus | None) -> Check:
         return Check(name, True, await probe_bus())
     except ClawbusError as error:
         return _failed(name, error)
+
+
+async def _forbidden(try_them: TryForbidden) -> Check:
+    try:
+        found = await try_them()
+    except ClawbusError as error:
+        return _failed(_FORBIDDEN, error)
+    if wrong := [f"{key} could {what}" for key, allowed in found.items() for what in allowed]:
+        remedy = "Run `clawbus up`, which tells the server who may do what; one of yours has to include account.conf."
+        return Check(_FORBIDDEN, False, f"not refused: {'; '.join(wrong)}", remedy)
+    tried = "to speak as another, to read his mail, to throw tasks away"
+    return Check(_FORBIDDEN, True, f"{', '.join(found)} tried {tried}: refused")
 
 
 async def _gateway(org: Org, home: Home, gateway: Gateway, token_file: TokenFile) -> list[Check]:

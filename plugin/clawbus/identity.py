@@ -1,7 +1,8 @@
 """Who one is on the bus: an nkey, Ed25519, its seed in a file of mode 600.
 
-The server knows public keys only, and ties each to the subjects that its holder may use
-(docs.nats.io, "NKeys"). Whoever has the file is the holder: see docs/security.md.
+The server knows public keys only, and ties each to the subjects that its holder may use: by a JWT that the company's
+account keys have signed, in a credentials file beside the seed, or by its configuration (docs.nats.io, "NKeys" and
+"JWT"). Whoever has the file is the holder: see docs/security.md.
 """
 
 from __future__ import annotations
@@ -17,32 +18,40 @@ import nkeys
 from clawbus.errors import InvalidInput
 from clawbus.settings import write_secret
 
-_USER_PREFIX = 20 << 3  # "U", github.com/nats-io/nkeys
+USER, ACCOUNT, OPERATOR = nkeys.PREFIX_BYTE_USER, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_OPERATOR
+AGENT_KEY = "agent-"
+SERVER_API = "$JS.API"
+"""Where JetStream's API is asked in the account that has it. Other accounts import it under a name of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A name, its public key and the file with the seed. The seed itself is never held here."""
+    """A name, its public key and the file with the seed. The seed itself is never held here.
+
+    `creds_file`: the credentials file, where the server wants a JWT. `api`: where its account finds JetStream's API.
+    """
 
     name: str
     public_key: str
     seed_file: Path
+    creds_file: Path | None = None
+    api: str = SERVER_API
 
 
-def load_or_create(name: str, seed_file: Path) -> Identity:
-    """The identity kept in `seed_file`; a new one, written with mode 600, if there is no such file.
+def load_or_create(name: str, seed_file: Path, prefix: int = USER) -> Identity:
+    """The identity kept in `seed_file`; a new one of that kind, written with mode 600, if there is no such file.
 
     Raises InvalidInput if the file is not an nkey seed, or if others may read it.
     """
     if not seed_file.exists():
-        seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+        seed = nkeys.encode_seed(os.urandom(32), prefix)
         write_secret(seed_file, seed.decode())
     mode = stat.S_IMODE(seed_file.stat().st_mode)
     if mode & 0o077:
         raise InvalidInput("key file", str(seed_file), f"others may read it (mode {mode:o})", f"chmod 600 {seed_file}")
     try:
         pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
-        public = pair.public_key.decode()
+        public = str(pair.public_key.decode())
         pair.wipe()
     except Exception:
         raise InvalidInput(
@@ -54,10 +63,23 @@ def load_or_create(name: str, seed_file: Path) -> Identity:
     return Identity(name, public, seed_file)
 
 
+def agent_key(agent: str) -> str:
+    """The name of the key that an agent signs with; its file lies where the agent lives."""
+    return f"{AGENT_KEY}{agent}"
+
+
+def sign(seed_file: Path, data: bytes) -> bytes:
+    """The Ed25519 signature, 64 bytes, by the key of a seed file. The seed is read for this, and forgotten."""
+    pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
+    signature = bytes(pair.sign(data))
+    pair.wipe()
+    return signature
+
+
 def is_public_key(text: str) -> bool:
     """Whether a text is the public nkey of a user: what may stand in the server's configuration."""
     try:
         raw = base64.b32decode(text + "=" * (-len(text) % 8))
     except ValueError:
         return False
-    return len(raw) == 35 and raw[0] == _USER_PREFIX
+    return len(raw) == 35 and raw[0] == USER

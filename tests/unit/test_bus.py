@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,10 @@ from clawbus.channels import INBOX, TASKS
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import BacklogFull, BusAway, Refused, WireError
 from clawbus.org import parse
+from clawbus.provision.config import write_config
+from clawbus.provision.issuer import credentials
 from clawbus.provision.streams import provision
+from clawbus.settings import Home
 from clawbus.subjects import Subjects, new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live
@@ -208,9 +212,11 @@ async def test_a_node_may_only_read_its_own_durables(bus_only: Live, method: str
             await bus.api(method, {"batch": 1}, timeout_s=0.5)
 
 
-async def test_a_key_that_the_server_does_not_know_is_refused(bus_only: Live) -> None:
-    """Anonymous and unknown connections get nothing."""
-    stranger = bus_only.company.identity("gw-stranger")
+async def test_a_key_that_the_server_does_not_know_is_refused(bus_only: Live, tmp_path: Path) -> None:
+    """Credentials of the right form and name, which another operator has signed, get nothing."""
+    elsewhere = Home(tmp_path / "elsewhere" / ".clawbus")
+    write_config(elsewhere, bus_only.org)
+    stranger = credentials(elsewhere, bus_only.org, "gw-hq")
     with pytest.raises(Refused, match="does not know the key"):
         async with Bus.connect(bus_only.org.url, stranger, "stranger"):
             pass
@@ -219,7 +225,6 @@ async def test_a_key_that_the_server_does_not_know_is_refused(bus_only: Live) ->
 async def test_a_server_that_is_not_there_is_reported_fast() -> None:
     """nats-py alone would try for ever."""
     import tempfile
-    from pathlib import Path
 
     from clawbus.identity import load_or_create
 

@@ -41,7 +41,9 @@ async def two(tmp_path: Path) -> AsyncIterator[tuple[Live, Live]]:
         made.append(Live(folder, TOML.format(name="acme", port=port), None, ""))
     config = tmp_path / "server.conf"
     files = [os.path.relpath(write_server_config(one.company), tmp_path) for one in made]
-    second = (tmp_path / files[1]).read_text().replace('"acme":', '"other-acme":')  # its operator names accounts
+    second = (tmp_path / files[1]).read_text()  # its operator names accounts
+    for account in ("acme", "acme-staff", "acme-agents", "acme-guests"):
+        second = second.replace(f'"{account}"', f'"other-{account}"')
     (tmp_path / files[1]).write_text(second)
     accounts = "\n".join(f'include "{file}"' for file in files)
     store = tmp_path / "store"

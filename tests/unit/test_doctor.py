@@ -15,6 +15,7 @@ from clawbus.doctor import Check, examine, render
 from clawbus.errors import BusAway
 from clawbus.org import Org
 from clawbus.provision import server
+from clawbus.provision.config import write_config
 from clawbus.settings import Home
 
 
@@ -63,7 +64,7 @@ async def test_the_bus_is_asked_when_it_greets(org: Org, tmp_path: Path) -> None
         raise BusAway("JetStream does not answer", "Look at the log.")
 
     home = Home(tmp_path / ".clawbus")
-    config = server.write_config(home, org, [])
+    config = write_config(home, org)
     process = subprocess.Popen(server.command(server.find_server(), config), env={})
     try:
         await server.wait_ready(org.bus.port, 5)

@@ -19,10 +19,10 @@ from clawbus.errors import BusAway, InvalidInput, Missing
 from clawbus.identity import Identity, load_or_create
 from clawbus.org import Org
 from clawbus.provision import ports, server
-from clawbus.provision.server import User
+from clawbus.provision.config import MAX_PAYLOAD_BYTES, write_config
+from clawbus.provision.included import User, user_line
+from clawbus.provision.issuer import credentials
 from clawbus.settings import Home
-
-ME = ("acme.dm.*.ceo", "$JS.API.CONSUMER.MSG.NEXT.INBOX.gw-hq")
 
 
 @pytest.fixture
@@ -37,19 +37,14 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "it's a company" / ".clawbus")
 
 
-@pytest.fixture
-def me(home: Home) -> Identity:
-    return load_or_create("gw-hq", home.key("gw-hq"))
-
-
 def company(port: int) -> Org:
     data = {"company": "acme", "bus": {"port": port}, "gateways": [{"id": "hq", "port": 28400}]}
     return orgs.parse(data | {"agents": [{"id": "ceo", "gateway": "hq"}]})
 
 
 @contextlib.contextmanager
-def running(home: Home, port: int, users: list[User]) -> Iterator[None]:
-    config = server.write_config(home, company(port), users)
+def running(home: Home, port: int) -> Iterator[None]:
+    config = write_config(home, company(port))
     process = subprocess.Popen(server.command(server.find_server(), config), env={}, cwd=home.root)
     try:
         yield
@@ -63,22 +58,22 @@ async def connected(port: int, me: Identity | None, errors: asyncio.Queue[str]) 
     async def keep(error: Exception) -> None:
         errors.put_nowait(str(error))
 
-    seed = str(me.seed_file) if me else None
+    creds = str(me.creds_file) if me else None
     url = f"nats://127.0.0.1:{port}"
     client = Client()  # and not nats.connect, which leaves the socket open when it is refused
     try:
-        await client.connect(url, error_cb=keep, allow_reconnect=False, connect_timeout=5, nkeys_seed=seed)
+        await client.connect(url, error_cb=keep, allow_reconnect=False, connect_timeout=5, user_credentials=creds)
         yield client
     finally:
         await client.close()
 
 
-async def test_a_key_publishes_what_it_was_granted_and_nothing_else(home: Home, port: int, me: Identity) -> None:
-    """A user of the written configuration gets exactly the subjects of his lists."""
+async def test_a_key_publishes_what_it_was_granted_and_nothing_else(home: Home, port: int) -> None:
+    """Any NATS client can use the credentials file, for exactly the subjects of its agents."""
     errors: asyncio.Queue[str] = asyncio.Queue()
-    with running(home, port, [User(me.public_key, ME, ("acme.dm.ceo.*", "_INBOX.gw-hq.>"))]):
+    with running(home, port):
         await server.wait_ready(port, 5)
-        async with connected(port, me, errors) as client:
+        async with connected(port, credentials(home, company(port), "gw-hq"), errors) as client:
             await client.publish("acme.dm.cto.ceo", b"mine")
             await client.flush()
             assert errors.empty()
@@ -88,38 +83,41 @@ async def test_a_key_publishes_what_it_was_granted_and_nothing_else(home: Home, 
             assert 'subscription to "acme.dm.cto.*"' in await asyncio.wait_for(errors.get(), 5)
 
 
-async def test_an_empty_list_grants_nothing(home: Home, port: int, me: Identity) -> None:
-    """nats-server reads an empty list of allowed subjects as "all"; the written configuration does not say that."""
+async def test_a_gateway_without_agents_may_say_nothing(home: Home, port: int) -> None:
+    """nats-server reads an empty list of allowed subjects as "all": no list of ours is ever empty."""
     errors: asyncio.Queue[str] = asyncio.Queue()
-    with running(home, port, [User(me.public_key, (), ())]):
+    org = company(port).model_copy(update={"agents": ()})
+    with running(home, port):
         await server.wait_ready(port, 5)
-        async with connected(port, me, errors) as client:
-            await client.publish("acme.dm.cto.ceo", b"")
-            assert "permissions violation for publish" in await asyncio.wait_for(errors.get(), 5)
+        async with connected(port, credentials(home, org, "gw-hq"), errors) as client:
+            for subject in ("acme.dm.cto.ceo", "anything", "acme.dm.cto.*"):
+                await client.publish(subject, b"")
+                assert "permissions violation for publish" in await asyncio.wait_for(errors.get(), 5)
             await client.subscribe("acme.dm.ceo.*")
             assert "permissions violation for subscription" in await asyncio.wait_for(errors.get(), 5)
 
 
-async def test_nobody_gets_in_without_a_key(home: Home, port: int, me: Identity, tmp_path: Path) -> None:
-    """Anonymous clients and unknown keys are refused."""
+async def test_nobody_gets_in_without_a_key(home: Home, port: int, tmp_path: Path) -> None:
+    """Anonymous clients, and credentials of another operator's, are refused."""
     errors: asyncio.Queue[str] = asyncio.Queue()
-    stranger = load_or_create("stranger", tmp_path / "stranger.nk")
-    with running(home, port, [User(me.public_key, ME, ())]):
+    other = Home(tmp_path / "other")
+    write_config(other, company(port))
+    with running(home, port):
         await server.wait_ready(port, 5)
-        for who in (None, stranger):
+        for who in (None, credentials(other, company(port), "gw-hq")):
             with pytest.raises(nats.errors.Error, match="Authorization Violation"):
                 async with connected(port, who, errors):
                     pass
 
 
-async def test_what_is_acknowledged_was_synced(home: Home, port: int, me: Identity) -> None:
+async def test_what_is_acknowledged_was_synced(home: Home, port: int) -> None:
     """JetStream is on, in the company's own folder, with fsync before each acknowledgement; others cannot read it."""
     errors: asyncio.Queue[str] = asyncio.Queue()
-    with running(home, port, [User(me.public_key, (">",), (">",))]):
+    with running(home, port):
         await server.wait_ready(port, 5)
-        async with connected(port, me, errors) as client:
+        async with connected(port, credentials(home, company(port), "provisioner"), errors) as client:
             await client.jetstream().add_stream(name="T", subjects=["t"])
-            assert client.max_payload == server.MAX_PAYLOAD_BYTES
+            assert client.max_payload == MAX_PAYLOAD_BYTES
     config = home.root / "nats" / "nats.conf"
     assert "sync_interval: always" in config.read_text()
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
@@ -140,18 +138,18 @@ async def test_what_is_acknowledged_was_synced(home: Home, port: int, me: Identi
         User("K", ("a\n",), ()),
     ],
 )
-def test_nothing_breaks_out_of_the_quotes(home: Home, me: Identity, bad: User) -> None:
-    """Keys and subjects that are none are refused before anything is written."""
+def test_nothing_breaks_out_of_the_quotes(home: Home, bad: User) -> None:
+    """Keys and subjects that are none never stand in somebody else's configuration."""
+    me = load_or_create("gw-hq", home.key("gw-hq"))
     user = User(bad.public_key.replace("K", me.public_key), bad.publish, bad.subscribe)
     with pytest.raises(InvalidInput):
-        server.write_config(home, company(4222), [user])
-    assert not (home.root / "nats" / "nats.conf").exists()
+        user_line(user)
 
 
 def test_a_folder_with_a_quote_is_refused(tmp_path: Path) -> None:
     """The store's path stands in the configuration, so that a quote in it is refused, with what to do."""
     with pytest.raises(InvalidInput, match="quote") as caught:
-        server.write_config(Home(tmp_path / 'a"b'), company(4222), [])
+        write_config(Home(tmp_path / 'a"b'), company(4222))
     assert "Move the company" in caught.value.remedy
 
 

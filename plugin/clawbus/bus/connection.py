@@ -8,17 +8,20 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
-import nats
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clawbus.bus.inflight import Inflight
+from clawbus.bus.link import Link
+from clawbus.bus.renewal import Renew, keep_fresh
+from clawbus.bus.verifier import Verifier
 from clawbus.bus.wire import ANSWER_S, Ack, Stored, one_batch, stored_of, translate
-from clawbus.errors import BusAway, Refused
+from clawbus.errors import BusAway
 from clawbus.identity import Identity
+from clawbus.signing import HEADER, Signer
 
 log = logging.getLogger(__name__)
 
@@ -28,42 +31,57 @@ _BATCH = 500
 class Bus:
     """A connection with a name and a key. Use `Bus.connect` as a context manager; reconnects by itself."""
 
-    def __init__(self, client: Client, identity: Identity) -> None:
-        self._nc = client
-        self._denied = asyncio.Event()
-        self._inflight = Inflight(client, identity.name)
+    def __init__(self, url: str, identity: Identity, label: str, ca_file: Path | None = None) -> None:
+        self._link = Link(url, identity, label, ca_file)
+        self._link.on_error, self._link.on_lost, self._link.on_back = self._on_error, self._on_lost, self._on_back
+        self._inflight = Inflight(self._link, identity.name)
         self.identity = identity
         self.on_reconnect: list[Callable[[], None]] = []
+        self.verifier = Verifier(self)
+        self.signers: dict[str, Signer] = {}  # by id: what is published as one of them is signed with his key
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, url: str, identity: Identity, label: str, wait_s: float | None = 5.0) -> AsyncIterator[Bus]:
+    async def connect(
+        cls,
+        url: str,
+        identity: Identity,
+        label: str,
+        wait_s: float | None = 5.0,
+        renew: Renew | None = None,
+        ca_file: Path | None = None,
+    ) -> AsyncIterator[Bus]:
         """Connect as `identity`; `label` is what the server's monitoring shows.
 
         `wait_s` bounds the first connect; None waits without end, for a node may be older than its server.
-        Afterwards it reconnects by itself. Raises BusAway if nobody answers, Refused if the server does not know
-        the key.
+        Afterwards it reconnects by itself. `renew` is asked for new credentials before those of `identity` end.
+        `ca_file`: the authority that the server's certificate has to be from; TLS comes before anything is said then.
+        With a `tls://` address nothing is sent unencrypted in any case.
+        Raises BusAway if nobody answers, Refused if the server does not know the key.
         """
         while True:
-            bus = cls(Client(), identity)
+            bus = cls(url, identity, label, ca_file)
             try:
-                await bus._open(url, label, wait_s or 5.0)
+                await bus._open(wait_s or 5.0)
                 break
             except BusAway:
                 if wait_s is not None:
                     raise
                 await asyncio.sleep(0.3)
+        renewing = asyncio.create_task(keep_fresh(bus, renew)) if renew is not None else None
         try:
             yield bus
         finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(bus._nc.close(), 2.0)
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
+            await bus._link.close()
 
-    async def _open(self, url: str, label: str, wait_s: float) -> None:
-        connecting = asyncio.create_task(self._connect(url, label))
-        denied = asyncio.create_task(self._denied.wait())  # nats-py would go on trying with a key that is not known
+    async def _open(self, wait_s: float) -> None:
+        connecting = asyncio.create_task(self._link.open())
+        refused = asyncio.create_task(self._link.refused.wait())  # nats-py would go on trying
         try:
-            await asyncio.wait({connecting, denied}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({connecting, refused}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if connecting.done():
                 connecting.result()
                 return
@@ -71,39 +89,27 @@ class Bus:
             log.debug("bus: %s", error)
         finally:
             connecting.cancel()
-            denied.cancel()
-            await asyncio.gather(connecting, denied, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await self._nc.close()
-        if self._denied.is_set():
-            raise Refused(
-                f"the nats-server at {url} does not know the key of {self.identity.name}",
-                "If it is ours, run `clawbus up` or `clawbus apply`, which write its list of keys; if it is yours, "
-                "include .clawbus/nats/account.conf there (docs/cli.md).",
-            )
-        raise BusAway(f"no nats-server answers at {url}", "Start it with `clawbus up`.")
+            refused.cancel()
+            await asyncio.gather(connecting, refused, return_exceptions=True)
+        await self._link.close()
+        raise self._link.why_not()
 
-    async def _connect(self, url: str, label: str) -> None:
-        await self._nc.connect(
-            servers=[url],
-            name=label,
-            nkeys_seed=str(self.identity.seed_file),
-            inbox_prefix=f"_INBOX.{self.identity.name}",
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; nats-py only sleeps on it
-            ping_interval=20,
-            error_cb=self._on_error,
-            reconnected_cb=self._on_reconnected,
-            disconnected_cb=self._on_disconnected,
-        )
+    async def reconnect(self) -> None:
+        """Connect anew, with the credentials that lie in their file now: what is under way is tried again."""
+        await self._link.renew()
 
     @property
     def up(self) -> bool:
-        return self._nc.is_connected
+        return self._link.client.is_connected
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server does not take our key or credentials now: it is asked again, every few seconds."""
+        return self._link.refused.is_set()
 
     @property
     def server_version(self) -> str:
-        return str(self._nc.connected_server_version)
+        return str(self._link.client.connected_server_version)
 
     async def publish(
         self,
@@ -123,6 +129,8 @@ class Bus:
         EndConflict (the sequence differs) or Refused.
         """
         headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
+        if (signer := self.signers.get(subject.rpartition(".")[2])) is not None:
+            headers[HEADER] = signer.header(subject, data, msg_id)
         if last_seq is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last_seq[1])
             headers["Nats-Expected-Last-Subject-Sequence-Subject"] = last_seq[0]
@@ -132,12 +140,16 @@ class Bus:
         return Ack(int(answer["seq"]), bool(answer.get("duplicate")))
 
     async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-        """Ask `$JS.API.<method>`. Raises BusAway, or Refused with the server's words."""
+        """Ask JetStream's API for `method`. Raises BusAway, or Refused with the server's words."""
         data = json.dumps(body).encode() if body is not None else b""
-        answer = await self._request(f"$JS.API.{method}", data, None, timeout_s)
+        answer = await self._request(f"{self.identity.api}.{method}", data, None, timeout_s)
         if "error" in answer:
             raise translate(answer["error"], method)
         return answer
+
+    async def ask(self, subject: str, data: bytes, timeout_s: float = ANSWER_S) -> bytes:
+        """One request, and the answer as it is. Raises BusAway or Refused."""
+        return (await self._inflight.ask(subject, data, None, timeout_s)).data
 
     async def stored_singly(self, stream: str, pattern: str) -> list[Stored]:
         """As `stored`, message by message over the stream's API: for few, and for whom direct get is not granted."""
@@ -149,7 +161,7 @@ class Bus:
     async def next_message(self, stream: str, pattern: str, start_seq: int = 1) -> Stored | None:
         """The first stored message at or after `start_seq` that fits `pattern`; None if there is none."""
         request = json.dumps({"seq": start_seq, "next_by_subj": pattern}).encode()
-        answer = await self._request(f"$JS.API.STREAM.MSG.GET.{stream}", request, None, ANSWER_S)
+        answer = await self._request(f"{self.identity.api}.STREAM.MSG.GET.{stream}", request, None, ANSWER_S)
         if "error" in answer:
             if answer["error"].get("code") == 404:
                 return None
@@ -169,7 +181,7 @@ class Bus:
             more = True
             while more:
                 request = {"seq": start_seq, "next_by_subj": pattern, "batch": _BATCH}
-                await self.tell(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
+                await self.tell(f"{self.identity.api}.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
                 batch, more = await one_batch(answers)
                 found += batch
                 start_seq = found[-1].seq + 1 if found else start_seq
@@ -180,34 +192,28 @@ class Bus:
     async def tell(self, subject: str, data: bytes = b"", reply: str = "") -> None:
         """Publish without an ack: presence, acks, pull requests. Raises BusAway while disconnected."""
         try:
-            await self._nc.publish(subject, data, reply=reply)
+            await self._link.client.publish(subject, data, reply=reply)
         except (nats.errors.Error, OSError) as error:
             raise BusAway(f"the bus is away: {error}", "") from None
 
-    async def listen(self, subject: str, callback: Callable[[Msg], None]) -> Callable[[], Any]:
-        """Call back for each message on a subject, in order. Returns the function that ends it."""
+    async def listen(self, subject: str, callback: Callable[[Msg], None], lasting: bool = True) -> Callable[[], Any]:
+        """Call back for each message on a subject, in order. Returns the function that ends it.
+
+        Not `lasting`: it ends with the connection (see `Link.listen`).
+        """
 
         async def deliver(message: Msg) -> None:
             callback(message)
 
-        try:
-            subscription = await self._nc.subscribe(subject, cb=deliver)
-        except (nats.errors.Error, OSError) as error:
-            raise BusAway(f"the bus is away: {error}", "") from None
-
-        async def stop() -> None:
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await subscription.unsubscribe()
-
-        return stop
+        return await self._link.listen(subject, deliver, lasting)
 
     def new_inbox(self) -> str:
-        return str(self._nc.new_inbox())
+        return str(self._link.client.new_inbox())
 
     async def flush(self, timeout_s: float = ANSWER_S) -> None:
         """Wait until the server has read all that was sent. Raises BusAway."""
         try:
-            await self._nc.flush(max(1, round(timeout_s)))
+            await self._link.client.flush(max(1, round(timeout_s)))
         except (TimeoutError, nats.errors.Error, OSError):
             raise BusAway("the nats-server does not answer", "Look at `clawbus doctor`.") from None
 
@@ -234,21 +240,16 @@ class Bus:
         answer = await self._inflight.ask(subject, data, headers, timeout_s)
         return json.loads(answer.data) if parse else {}
 
-    async def _on_error(self, error: Exception) -> None:
-        text = str(error)
+    def _on_error(self, text: str) -> None:
         violation = re.search(r'publish to "([^"]+)"', text, re.IGNORECASE)
-        if "authorization" in text.lower():
-            self._denied.set()
-        elif violation:
+        if violation:
             self._inflight.forbid(violation[1])
-        elif not isinstance(error, OSError):
-            log.info("bus: %s", error)
+        else:
+            log.info("bus: %s", text)
 
-    async def _on_disconnected(self) -> None:
-        log.info("bus: disconnected")
+    def _on_lost(self) -> None:
         self._inflight.drop()
 
-    async def _on_reconnected(self) -> None:
-        log.info("bus: connected again")
+    def _on_back(self) -> None:
         for wake in list(self.on_reconnect):
             wake()

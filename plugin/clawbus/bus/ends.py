@@ -3,7 +3,7 @@
 Two parties can finish a task at once (the worker is done, the requester cancels). The server decides: a write
 expects that the filter's last sequence is what its writer has seen (nats-server ADR-8 and ADR-50: expected last subject
 sequence over a filter), so that exactly one write is the first. What others than requester, worker, people and
-steward write there does not count, and cannot keep the right ones from writing.
+steward write there does not count, and cannot keep the right ones from writing; nor does what is not signed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 
 from clawbus.bus.connection import Bus
 from clawbus.channels import ENDS
-from clawbus.envelope import Envelope, Status, decode, now
+from clawbus.envelope import Envelope, Status, now
 from clawbus.errors import EndConflict, WireError
 from clawbus.subjects import Subjects
 
@@ -92,10 +92,9 @@ class Ends:
         while (stored := await self._bus.next_message(ENDS, pattern, seq + 1)) is not None:
             seq = stored.seq
             try:
-                sender = self._subjects.parse(stored.subject).sender
-                envelope = decode(stored.data, sender)
+                envelope = await self._bus.verifier.envelope(self._subjects, stored)
             except WireError:
                 continue
-            if sender in parties | self._may_end and envelope.task_id == task_id and envelope.status:
+            if envelope.sender in parties | self._may_end and envelope.task_id == task_id and envelope.status:
                 return End(envelope, seq, stored.at), seq
         return None, seq

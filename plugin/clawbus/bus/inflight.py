@@ -10,24 +10,24 @@ from __future__ import annotations
 import asyncio
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from clawbus.bus.link import Link
 from clawbus.errors import BusAway, Refused
 
 
 class Inflight:
-    """The requests of one connection, of the key `name`."""
+    """The requests over one link, of the key `name`."""
 
-    def __init__(self, client: Client, name: str) -> None:
-        self._nc = client
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
         self._name = name
         self._asking: dict[asyncio.Task[Msg], str] = {}
         self._forbidden: set[asyncio.Task[Msg]] = set()
 
     async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float) -> Msg:
         """One request. Raises BusAway (no answer in time, or the connection is lost) or Refused."""
-        asking = asyncio.create_task(self._nc.request(subject, data, timeout=timeout_s, headers=headers))
+        asking = asyncio.create_task(self._link.client.request(subject, data, timeout=timeout_s, headers=headers))
         self._asking[asking] = subject
         before = _cancellations()
         try:

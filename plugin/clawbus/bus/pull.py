@@ -16,7 +16,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from clawbus.bus.connection import Bus
-from clawbus.bus.wire import Delivery, handed_out
+from clawbus.bus.wire import Delivery, handed_out, stored_seq
 from clawbus.errors import BusAway
 
 log = logging.getLogger(__name__)
@@ -27,16 +27,15 @@ HEARTBEAT_S = 5.0
 
 def delivery_of(message: Msg) -> Delivery:
     """A consumer's message with what its reply subject says (`$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`)."""
-    tokens = message.reply.split(".")
-    seq = tokens[-4] if len(tokens) == 9 else tokens[-6]
     headers = message.headers or {}
     return Delivery(
         message.subject,
         message.data,
         message.reply,
         headers.get("Nats-Msg-Id", ""),
-        int(seq),
+        stored_seq(message.reply),
         handed_out(message.reply),
+        dict(headers),
     )
 
 
@@ -47,7 +46,9 @@ def status_of(message: Msg) -> str | None:
 
 async def ask(bus: Bus, stream: str, durable: str, inbox: str, request: dict[str, Any]) -> None:
     """Send one pull request; the answers arrive on `inbox`."""
-    await bus.tell(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", json.dumps(request).encode(), reply=inbox)
+    await bus.tell(
+        f"{bus.identity.api}.CONSUMER.MSG.NEXT.{stream}.{durable}", json.dumps(request).encode(), reply=inbox
+    )
 
 
 def patient(batch: int) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Pull:
     async def _one_request(self) -> None:
         """Send one request and live on it until it is used up, refused, lost or silent."""
         inbox = self._bus.new_inbox()
-        stop = await self._bus.listen(inbox, self._queue.put_nowait)
+        stop = await self._bus.listen(inbox, self._queue.put_nowait, lasting=False)
         try:
             await ask(self._bus, self._stream, self._durable, inbox, patient(self._batch))
             left = self._batch
@@ -153,7 +154,7 @@ async def fetch_now(bus: Bus, stream: str, durable: str, batch: int) -> list[Del
     """Take at most `batch` messages that wait now; each is under a lease then. Raises BusAway."""
     inbox = bus.new_inbox()
     answers: asyncio.Queue[Msg] = asyncio.Queue()
-    stop = await bus.listen(inbox, answers.put_nowait)
+    stop = await bus.listen(inbox, answers.put_nowait, lasting=False)
     found: list[Delivery] = []
     try:
         await ask(bus, stream, durable, inbox, {"batch": batch, "no_wait": True})

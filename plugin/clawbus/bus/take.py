@@ -21,6 +21,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
+from clawbus.bus.clock import Clock
 from clawbus.bus.connection import Bus
 from clawbus.bus.names import group_durable, task_durable
 from clawbus.bus.pull import HEARTBEAT_S, ask, delivery_of, patient, status_of
@@ -39,6 +40,7 @@ class Taker:
 
     def __init__(self, bus: Bus, gateway: str, groups: Sequence[str] = ()) -> None:
         self._bus = bus
+        self.clock = Clock(bus, TASKS, task_durable(gateway, PRIORITIES[0]))
         self._own = {p: task_durable(gateway, p) for p in PRIORITIES}
         self._shared = {p: [group_durable(group, p) for group in groups] for p in PRIORITIES}
         self._parked: dict[str, float] = {}  # durable -> when its waiting request is past hope (monotonic s)
@@ -46,16 +48,23 @@ class Taker:
         self._swept: asyncio.Queue[Msg] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._wanted = False
+        self._deaf = True
         self._count = itertools.count(1)
         self._giving_back: set[asyncio.Task[None]] = set()
         self._stops: list[Callable[[], Any]] = []
 
     async def __aenter__(self) -> Taker:
-        self._inbox = self._bus.new_inbox()
-        self._stops = [await self._bus.listen(f"{self._inbox}.{d}", self._parked_answer(d)) for d in self._order(1)]
-        self._stops.append(await self._bus.listen(f"{self._inbox}.{_SWEEP}", self._sweep_answered))
+        await self._listen()
         self._bus.on_reconnect.append(self._forget_requests)
         return self
+
+    async def _listen(self) -> None:
+        """Where the answers to pull requests come: with each connection anew, as the requests are (`Link.listen`)."""
+        inbox = self._bus.new_inbox()
+        listened = [(f"{inbox}.{durable}", self._parked_answer(durable)) for durable in self._order(1)]
+        listened.append((f"{inbox}.{_SWEEP}", self._sweep_answered))
+        self._stops = [await self._bus.listen(subject, answer, lasting=False) for subject, answer in listened]
+        self._inbox, self._deaf = inbox, False
 
     async def __aexit__(self, *_: object) -> None:
         self._bus.on_reconnect.remove(self._forget_requests)
@@ -71,6 +80,8 @@ class Taker:
         try:
             while True:
                 try:
+                    if self._deaf:
+                        await self._listen()
                     if (found := await self._sweep()) is not None:
                         return found
                     await self._park()
@@ -158,6 +169,7 @@ class Taker:
         return on_message
 
     def _forget_requests(self) -> None:
+        self._deaf = True
         self._parked.clear()
         self._wake.set()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nats.aio.msg import Msg
@@ -34,6 +34,15 @@ class Delivery:
     stream_seq: int
     delivered: int
     """How often the server has handed this message out, this time included."""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime | None:
+        """When the server stored it, by the server's clock; None where there is no ack subject."""
+        tokens = self.ack_subject.split(".")
+        if len(tokens) < 9:
+            return None
+        return datetime.fromtimestamp(int(tokens[7 if len(tokens) == 9 else 9]) / 1e9, UTC)
 
 
 def handed_out(ack_subject: str) -> int:
@@ -42,7 +51,13 @@ def handed_out(ack_subject: str) -> int:
     `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`, or with domain and account before the stream (nats-server ADR-15).
     """
     tokens = ack_subject.split(".")
-    return int(tokens[-5] if len(tokens) == 9 else tokens[-7])
+    return int(tokens[4 if len(tokens) == 9 else 6])
+
+
+def stored_seq(ack_subject: str) -> int:
+    """The number of the message in its stream, from its ack subject; 0 if there is none."""
+    tokens = ack_subject.split(".")
+    return int(tokens[5 if len(tokens) == 9 else 7]) if len(tokens) >= 9 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,10 @@ class Message(Protocol):
 
     subject: str
     data: bytes
+    reply: str
+
+    @property
+    def headers(self) -> dict[str, str] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,11 @@ class Stored:
     subject: str
     data: bytes
     at: datetime
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def msg_id(self) -> str:
+        return self.headers.get("Nats-Msg-Id", "")
 
 
 async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
@@ -93,13 +117,25 @@ async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
                 headers["Nats-Subject"],
                 message.data,
                 parse_time(headers["Nats-Time-Stamp"]),
+                dict(headers),
             )
         )
 
 
 def stored_of(raw: dict[str, Any]) -> Stored:
     """A message as the stream's API gives it."""
-    return Stored(int(raw["seq"]), raw["subject"], base64.b64decode(raw.get("data", "")), parse_time(raw["time"]))
+    data, headers = base64.b64decode(raw.get("data", "")), _headers(base64.b64decode(raw.get("hdrs", "")))
+    return Stored(int(raw["seq"]), raw["subject"], data, parse_time(raw["time"]), headers)
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    """A block `NATS/1.0`, one header a line; of a name that stands twice the first counts, as it does for nats-py."""
+    found: dict[str, str] = {}
+    for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.strip(), value.strip())
+    return found
 
 
 def parse_time(stamp: str) -> datetime:
@@ -113,7 +149,7 @@ def translate(error: dict[str, Any], subject: str) -> ClawbusError:
     if code in _WRONG_LAST_SEQUENCE:
         return EndConflict(f"{subject}: {text}")
     if code == _MAX_PER_SUBJECT and "per subject" in text:  # the same code stands for a full stream
-        return BacklogFull(f"the backlog is full: {text}", "Wait until some of the waiting tasks are done.")
+        return BacklogFull(f"the backlog is full: {text}", "Wait until some of what waits there is done with.")
     if code in _NO_ROOM or "maximum" in text:
         return Refused(f"the nats-server has no room: {text}", "Free disk space, or raise the stream's max_bytes.")
     return Refused(f"{subject}: {text} (nats-server error {code})", "Run `clawbus doctor`.")

@@ -12,30 +12,49 @@ from pathlib import Path
 from clawbus.change.leaving import Leaving
 from clawbus.company import Company
 from clawbus.errors import InvalidInput
+from clawbus.identity import AGENT_KEY
+from clawbus.jwt import claims_of, read_creds
 from clawbus.org import Org
-from clawbus.provision import server
-from clawbus.provision.permissions import key_names, users
-from clawbus.provision.reload import reload
+from clawbus.provision import elsewhere
+from clawbus.provision.authority import Authority
+from clawbus.provision.claims import push
+from clawbus.provision.config import write_config
+from clawbus.provision.included import write_account
+from clawbus.provision.keys import publish_keys
+from clawbus.provision.permissions import grants
 from clawbus.provision.streams import provision
 
 Say = Callable[[str], None]
 
 
 def write_server_config(company: Company) -> Path:
-    """Write the keys and permissions of the whole company, and return the file; keys are made where they are missing.
+    """Write what the server has to know of the company, and return the file; keys are made where they are missing.
 
-    For a server of our own this is its whole configuration; for somebody else's (`bus.url`), the company as an account
+    For a server of our own this is its whole configuration; for somebody else's (`bus.url`), the company as accounts
     to include there.
     """
-    keys = {name: company.identity(name) for name in key_names(company.org)}
-    write = server.write_config if company.org.bus.url is None else server.write_account
-    return write(company.home, company.org, users(company.org, keys))
+    config = None if company.org.bus.url is not None else write_config(company.home, company.org)
+    there = elsewhere.names(company.org)
+    keys = {name: company.identity(name) for name in grants(company.org) if name not in there}
+    return config or write_account(company.home, company.org, keys)
 
 
 def revoked_keys(company: Company) -> list[Path]:
-    """The key files of who has left."""
-    names = set(key_names(company.org))
-    return [path for path in sorted(company.home.dir("keys").glob("*.nk")) if path.stem not in names]
+    """The key files of who has left; what agents sign with goes when their public keys do (`provision.keys`)."""
+    names = set(grants(company.org))
+    found = sorted(company.home.dir("keys").glob("*.nk"))
+    return [path for path in found if path.stem not in names and not path.stem.startswith(AGENT_KEY)]
+
+
+def _revoke_the_changed(company: Company) -> None:
+    """Credentials out in the world that say more than org.toml does now: who has left, who has lost an agent."""
+    authority, granted = Authority(company.home), grants(company.org)
+    for creds in sorted(company.home.dir("keys").glob("*.creds")):
+        said = claims_of(read_creds(creds))
+        kept = granted[creds.stem].tag_list if creds.stem in granted else []
+        gone = creds.stem not in granted or creds.stem in elsewhere.names(company.org)
+        if set(said.get("nats", {}).get("tags", ())) - set(kept) or gone:
+            authority.revoke(said["sub"])
 
 
 def check_moves(org: Org, moves: Mapping[str, str]) -> None:
@@ -52,17 +71,22 @@ async def apply_bus(company: Company, moves: Mapping[str, str], say: Say, fresh:
     `fresh`: the server was started a moment ago, and knows the keys.
     """
     check_moves(company.org, moves)
+    _revoke_the_changed(company)
+    for name in elsewhere.shut_out(company.home, company.org):
+        say(f"{name} is shut out; if it is to be elsewhere still, let its machine in again with `clawbus invite`")
     config = write_server_config(company)
     if company.org.bus.url is not None:
         say(f"keys and permissions are in {config}: your nats-server has to include it and reload (see docs/cli.md)")
-    elif not fresh and await reload(company.home):
-        say("nats-server has reloaded its keys and permissions")
+    elif not fresh and await push(company.home, company.org):
+        say("nats-server has been told of the keys and permissions")
     async with company.connect("provisioner") as bus:
         await provision(bus, company.org)
+        await publish_keys(bus, company.org, company.home)
         for line in await Leaving(bus, company.org, moves).settle():
             say(line)
     for path in revoked_keys(company):
         path.unlink()
+        path.with_suffix(".creds").unlink(missing_ok=True)
         say(f"key {path.stem} revoked")
 
 

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from clawbus.bus import Bus, Delivery, End
+from clawbus.bus import Bus, Delivery, End, Kept
 from clawbus.bus.wire import Stored
 from clawbus.change.backlog import Left, backlog
-from clawbus.envelope import Envelope, Status, decode, now
-from clawbus.errors import BacklogFull, WireError
+from clawbus.envelope import Envelope, Status, now
+from clawbus.errors import BacklogFull, OverBudget, WireError
 from clawbus.mailbox import DeadLetters
 from clawbus.org import STEWARD, Org
+from clawbus.rights import bound_of
 from clawbus.steward.desk import Desk
 from clawbus.tasks.envelopes import lifetime
 
@@ -59,11 +60,11 @@ class Leaving:
     async def _task(self, left: Left, stored: Stored) -> bool:
         """Returns whether it was moved, or had ended already."""
         try:
-            task = decode(stored.data, self._desk.subjects.parse(stored.subject).sender)
+            task = await self._bus.verifier.envelope(self._desk.subjects, stored)
             if task.type != "task" or not task.task_id:
                 raise WireError("no task")
         except WireError as error:
-            await self._letter(stored, f"{left.name} has left the company; and this is no task: {error}")
+            await self._letter(stored, error)
             return False
         end = await self._desk.ends.read(task.task_id, task.sender, task.to)
         if end is not None:  # it was done: only its acknowledgement is missing, and maybe its result
@@ -73,11 +74,13 @@ class Leaving:
         why = f"{left.name} has left the company"
         if heir is not None and (new := await self._given_to(heir, task, left.name)):
             text = f"{why}. {heir} has its task now, as task {new}: what comes of it will be brought here, too."
-            await self._end(task, "cancelled", text)
+            await self._end(task, "cancelled", text, stored)
             return True
         if heir is not None:
-            why += f", and {heir} could not take it: its queue is full, or it waits for this task itself"
-        await self._end(task, "dead", f"{why}. A person can give it to somebody else with `clawbus dead`.")
+            why += (
+                f", and {heir} could not take it: its queue is full, the budget is used up, or it waits for it itself"
+            )
+        await self._end(task, "dead", f"{why}. A person can give it to somebody else with `clawbus dead`.", stored)
         return False
 
     async def _given_to(self, heir: str, old: Envelope, gone: str) -> str | None:
@@ -91,6 +94,7 @@ class Leaving:
                 "sender": STEWARD,
                 "to": heir,
                 "task_id": new_id,
+                "tools": bound_of(self._org, old),
                 "parent": old.task_id,
                 "created_at": created,
                 "expires_at": created + lifetime(self._org),
@@ -98,7 +102,7 @@ class Leaving:
         )
         try:
             await self._desk.give(task, left=gone, **await self._asked_first(old))
-        except BacklogFull:
+        except (BacklogFull, OverBudget):
             return None
         return new_id
 
@@ -110,7 +114,7 @@ class Leaving:
         asked = self._org.alerted[0] if old.sender == STEWARD else old.sender
         return {"chain_of": old.task_id, "requester": asked}
 
-    async def _end(self, task: Envelope, status: Status, text: str) -> None:
+    async def _end(self, task: Envelope, status: Status, text: str, stored: Stored) -> None:
         said = Envelope(
             id=self._desk.message_id(_RULE, task.task_id),
             type="result",
@@ -122,7 +126,7 @@ class Leaving:
             subject=task.subject,
             body=text,
         )
-        await self._dead.before(said, task, STEWARD)
+        await self._dead.before(said, task, STEWARD, Kept.of(stored).as_json())
         _, end = await self._desk.ends.write(said, task.sender, task.to)
         await self._tell(task, end)
 
@@ -140,17 +144,17 @@ class Leaving:
         heir, sender = self._moves.get(left.name), self._desk.subjects.parse(stored.subject).sender
         why = f"{left.name} has left the company"
         try:
-            mail = decode(stored.data, sender)
+            mail = await self._bus.verifier.envelope(self._desk.subjects, stored)
         except WireError as error:
-            await self._letter(stored, f"{why}; and this is no message: {error}")
+            await self._letter(stored, error)
             return False
         if heir is None or heir == sender or heir not in self._org.people | {one.id for one in self._org.agents}:
             await self._letter(stored, f"{why}; a {mail.type} from {sender} lay in its inbox")
             return False
-        body = f"[For {left.name}, who has left the company.]\n{mail.body}"
-        moved = mail.model_copy(update={"id": f"{mail.id}-moved"[-128:], "to": heir, "body": body})
-        await self._desk.publish(self._desk.subjects.dm(heir, sender), moved)
+        body = f"[From {sender}, for {left.name}, who has left the company.]\n{mail.body}"
+        ids = {"id": self._desk.message_id(_RULE, "mail", mail.id, stored.seq), "sender": STEWARD, "to": heir}
+        await self._desk.publish(self._desk.subjects.dm(heir, STEWARD), mail.model_copy(update={**ids, "body": body}))
         return True
 
-    async def _letter(self, stored: Stored, reason: str) -> None:
-        await self._dead.malformed(Delivery(stored.subject, stored.data, "", "", stored.seq, 1), STEWARD, reason)
+    async def _letter(self, stored: Stored, why: str | WireError) -> None:
+        await self._dead.malformed(Delivery(stored.subject, stored.data, "", "", stored.seq, 1), STEWARD, why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,13 +15,12 @@ from clawbus.change.applying import revoked_keys
 from clawbus.change.backlog import backlog
 from clawbus.company import Company
 from clawbus.gateway import own
-from clawbus.identity import Identity
 from clawbus.provision.compare import bus_changes
-from clawbus.provision.permissions import key_names, users
-from clawbus.provision.server import config_file, user_line
+from clawbus.provision.known import has_changed, is_known
+from clawbus.provision.permissions import grants
 from clawbus.souls import differences, render
 
-_NO_KEY = "U" + "A" * 55
+_SECRET = re.compile(r"""((?:token|key|secret|password)["']?\s*:\s*["'])[^"'\n]*(["'])""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,10 @@ async def plan(company: Company, bus: Bus | None, scripted_url: str | None) -> l
 
 def _keys(company: Company) -> Iterator[Change]:
     """New and revoked keys, and those whose permissions change."""
-    try:
-        written = config_file(company.home).read_text("utf-8")
-    except OSError:
-        written = ""
-    names = {name: company.home.key(name) for name in key_names(company.org)}
-    known = {name: company.identity(name) for name, path in names.items() if path.exists()}
-    identities = {name: known.get(name) or Identity(name, _NO_KEY, path) for name, path in names.items()}
-    lines = {user.public_key: user_line(user) for user in users(company.org, identities) if user.public_key != _NO_KEY}
-    for name in names:
-        if name not in known or (written and known[name].public_key not in written):
+    for name, grant in grants(company.org).items():
+        if not is_known(company.home, company.org, grant):
             yield Change("key", name, "new")
-        elif written and lines[known[name].public_key] not in written:
+        elif has_changed(company.home, company.org, grant):
             yield Change("key", name, "changed", "what it may say and hear")
     for path in revoked_keys(company):
         yield Change("key", path.stem, "removed", "the server will refuse it")
@@ -73,7 +65,7 @@ def _keys(company: Company) -> Iterator[Change]:
 def _gateways(company: Company, scripted_url: str | None) -> Iterator[Change]:
     """The settings of our own gateways. A gateway whose settings change reads them again by itself."""
     home = company.home
-    for gateway in company.org.gateways:
+    for gateway in company.gateways_here:
         config = home.root / "gateways" / gateway.id / "openclaw.json"
         if not gateway.is_ours:
             continue
@@ -84,7 +76,7 @@ def _gateways(company: Company, scripted_url: str | None) -> Iterator[Change]:
         text = own.settings_text(mine, home, company.org, plugin, scripted_url)
         if (present := config.read_text("utf-8")) != text:
             yield Change("gateway", gateway.id, "changed", _diff(config, present, text))
-    ours = {gateway.id for gateway in company.org.gateways if gateway.is_ours}
+    ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
     for path in sorted((home.root / "gateways").glob("*/openclaw.json")):
         if path.parent.name not in ours:
             yield Change("gateway", path.parent.name, "removed", f"it is ended; {path.parent} stays")
@@ -92,7 +84,7 @@ def _gateways(company: Company, scripted_url: str | None) -> Iterator[Change]:
 
 def _workspaces(company: Company) -> Iterator[Change]:
     """The soul files of agents in gateways of our own."""
-    for gateway in company.org.gateways:
+    for gateway in company.gateways_here:
         for agent in company.org.agents_of(gateway.id) if gateway.is_ours else ():
             folder = company.home.root / "gateways" / gateway.id / "workspaces" / agent.id
             files = render(agent, company.org)
@@ -107,5 +99,7 @@ def _workspaces(company: Company) -> Iterator[Change]:
 
 
 def _diff(path: Path, present: str, text: str) -> str:
-    lines = difflib.unified_diff(present.splitlines(), text.splitlines(), str(path), f"{path} (new)", n=1, lineterm="")
+    """The gateway's token stands in the file, and keys that its user may have put there: shown is that they are set."""
+    old, new = (_SECRET.sub(r"\1(not shown)\2", said).splitlines() for said in (present, text))
+    lines = difflib.unified_diff(old, new, str(path), f"{path} (new)", n=1, lineterm="")
     return "\n".join(lines)

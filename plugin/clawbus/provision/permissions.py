@@ -1,11 +1,17 @@
-"""Who may say what to nats-server: computed from the org, one list per key.
+"""Who may say what to nats-server: one list per role, in which `{{tag(…)}}` stands for what a key may call its own.
 
 The shapes are those of the table in the NATS research that held against attack: the sender is the last token of
 every subject, a node may pull from and acknowledge its own durables only, and nobody but the provisioner may
-create or change a stream or a consumer.
+create or change a stream or a consumer. A role's list stands in the company's account, signed; a key's credentials
+only say which role it has and what it calls its own (docs.nats.io, "Scoped signing keys"): whoever could mint
+credentials could still mint none that go beyond their role.
 """
 
 from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
 
 from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.channels import (
@@ -24,84 +30,151 @@ from clawbus.channels import (
     TASKS,
     TIMERS,
 )
-from clawbus.dialects import GUEST, heard
-from clawbus.identity import Identity
+from clawbus.dialects import ANSWERS, GUEST, heard
 from clawbus.org import EXTERNAL, STEWARD, Org
+from clawbus.provision.accounts import (
+    API_PREFIX,
+    GATEWAYS,
+    GUESTS,
+    OFFICE,
+    STAFF,
+    WATCHED,
+    credentials_subject,
+)
 from clawbus.provision.consumers import consumer_configs
-from clawbus.provision.server import User
 from clawbus.subjects import PRIORITIES, Subjects
 
 PROVISIONER = "provisioner"
+GATEWAY, PERSON = "gateway", "person"
+ROLES = {GATEWAY: GATEWAYS, PERSON: STAFF, STEWARD: STAFF, PROVISIONER: OFFICE, GUEST: GUESTS}
+"""The account of each role."""
 READ_BY_NODES = (ENDS, EVENTS, LEARN, ART, KEYS, STATE, SPEND)
 """What a gateway's key may read message by message."""
 _ALL_STREAMS = tuple(stream.name for stream in STREAMS)
+_NAME, _AGENT, _PERSON = "{{name()}}", "{{tag(agent)}}", "{{tag(person)}}"
+_READER, _QUEUE = "{{tag(reader)}}", "{{tag(queue)}}"
+_PLACE = re.compile(r"\{\{(?:name\(\)|tag\((\w+)\))\}\}")
 
 
-def key_names(org: Org) -> list[str]:
-    """The names of all keys that a company has; the guests' among them if they are let in."""
-    guests = [GUEST] if heard(org) else []
-    gateways = [f"gw-{gateway.id}" for gateway in org.gateways]
-    return [PROVISIONER, STEWARD, *gateways, *(f"me-{human.id}" for human in org.humans), *guests]
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The subjects that a role may publish and subscribe to. Nothing else is allowed."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
 
 
-def users(org: Org, identities: dict[str, Identity]) -> list[User]:
-    """The server's users: each key of `key_names` with what it may publish and subscribe to."""
-    found = [User(identities[PROVISIONER].public_key, (">",), (">",)), _steward(org, identities[STEWARD])]
-    found += [_gateway(org, g.id, identities[f"gw-{g.id}"]) for g in org.gateways]
-    found += [_person(org, h.id, identities[f"me-{h.id}"]) for h in org.humans]
-    return found + ([_guest(org, identities[GUEST])] if GUEST in identities else [])
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A key's role, and what its holder calls its own: tag -> ids."""
+
+    name: str
+    role: str
+    tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> str:
+        return ROLES[self.role]
+
+    @property
+    def tag_list(self) -> list[str]:
+        return [f"{tag}:{value}" for tag, values in self.tags.items() for value in values]
 
 
-def _gateway(org: Org, gateway: str, identity: Identity) -> User:
+def grants(org: Org) -> dict[str, Grant]:
+    """Every key that a company has, by its name; the guests' if they are let in."""
+    found = [Grant(PROVISIONER, PROVISIONER), Grant(STEWARD, STEWARD)]
+    found += [_gateway(org, gateway.id) for gateway in org.gateways]
+    for human in org.humans:
+        found.append(Grant(f"me-{human.id}", PERSON, {"person": (human.id,), "reader": (person_reader(human.id),)}))
+    found += [Grant(GUEST, GUEST)] if heard(org) else []
+    return {grant.name: grant for grant in found}
+
+
+def _gateway(org: Org, gateway: str) -> Grant:
+    queues = [task_durable(gateway, priority) for priority in PRIORITIES]
+    queues += [group_durable(group, priority) for group in org.groups_of(gateway) for priority in PRIORITIES]
+    agents = tuple(agent.id for agent in org.agents_of(gateway))
+    return Grant(
+        f"gw-{gateway}", GATEWAY, {"agent": agents, "reader": (gateway_reader(gateway),), "queue": tuple(queues)}
+    )
+
+
+def rights(org: Org, role: str) -> Rights:
+    """What every key of a role may do."""
+    if role == PROVISIONER:
+        return Rights((">",), (">",))
+    make = {GATEWAY: _of_gateways, PERSON: _of_people, STEWARD: _of_stewards, GUEST: _of_guests}
+    return make[role](org)
+
+
+def allowed(org: Org, grant: Grant) -> Rights:
+    """What one key may do, its tags filled in: what the server makes of the role's list and the key's credentials."""
+    role = rights(org, grant.role)
+    return Rights(_filled(role.publish, grant), _filled(role.subscribe, grant))
+
+
+def _filled(subjects: tuple[str, ...], grant: Grant) -> tuple[str, ...]:
+    found: list[str] = []
+    for subject in subjects:
+        places = [match[1] for match in _PLACE.finditer(subject)]
+        choices = [grant.tags.get(tag, ()) if tag else (grant.name,) for tag in places]
+        for chosen in itertools.product(*choices):
+            words = iter(chosen)
+            found.append(_PLACE.sub(lambda _, words=words: next(words), subject))  # type: ignore[misc]
+    return tuple(found)
+
+
+def _of_gateways(org: Org) -> Rights:
     subjects = Subjects(org.company)
-    publish = [subject for agent in org.agents_of(gateway) for subject in subjects.may_publish(agent.id, "agents")]
-    for priority in PRIORITIES:
-        publish += _consumer(TASKS, task_durable(gateway, priority))
-        publish += [one for g in org.groups_of(gateway) for one in _consumer(TASKS, group_durable(g, priority))]
+    publish = [*subjects.may_publish(_AGENT, "agents"), credentials_subject(org.company, _NAME)]
+    publish += _consumer(TASKS, _QUEUE)
     for stream in (INBOX, CTL, BCAST):
-        publish += _consumer(stream, gateway_reader(gateway))
+        publish += _consumer(stream, _READER)
     # Not DIRECT.GET: it sends a stored message as it is to any `reply`, and so would let a node forge one.
-    publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in READ_BY_NODES]
-    return User(identity.public_key, tuple(publish), (f"_INBOX.{identity.name}.>", subjects.everything("presence")))
+    publish += [f"{API_PREFIX}.STREAM.MSG.GET.{stream}" for stream in READ_BY_NODES]
+    return Rights(tuple(publish), (f"_INBOX.{_NAME}.>", subjects.everything("presence"), subjects.everything("roll")))
 
 
-def _person(org: Org, person: str, identity: Identity) -> User:
+def _of_people(org: Org) -> Rights:
     """A person sees the whole company, and speaks as himself only."""
     subjects = Subjects(org.company)
-    publish = [*subjects.may_publish(person, "people"), *_consumer(INBOX, person_reader(person))]
-    publish += [f"$JS.API.{get}.{stream}" for stream in _ALL_STREAMS for get in ("STREAM.MSG.GET", "DIRECT.GET")]
-    publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in _ALL_STREAMS]
-    publish += ["$JS.API.INFO"]
-    watch = [subjects.everything(name) for name in ("presence", "events", "end", "all", "team", "topics", "alerts")]
-    return User(identity.public_key, tuple(publish), (f"_INBOX.{identity.name}.>", *watch))
+    publish = [*subjects.may_publish(_PERSON, "people"), *_consumer(INBOX, _READER)]
+    publish += [credentials_subject(org.company, _NAME), *_reading(), f"{API_PREFIX}.INFO"]
+    watch = [subjects.everything(name) for name in ("presence", *WATCHED)]
+    return Rights(tuple(publish), (f"_INBOX.{_NAME}.>", *watch))
 
 
-def _steward(org: Org, identity: Identity) -> User:
+def _of_stewards(org: Org) -> Rights:
     """The steward reads everything, and speaks as itself; and for the guests, whose words it has translated."""
     subjects = Subjects(org.company)
     publish = [*subjects.may_publish(STEWARD, "steward"), *subjects.may_publish(EXTERNAL)]
+    publish += [credentials_subject(org.company, _NAME)]
     for stream, config in consumer_configs(org):
         if config["durable_name"] == STEWARD_READER:
             publish += _consumer(stream, STEWARD_READER)
-    publish += [f"$JS.API.{get}.{stream}" for stream in _ALL_STREAMS for get in ("STREAM.MSG.GET", "DIRECT.GET")]
-    publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in _ALL_STREAMS]
-    publish += [f"$JS.API.STREAM.PURGE.{stream}" for stream in (TIMERS, DEAD)]
+    publish += _reading()
+    publish += [f"{API_PREFIX}.STREAM.PURGE.{stream}" for stream in (TIMERS, DEAD)]
     watch = [subjects.everything("presence"), subjects.everything("end")]
     if guests := heard(org):
         watch += guests  # a plain request is heard as it is said: its reply subject is not kept in a stream
-        publish.append("_INBOX.>")
-    return User(identity.public_key, tuple(publish), (f"_INBOX.{identity.name}.>", *watch))
+        publish.append(f"{ANSWERS}>")
+    return Rights(tuple(publish), (f"_INBOX.{_NAME}.>", *watch))
 
 
-def _guest(org: Org, identity: Identity) -> User:
-    """A plain client: the subjects of the published examples, and its own answers; nobody else's."""
-    others = tuple(f"_INBOX.{name}.>" for name in key_names(org) if name != GUEST)
-    return User(identity.public_key, heard(org), ("_INBOX.>",), others)
+def _of_guests(org: Org) -> Rights:
+    """A plain client: the subjects of the published examples, and its own answers; its account has nobody else."""
+    return Rights(heard(org), ("_INBOX.>",))
+
+
+def _reading() -> list[str]:
+    gets = ("STREAM.MSG.GET", "DIRECT.GET", "STREAM.INFO")
+    return [f"{API_PREFIX}.{get}.{stream}" for get in gets for stream in _ALL_STREAMS]
 
 
 def _consumer(stream: str, durable: str) -> list[str]:
     return [
-        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
-        f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
+        f"{API_PREFIX}.CONSUMER.MSG.NEXT.{stream}.{durable}",
+        f"{API_PREFIX}.CONSUMER.INFO.{stream}.{durable}",
         f"$JS.ACK.{stream}.{durable}.>",
     ]

@@ -26,9 +26,9 @@ def port_free(host: str, port: int) -> bool:
     return True
 
 
-def refuse_taken_port(field: str, port: int, org_file: Path | None = None) -> None:
-    """Raise Missing if something listens on 127.0.0.1:port. `field` is the port's place in org.toml (`bus.port`)."""
-    if port_free(LOOPBACK, port):
+def refuse_taken_port(field: str, port: int, org_file: Path | None = None, host: str = LOOPBACK) -> None:
+    """Raise Missing if something listens on host:port. `field` is the port's place in org.toml (`bus.port`)."""
+    if port_free(host, port):
         return
     holder = holder_of(port)
     by = f" by {holder}" if holder else ""

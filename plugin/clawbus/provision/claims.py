@@ -1,0 +1,50 @@
+"""Telling a running nats-server of ours what has changed in its accounts: permissions, signers, who is revoked.
+
+What it is told it keeps, across restarts; a connection whose key is revoked is closed at once (docs.nats.io, "JWT",
+"Revocation").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from clawbus.bus import Bus
+from clawbus.errors import Refused
+from clawbus.jwt import write_creds
+from clawbus.org import Org
+from clawbus.provision.authority import Authority
+from clawbus.provision.server import greets
+from clawbus.provision.tls import trusted
+from clawbus.settings import Home
+
+_WAIT_S = 5.0
+
+
+async def push(home: Home, org: Org) -> bool:
+    """Tell the server of this home of its accounts as they are now; False if none runs. Raises Refused or BusAway."""
+    if not await greets(org.bus.local_host, org.bus.port):
+        return False
+    authority = Authority(home)
+    key = authority.key("system")
+    creds_file = key.seed_file.with_suffix(".creds")
+    write_creds(creds_file, authority.system_user(), key.seed_file)
+    try:
+        system = replace(key, creds_file=creds_file)
+        trust = trusted(home, org)
+        async with Bus.connect(org.url, system, "clawbus system", _WAIT_S, ca_file=trust) as bus:
+            for public_key, token in authority.accounts(org).items():
+                answer = await bus.ask("$SYS.REQ.CLAIMS.UPDATE", token.encode())
+                _raise_if_refused(public_key, answer)
+    finally:
+        creds_file.unlink(missing_ok=True)
+    return True
+
+
+def _raise_if_refused(public_key: str, answer: bytes) -> None:
+    try:
+        error = json.loads(answer).get("error")
+    except ValueError:
+        error = answer[:200].decode("utf-8", "replace")
+    if error:
+        raise Refused(f"nats-server did not take account {public_key[:8]}…: {error}", "Run `clawbus up` again.")
