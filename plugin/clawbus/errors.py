@@ -8,11 +8,14 @@
     │   ├── BusAway
     │   ├── GatewayAway
     │   │   └── NotBegun
-    │   └── NodeAway
+    │   ├── NodeAway
+    │   └── Halted        people have stopped it: it goes on when they resume it
     ├── Refused           a rule or a quota said no                      exit 6
-    │   └── BacklogFull
+    │   ├── BacklogFull
+    │   └── OverBudget
     ├── EndConflict       somebody else wrote the task's end first       (internal)
     └── WireError         bytes from the bus that are no envelope        (internal)
+        └── Unverified    no signature of its sender, or not for this    (internal)
 
 Exit code 1 is no error: a task that ended, and not with "done"; a check of `clawbus doctor` that failed.
 
@@ -85,6 +88,10 @@ class NodeAway(Away):
     """No clawbus node listens on the socket."""
 
 
+class Halted(Away):
+    """People have stopped the company: what was to begin waits."""
+
+
 class Refused(ClawbusError):
     """A rule said no, and saying it again does not help."""
 
@@ -97,10 +104,24 @@ class BacklogFull(Refused):
     retry_after_s = 60
     """A turn takes from seconds to minutes: sooner, a retry is mostly in vain."""
 
-    def count(self, waiting: int, to: str, priority: str) -> None:
+    def count(self, waiting: int, to: str, priority: str = "") -> None:
         """Say it in numbers, for a model or a person; the server says only that it is full."""
-        self.message = f"backlog full, {waiting} waiting: {to} has so many {priority} tasks of yours; nothing was sent"
+        tasks = f"{priority} tasks" if priority else "tasks"
+        self.message = f"backlog full, {waiting} waiting: {to} has so many {tasks} of yours; nothing was sent"
         self.remedy = f"Retry after {self.retry_after_s} s, or as soon as one of them has ended."
+
+
+class OverBudget(Refused):
+    """A tree of tasks has used what it may. `trace`: its first task. Only a person can allow it more."""
+
+    def __init__(self, trace: str, over: str) -> None:
+        """`over`: what is used up, in words (`budget.Tree.over`)."""
+        super().__init__(
+            f"the budget of this tree of tasks is used up ({over}); nothing was sent",
+            f"Answer with what you have. A person can allow it more: clawbus budget {trace} --raise turns=20",
+        )
+        self.trace = trace
+        self.over = over
 
 
 class EndConflict(ClawbusError):
@@ -109,3 +130,14 @@ class EndConflict(ClawbusError):
 
 class WireError(ClawbusError):
     """Bytes that are no envelope. The message is never redelivered: it would fail again."""
+
+
+class Unverified(WireError):
+    """A message without a valid signature of its sender: it is shown to nobody, counted, and alarmed.
+
+    Its text begins with the kind: unsigned, forged, re-addressed, replayed.
+    """
+
+    @property
+    def kind(self) -> str:
+        return self.message.partition(":")[0]
