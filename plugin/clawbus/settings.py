@@ -1,13 +1,15 @@
 """Where things are, and what the environment says. The only module that reads the environment.
 
 Variables: CLAWBUS_NATS_SERVER (a nats-server binary), CLAWBUS_OPENCLAW (an openclaw.mjs or openclaw program),
-CLAWBUS_CACHE (instead of ~/.cache/clawbus), XDG_CACHE_HOME, and the provider keys that OpenClaw itself reads.
+CLAWBUS_HUB (the hub that a leaf dials), CLAWBUS_CACHE (instead of ~/.cache/clawbus), XDG_CACHE_HOME, and the provider
+keys that OpenClaw itself reads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -18,6 +20,7 @@ from clawbus.errors import Refused
 
 NATS_SERVER_VAR = "CLAWBUS_NATS_SERVER"
 OPENCLAW_VAR = "CLAWBUS_OPENCLAW"
+HUB_VAR = "CLAWBUS_HUB"
 _PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
 _PASS_ON = (
     "PATH",
@@ -130,3 +133,8 @@ def write_secret(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
     scratch.replace(path)
+
+
+def leave_no_dump() -> None:
+    """Whatever this process dies of, no image of its memory is written, with the keys in it. Children inherit it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

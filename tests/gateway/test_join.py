@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from clawbus.errors import Refused
 from clawbus.gateway import GatewayRpc, openclaw
-from clawbus.gateway.command import Command
+from clawbus.gateway.command import Command, Finished
 from clawbus.gateway.joining import Joining
 from clawbus.gateway.plugin import assemble
 from clawbus.gateway.readiness import wait_ready
@@ -24,10 +26,50 @@ from clawbus.settings import child_environment
 from clawbus.tools.models import TOOLS
 from clawbus.tools.schema import MAX_BYTES, request_bytes
 from tests.company import free_ports
+from tests.up import Up
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 NAMES = [tool.name for tool in TOOLS]
 TOKEN = "a-token-of-the-user-that-is-long-enough-for-the-audit"
+
+BY_CODE = """
+company = "acme"
+[bus]
+port = {ports[0]}
+leaf_port = {ports[1]}
+listen = "0.0.0.0"
+hosts = ["127.0.0.1"]
+[[gateways]]
+id = "hq"
+kind = "program"
+[[gateways]]
+id = "far"
+own = false
+elsewhere = true
+port = {ports[2]}
+[[agents]]
+id = "ceo"
+gateway = "hq"
+[[agents]]
+id = "solo"
+reports_to = "ceo"
+gateway = "far"
+"""
+INFO = {"summary.attack_surface"}
+NOT_OURS = {
+    "gateway.trusted_proxies_missing",  # about a reverse proxy in front of the gateway; there is none
+    "gateway.probe_failed",  # the audit could not call the gateway: here none runs
+}
+OURS = {"plugins.tools_reachable_permissive_policy"}
+"""Explained in docs/security.md."""
+
+
+def findings(audit: Finished) -> dict[str, set[str]]:
+    """What the audit has found, by severity."""
+    found: dict[str, set[str]] = {}
+    for one in audit.data()["findings"]:
+        found.setdefault(one["severity"], set()).add(one["checkId"])
+    return found
 
 
 @dataclass
@@ -155,6 +197,8 @@ async def test_join_twice_then_undo(tmp_path: Path, claw: openclaw.OpenClaw) -> 
     mine.write()
     original = mine.config.read_bytes()
     joining = mine.joining(claw)
+    audit = await joining.openclaw.run("security", "audit", "--deep", "--json")
+    assert findings(audit) == {"info": INFO, "warn": NOT_OURS}, audit.data()["findings"]  # before us
     plan = await joining.plan(mine.socket)
     assert plan.install
     assert {change.path for change in plan.changes} == {"plugins.entries.clawbus", "plugins.allow", "tools.alsoAllow"}
@@ -173,13 +217,19 @@ async def test_join_twice_then_undo(tmp_path: Path, claw: openclaw.OpenClaw) -> 
         joining.openclaw.run("skills", "list", "--json"),
         joining.openclaw.run("plugins", "inspect", "clawbus", "--runtime", "--json"),
     )
-    assert audit.data()["summary"]["critical"] == 0, audit.data()["findings"]
+    assert findings(audit) == {"info": INFO, "warn": NOT_OURS | OURS}, audit.data()["findings"]
     ready = {skill["name"] for skill in skills.data()["skills"] if skill["eligible"] and not skill["disabled"]}
     assert {"nats-delegate", "nats-inbox", "nats-worker"} <= ready
     assert plugin.data()["plugin"]["toolNames"] == NAMES
     assert plugin.data()["plugin"]["status"] == "loaded"
 
     changed = mine.settings()
+    changed["tools"]["profile"] = "coding"
+    mine.config.write_text(json.dumps(changed))
+    audit = await joining.openclaw.run("security", "audit", "--deep", "--json")
+    assert findings(audit)["warn"] == NOT_OURS  # a gateway that bounds its tools has no warning of ours
+
+    del changed["tools"]["profile"]
     changed["tools"]["alsoAllow"].append("lobster")
     changed["plugins"]["allow"].insert(0, "talk-voice")
     mine.config.write_text(json.dumps(changed))
@@ -247,3 +297,30 @@ async def test_a_running_gateway_takes_the_plugin_up_and_a_call_goes_through(
         await joining.undo()
         await turn(rpc, 3)
         assert model.tools() == []
+
+
+async def test_a_gateway_that_has_come_in_by_a_code_has_no_other_finding(
+    tmp_path: Path, claw: openclaw.OpenClaw
+) -> None:
+    """`clawbus join CODE` on another machine puts in what any join does: the same audit."""
+    ports = free_ports(3)
+    (tmp_path / "user").mkdir()
+    mine = UserGateway(tmp_path / "user", ports[2])
+    mine.write()
+    for name in ("hub", "there"):
+        (tmp_path / name).mkdir()
+    up = Up(tmp_path / "hub", BY_CODE.format(ports=ports))
+    try:
+        await up.ready()
+        code = (await asyncio.to_thread(up.run, "invite", "solo")).stdout.strip()
+        options = ["--config", str(mine.config), "--state", str(tmp_path / "user" / "state"), "--yes"]
+        line = [sys.executable, "-m", "clawbus", "join", code, *options]
+        done = await asyncio.to_thread(
+            subprocess.run, line, cwd=tmp_path / "there", capture_output=True, text=True, timeout=300
+        )
+    finally:
+        up.end()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    audit = await mine.joining(claw).openclaw.run("security", "audit", "--deep", "--json")
+    assert findings(audit) == {"info": INFO, "warn": NOT_OURS | OURS}, audit.data()["findings"]

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from clawbus import org
-from clawbus.cli.options import json_option, org_option, print_json, run_async
+from clawbus.cli import entering
+from clawbus.cli.options import json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_text
+from clawbus.company import Company
 from clawbus.errors import InvalidInput, NotFound, Refused
 from clawbus.gateway import claw, openclaw
 from clawbus.gateway.authored import diff
@@ -18,7 +20,7 @@ from clawbus.gateway.command import Command
 from clawbus.gateway.joined import Change, read_record
 from clawbus.gateway.joining import Joining, Plan
 from clawbus.gateway.plugin import assemble
-from clawbus.settings import Home, cache_dir, user_environment
+from clawbus.settings import cache_dir, user_environment
 
 _PATH = click.Path(path_type=Path)
 
@@ -27,6 +29,7 @@ _PATH = click.Path(path_type=Path)
 class Wanted:
     """The options of one call."""
 
+    code: str | None
     gateway: str | None
     org_file: Path
     config: Path | None
@@ -38,6 +41,7 @@ class Wanted:
 
 
 @click.command()
+@click.argument("code", required=False)
 @click.option(
     "--gateway", metavar="ID", help="Which gateway of the org file this is. [default: the only one not its own]"
 )
@@ -52,10 +56,14 @@ class Wanted:
 async def join_command(**options: Any) -> int:
     """Put the clawbus plugin and its skills into an OpenClaw gateway that you already have.
 
-    Shows what it will change and asks; keeps a backup of openclaw.json beside it. Works with the gateway running
-    or not. With --json and without --yes it only shows. A gateway that org.toml calls its own needs no join.
+    With the CODE that `clawbus invite` has printed on the company's own machine, in an empty folder, this machine
+    comes into the company first; `-` reads it from standard input. Shows what it will change and asks; keeps a backup
+    of openclaw.json beside it. Works with the gateway running or not. With --json and without --yes it only shows. A
+    gateway that org.toml calls its own needs no join.
     """
     wanted = Wanted(**options)
+    if wanted.code is not None and (wanted := await _enter(wanted)).gateway is None:
+        return 0
     if wanted.undo:
         return await _undo(await _joining(wanted), wanted)
     socket, notes = _node(wanted)
@@ -63,7 +71,7 @@ async def join_command(**options: Any) -> int:
     plan = await joining.plan(socket)
     plan = replace(plan, notes=(*plan.notes, *notes))
     if not wanted.as_json:
-        click.echo("\n".join([f"{joining.config}:", *plan.lines()]))
+        put_text("\n".join([f"{joining.config}:", *plan.lines()]))
     if plan.empty:
         return _report(wanted, _facts(plan) | {"applied": False}, [])
     if not _agreed(wanted, "Change this?"):
@@ -79,8 +87,22 @@ async def join_command(**options: Any) -> int:
 join = join_command
 
 
+async def _enter(wanted: Wanted) -> Wanted:
+    """Spend the code. What is returned names the one gateway that is left to join, None for none or several."""
+    code = sys.stdin.readline() if wanted.code == "-" else str(wanted.code)
+    company = await entering.spend(code, wanted.org_file)
+    steps, theirs = entering.next_steps(company), entering.theirs(company)
+    if wanted.as_json:
+        here = [gateway.id for gateway in company.gateways_here]
+        print_json({"company": company.org.company, "gateways": here, "url": company.url, "next": steps})
+        return replace(wanted, gateway=None)
+    put_text(entering.joined(company))
+    put_text("\n".join(["Next:", *(f"  {step}" for step in steps)]))
+    return replace(wanted, gateway=theirs[0] if len(theirs) == 1 else None)
+
+
 async def _joining(wanted: Wanted) -> Joining:
-    found = await openclaw.find(install=False, say=lambda line: click.echo(line, err=True))
+    found = await openclaw.find(install=False, say=lambda line: put_text(line, err=True))
     more = {
         name: str(path.expanduser().resolve())
         for name, path in (("OPENCLAW_CONFIG_PATH", wanted.config), ("OPENCLAW_STATE_DIR", wanted.state))
@@ -98,8 +120,9 @@ def _node(wanted: Wanted) -> tuple[Path, list[str]]:
     """
     if wanted.socket is not None:
         return wanted.socket.expanduser().absolute(), []
-    company = org.load(wanted.org_file)
-    others = [gateway for gateway in company.gateways if not gateway.own]
+    opened = Company.open(wanted.org_file)
+    company = opened.org
+    others = [gateway for gateway in opened.gateways_here if not gateway.own and not gateway.is_program]
     if wanted.gateway is None and len(others) != 1:
         known = ", ".join(gateway.id for gateway in others) or "none; those of `own = true` are set up by clawbus up"
         raise InvalidInput("--gateway", None, "missing", f"Say which. In {wanted.org_file} there are: {known}.")
@@ -107,8 +130,7 @@ def _node(wanted: Wanted) -> tuple[Path, list[str]]:
     if gateway.own:
         remedy = "`clawbus up` writes its settings. To join one of yours, set `own = false` there."
         raise Refused(f"gateway {gateway.id} is the company's own in {wanted.org_file}", remedy)
-    home = Home.beside(wanted.org_file)
-    return home.socket(gateway.id), claw.offer(home, company, gateway.id)
+    return opened.home.socket(gateway.id), claw.offer(opened.home, company, gateway.id)
 
 
 async def _undo(joining: Joining, wanted: Wanted) -> int:
@@ -118,7 +140,7 @@ async def _undo(joining: Joining, wanted: Wanted) -> int:
     if not wanted.as_json:
         back = [Change(path=one.path, before=one.after, after=one.before) for one in record.changes]
         plugin = ["- the plugin clawbus"] * record.installed
-        click.echo(
+        put_text(
             "\n".join([f"{joining.config}, where you have not changed it since:", *diff(joining.config, back), *plugin])
         )
     if not _agreed(wanted, "Take this back?"):
@@ -153,5 +175,5 @@ def _report(wanted: Wanted, data: dict[str, Any], lines: list[str]) -> int:
     if wanted.as_json:
         print_json(data)
     elif lines:
-        click.echo("\n".join(lines))
+        put_text("\n".join(lines))
     return 0

@@ -30,6 +30,11 @@ def load(path: Path) -> Org:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise OrgMistakes(path, [Mistake(None, "the file", None, f"cannot be read: {error}", "")]) from None
+    return load_text(text, path)
+
+
+def load_text(text: str, path: Path) -> Org:
+    """Check what a file holds, or is to hold. Raises OrgMistakes with all that is wrong."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

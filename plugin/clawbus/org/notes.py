@@ -13,12 +13,7 @@ PORTS_APART = 120
 
 def notes(org: Org) -> list[str]:
     """A sentence for each."""
-    return [*_not_yet(org), *_groups(org), *_gateways(org)]
-
-
-def _not_yet(org: Org) -> Iterator[str]:
-    if org.budget.model_fields_set:
-        yield "[budget] is read, but not enforced yet: nothing stops at these bounds"
+    return [*_groups(org), *_gateways(org)]
 
 
 def _groups(org: Org) -> Iterator[str]:
@@ -38,7 +33,7 @@ def _gateways(org: Org) -> Iterator[str]:
         if not gateway.own and not gateway.is_program and gateway.token_file is None:
             place = f".clawbus/gateways/{gateway.id}/token"
             yield f"gateway {gateway.id} names no token_file: its token is looked for in {place}"
-    claws = sorted((one for one in org.gateways if not one.is_program), key=lambda one: one.port)
+    claws = sorted((one for one in org.gateways if not one.is_program and not one.elsewhere), key=lambda one: one.port)
     for lower, higher in itertools.pairwise(claws):
         if higher.port - lower.port < PORTS_APART:
             yield (

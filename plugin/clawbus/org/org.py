@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from clawbus.errors import NotFound
-from clawbus.org.parts import STEWARD, Agent, BusConfig, Gateway, Human, Id, Part, Pool, Team
+from clawbus.org.network import BusConfig
+from clawbus.org.parts import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Team
 from clawbus.org.rules import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
 from clawbus.subjects import check_id
 
@@ -32,7 +33,9 @@ class Org(Part):
 
     @property
     def url(self) -> str:
-        return self.bus.url or f"nats://127.0.0.1:{self.bus.port}"
+        """Where the bus is for this company's own machine; one that has joined knows it from its here.json."""
+        scheme = "tls" if self.bus.shared else "nats"
+        return self.bus.url or f"{scheme}://{self.bus.local_host}:{self.bus.port}"
 
     @property
     def people(self) -> frozenset[str]:
@@ -142,6 +145,25 @@ class Org(Part):
         """The `on_complete` edge that is allowed there; one with that name if a name is asked for."""
         fitting = [edge for edge in self.edges if (edge.source, edge.to) == (source, to)]
         return next((edge for edge in fitting if not name or edge.name in (name, "")), None)
+
+    def decider(self, rule: Oversight | None, requester: str, worker: str) -> str:
+        """The person who is asked about a task first: the rule's, else the first one above.
+
+        That is above the worker where a rule watches it, above the requester otherwise.
+        """
+        if rule is not None and rule.human is not None:
+            return rule.human
+        of_worker = (rule is not None and rule.agent is not None) or all(one.id != requester for one in self.agents)
+        return self.chain(worker if of_worker else requester)[-1]
+
+    def people_above(self, person: str) -> tuple[str, ...]:
+        """To whom a person reports, and so on, nearest first."""
+        found: list[str] = []
+        above = self.superior(person)
+        while above is not None and above not in (person, *found):
+            found.append(above)
+            above = self.superior(above)
+        return tuple(one for one in found if one in self.people)
 
     def watch(self, source: str, to: str) -> Oversight | None:
         """Who looks over a task from `source` to `to`: the rule of the edge, else the one of the worker."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from clawbus.envelope import MAX_TOOLS, ToolName
 from clawbus.errors import InvalidInput
 from clawbus.subjects import check_id, check_topic
 
@@ -42,24 +42,6 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value if "//" in value else f"//{value}")
-        right = bool(parts.hostname) and parts.port != 0 and len(value.split()) == 1
-    except ValueError:
-        right = False
-    if not right:
-        raise ValueError("not the address of a nats-server. Write it as nats://HOST:PORT.")
-    return value
-
-
-class BusConfig(Part):
-    """`port`: our own nats-server on loopback. `url`: somebody else's, which `clawbus up` does not start."""
-
-    port: Port = 4222
-    url: Annotated[str, AfterValidator(_url)] | None = None
-
-
 class Gateway(Part):
     """Where agents live. `own = true`: `clawbus up` writes its settings, starts and restarts it.
 
@@ -73,6 +55,8 @@ class Gateway(Part):
     """Of the OpenClaw gateway; 0, and not asked for, where there is none."""
     own: bool = True
     token_file: str | None = None
+    elsewhere: bool = False
+    """On another machine, which `clawbus invite` and `clawbus join` have let in; `clawbus up` there runs it."""
     slots: int = Field(default=4, ge=1, le=256)
     """Tasks from the bus that run at once; an OpenClaw gateway has eight turns, and one must be left for people."""
 
@@ -120,6 +104,8 @@ class Agent(Part):
     gateway: Id
     model: str | None = None
     """provider/model, or "scripted" for the demo's own; the company's `model` if it is not set."""
+    delegates: Annotated[tuple[ToolName, ...] | None, Field(max_length=MAX_TOOLS)] = None
+    """The tools that others may use for it; if it is not set what its role says, and mostly that is: all they have."""
     subscriptions: tuple[Annotated[Subscription, BeforeValidator(_subscription), AfterValidator(_topic)], ...] = ()
 
 

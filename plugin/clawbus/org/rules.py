@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from clawbus.envelope import MAX_TOOLS, ToolName
 from clawbus.org.cron import Cron
 from clawbus.org.duration import Seconds
 from clawbus.org.parts import Id, Part
@@ -29,6 +30,12 @@ class Policies(Part):
     """Waiting tasks per sender, receiver and priority; the server refuses the next one."""
     strikes: int = Field(default=3, ge=1, le=10)
     """Attempts that were started and ended without an outcome; then the task is a dead letter."""
+    breaker: int = Field(default=3, ge=1, le=100)
+    """So many tasks in a row of one agent for the same receiver that fail for the same reason, and no more are sent."""
+    breaker_rest_s: Annotated[Seconds, Field(alias="breaker_rest", ge=1, le=_DAY_S)] = 300
+    """After this time one is let through, to see."""
+    mail_quota: int = Field(default=60, ge=1, le=10_000)
+    """Messages of one agent for one receiver in a minute. What is over is refused to it; or it waits on the bus."""
     task_life_s: Annotated[Seconds, Field(alias="task_life", ge=60, le=30 * _DAY_S)] = 3 * _DAY_S
     """A task that nobody has taken by then is ended as timed out (the tutorial's --max-age 72h)."""
     lag_alert: int = Field(default=5, ge=1, le=10_000)
@@ -93,7 +100,7 @@ class Oversight(Part):
     to: Id | None = None
     level: Literal["none", "told", "ask_dispatch", "ask_report"]
     human: Id | None = None
-    """Who is told or asked; the first person if it is not set."""
+    """Who is told or asked; if it is not set, the first person is told, and the first one above is asked."""
 
 
 class Alerts(Part):
@@ -112,11 +119,19 @@ class Guests(Part):
     komodo: str = Field(default="komodo-ai", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     hub: str = Field(default="agent-hub", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     genbrain: str = Field(default="genbrain", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    delegates: Annotated[tuple[ToolName, ...] | None, Field(max_length=MAX_TOOLS)] = None
+    """The tools that agents may use for guests; if it is not set: all they have."""
 
 
 class Budget(Part):
-    """Bounds of a whole tree of tasks. Not enforced yet: `clawbus check` says so."""
+    """Bounds of each tree of tasks: a task, and all that is given because of it. Who asks may name less.
 
-    turns: int | None = Field(default=None, ge=1)
-    minutes: int | None = Field(default=None, ge=1)
-    tokens: int | None = Field(default=None, ge=1)
+    A tree that has used one of them gives no further task, until a person raises it (`clawbus budget`).
+    """
+
+    turns: int = Field(default=100, ge=1, le=1_000_000)
+    """One task that gives ten, of which each gives ten again, would be 111: it is stopped at the hundredth."""
+    minutes: int = Field(default=600, ge=1, le=1_000_000)
+    """Of all its turns together: 20 turns that each take their whole `policies.run_deadline`."""
+    tokens: int = Field(default=10_000_000, ge=1, le=1_000_000_000_000)
+    """Where the gateway tells: 100 turns of 100,000 each."""

@@ -20,11 +20,11 @@ from clawbus.gateway.plugin import assemble
 from clawbus.gateway.readiness import wait_ready as gateway_ready
 from clawbus.provision import server
 from clawbus.provision.ports import port_free
-from clawbus.settings import child_environment
+from clawbus.settings import HUB_VAR, child_environment, variable
 from clawbus.souls import render, write
 from clawbus.supervisor import Service
 
-SERVER, STEWARD, MODEL = "nats-server", "steward", "scripted-model"
+SERVER, STEWARD, MODEL, REGISTRAR, LEAF = "nats-server", "steward", "scripted-model", "registrar", "leaf"
 GATEWAY, NODE = "gateway-", "node-"
 _SERVER_READY_S = 15.0
 _GATEWAY_READY_S = 300.0
@@ -51,19 +51,36 @@ class Plan:
 
     @property
     def own_gateways(self) -> list[str]:
-        return [gateway.id for gateway in self.company.org.gateways if gateway.is_ours]
+        """Those that run here."""
+        return [gateway.id for gateway in self.company.gateways_here if gateway.is_ours]
 
 
 def nats_service(plan: Plan, config: Path) -> Service:
     company = plan.company
     argv = server.command(server.find_server(plan.nats_server), config)
-    ready = functools.partial(server.wait_ready, company.org.bus.port, _SERVER_READY_S)
+    bus = company.org.bus
+    ready = functools.partial(server.wait_ready, bus.port, _SERVER_READY_S, bus.local_host)
     return Service(SERVER, argv, {}, server.log_file(company.home), ready)
 
 
 def steward_service(company: Company) -> Service:
     argv = [sys.executable, "-m", "clawbus", "-v", "steward", "--org", str(company.org_file)]
     return Service(STEWARD, argv, child_environment(), company.home.log("steward"), None)
+
+
+def registrar_service(company: Company) -> Service:
+    argv = [sys.executable, "-m", "clawbus", "-v", "registrar", "--org", str(company.org_file)]
+    return Service(REGISTRAR, argv, child_environment(), company.home.log("registrar"), None)
+
+
+def leaf_service(company: Company, nats_server: Path | None) -> Service:
+    """The leaf of a machine that has joined; it dials what the variable says, or what was said last."""
+    argv = [sys.executable, "-m", "clawbus", "-v", "leaf", "--org", str(company.org_file)]
+    argv += ["--hub", said] if (said := variable(HUB_VAR)) else []
+    argv += ["--nats-server", str(nats_server)] if nats_server else []
+    port = company.here.leaf.port if company.here and company.here.leaf else 0
+    ready = functools.partial(server.wait_ready, port, _SERVER_READY_S)
+    return Service(LEAF, argv, child_environment(), company.home.log("leaf-keeper"), ready)
 
 
 def model_service(plan: Plan, port: int) -> Service:
@@ -79,8 +96,8 @@ def gateway_services(plan: Plan, say: Say) -> list[Service]:
 
 
 def node_services(company: Company) -> list[Service]:
-    """A node for each gateway; a Python program needs none."""
-    return [_node(company, gateway.id) for gateway in company.org.gateways if not gateway.is_program]
+    """A node for each gateway of this machine; a Python program needs none."""
+    return [_node(company, gateway.id) for gateway in company.gateways_here if not gateway.is_program]
 
 
 def same(one: Service, other: Service) -> bool:
@@ -148,7 +165,7 @@ def model_port(company: Company, running: bool = False) -> int | None:
     the model itself.
     """
     org = company.org
-    ours = {gateway.id for gateway in org.gateways if gateway.is_ours}
+    ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
     if not any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents):
         return None
     remembered = company.home.dir("run") / "model.port"

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 from clawbus.change.applying import apply_bus, write_server_config
 from clawbus.errors import Refused
-from clawbus.provision.ports import refuse_taken_port
+from clawbus.here import LeafLink
+from clawbus.provision.ports import LOOPBACK, refuse_taken_port
+from clawbus.provision.server import greets
 from clawbus.running.services import (
     GATEWAY,
     MODEL,
@@ -15,9 +17,11 @@ from clawbus.running.services import (
     Plan,
     Say,
     gateway_services,
+    leaf_service,
     model_service,
     nats_service,
     node_services,
+    registrar_service,
     same,
     steward_service,
 )
@@ -33,11 +37,10 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
     company = plan.company
     async with Supervisor(company.home, on_event) as supervisor:
         _refuse_taken_ports(plan)
-        if company.org.bus.url is None:
-            say("starting nats-server")
-            await supervisor.add(nats_service(plan, write_server_config(company)))
-        await apply_bus(company, {}, say, fresh=True)
-        await supervisor.add(steward_service(company))
+        if company.here is None:
+            await _bus(supervisor, plan, say)
+        elif company.here.leaf is not None:
+            await _leaf(supervisor, plan, company.here.leaf, say)
         if plan.model_port:
             await supervisor.add(model_service(plan, plan.model_port))
         gateways = gateway_services(plan, say)
@@ -47,11 +50,36 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
         yield supervisor
 
 
+async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
+    """What only the company's own machine runs: server, steward, and for other machines the registrar.
+
+    Here nobody has to ask for credentials: the authority's keys lie here.
+    """
+    company = plan.company
+    if company.org.bus.url is None:
+        say("starting nats-server")
+        await supervisor.add(nats_service(plan, write_server_config(company)))
+    await apply_bus(company, {}, say, fresh=True)
+    await supervisor.add(steward_service(company), *([registrar_service(company)] if company.org.bus.shared else []))
+
+
+async def _leaf(supervisor: Supervisor, plan: Plan, link: LeafLink, say: Say) -> None:
+    """The leaf of a machine that has one, unless `clawbus leaf` runs beside us."""
+    if await greets(LOOPBACK, link.port):
+        say(f"what answers on {LOOPBACK}:{link.port} is taken for the leaf: it is not started here")
+        return
+    say(f"starting the leaf, which dials {link.hub}")
+    await supervisor.add(leaf_service(plan.company, plan.nats_server))
+
+
 def _refuse_taken_ports(plan: Plan) -> None:
     org, where = plan.company.org, plan.company.org_file
-    if org.bus.url is None:
-        refuse_taken_port("bus.port", org.bus.port, where)
-    for gateway in org.gateways:
+    if org.bus.url is None and plan.company.here is None:
+        refuse_taken_port("bus.port", org.bus.port, where, org.bus.listen)
+        if org.bus.shared:
+            refuse_taken_port("bus.join_port", org.bus.enrol_port, where, org.bus.listen)
+            refuse_taken_port("bus.leaf_port", org.bus.leaf_port, where, org.bus.listen)
+    for gateway in plan.company.gateways_here:
         if gateway.is_ours:
             refuse_taken_port(f"gateways[{gateway.id}].port", gateway.port, where)
 
@@ -64,7 +92,7 @@ async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) 
     Raises Refused for what only a new start can change, or what a part says that cannot start.
     """
     old, new = before.company.org, plan.company.org
-    if (old.company, old.bus) != (new.company, new.bus):
+    if old.company != new.company or (plan.company.here is None and old.bus != new.bus):
         raise Refused(
             "company and [bus] cannot change while it runs", "End `clawbus up` with Ctrl-C and start it again."
         )
@@ -78,7 +106,8 @@ async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) 
         await supervisor.add(model_service(plan, plan.model_port))
     again = [one for one in gateways if one.name in present and not same(one, present[one.name])]
     if old != new:
-        again += [steward_service(plan.company), *(one for one in nodes if one.name in present)]
+        duties = [steward_service(plan.company)] if plan.company.here is None else []
+        again += [*duties, *(one for one in nodes if one.name in present)]
     for service in again:
         await _again(supervisor, service, say)
     fresh = [one for one in (*gateways, *nodes) if one.name not in present]

@@ -13,11 +13,26 @@ from clawbus.org.contradictions.draft import Draft
 from clawbus.org.contradictions.hierarchy import superiors
 from clawbus.org.contradictions.homes import gateways, models, ports
 from clawbus.org.contradictions.ids import ids
+from clawbus.org.contradictions.network import network
 from clawbus.org.contradictions.reach import alerts, channels, oversight
 from clawbus.org.contradictions.work import edges, learning, pools, recurring
 from clawbus.org.mistakes import Wrong
 
-_CHECKS = (ids, superiors, gateways, ports, models, pools, edges, recurring, learning, oversight, alerts, channels)
+_CHECKS = (
+    ids,
+    superiors,
+    gateways,
+    ports,
+    network,
+    models,
+    pools,
+    edges,
+    recurring,
+    learning,
+    oversight,
+    alerts,
+    channels,
+)
 
 
 def contradictions(data: Mapping[str, Any]) -> Iterator[Wrong]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from clawbus.org.contradictions.draft import Draft, Entry
 from clawbus.org.mistakes import Wrong, near
-from clawbus.org.parts import BusConfig
+from clawbus.org.network import BusConfig, is_loopback
 
 MOST_SLOTS = 7
 """An OpenClaw gateway runs eight turns at once (its `main` lane's limit); one is left for people."""
 SCRIPTED = "scripted"
 _BUS_PORT: int = BusConfig.model_fields["port"].default
+_LEAF_PORT: int = BusConfig.model_fields["leaf_port"].default
 
 
 def gateways(draft: Draft) -> Iterator[Wrong]:
@@ -33,17 +34,32 @@ def gateways(draft: Draft) -> Iterator[Wrong]:
 
 
 def ports(draft: Draft) -> Iterator[Wrong]:
-    """No port twice: neither of two gateways nor of a gateway and the bus."""
+    """No port of this machine twice: neither of two gateways nor of a gateway and the bus."""
     bus = draft.top.table("bus")
-    taken = {} if bus.text("url") else {bus.number("port") or _BUS_PORT: "the bus"}
+    taken: dict[int, str] = {}
+    for key, own, who in _of_the_bus(bus):
+        if own in taken:
+            yield Wrong(bus.at(key), f"{taken[own]} has that port already", "Each needs its own.")
+        taken[own] = who
     for gateway in draft.entries("gateways"):
         port = gateway.number("port")
-        if port is None or _is_program(gateway):
+        if port is None or _is_program(gateway) or gateway.values.get("elsewhere") is True:
             continue
         if port in taken:
             yield Wrong(gateway.at("port"), f"{taken[port]} has that port already", "Each needs its own.")
         else:
             taken[port] = f"gateway {gateway.text('id')}"
+
+
+def _of_the_bus(bus: Entry) -> Iterator[tuple[str, int, str]]:
+    """The ports on which our own server listens: (field, port, what it is)."""
+    if bus.text("url"):
+        return
+    port = bus.number("port") or _BUS_PORT
+    yield "port", port, "the bus"
+    if not is_loopback(bus.text("listen") or "localhost"):
+        yield "join_port", bus.number("join_port") or port + 1, "the bus, for `clawbus join`,"
+        yield "leaf_port", bus.number("leaf_port") or _LEAF_PORT, "the bus, for leaves,"
 
 
 def models(draft: Draft) -> Iterator[Wrong]:

@@ -1,0 +1,22 @@
+"""`clawbus registrar`: the process that hands out credentials, which `clawbus up` starts where others reach the bus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clawbus.cli.options import org_option, run_async, until_stopped
+from clawbus.company import Company
+from clawbus.enrol.registrar import Registrar
+
+
+@click.command()
+@org_option
+@run_async
+async def registrar_command(org_file: Path) -> int:
+    """Renew credentials, and let invited machines in, until stopped."""
+    company = Company.open(org_file)
+    company.refuse_elsewhere("the registrar runs")
+    await until_stopped(Registrar(company).run())
+    return 0

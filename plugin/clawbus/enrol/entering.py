@@ -1,0 +1,144 @@
+"""The other machine's side: it spends a code, and gets org.toml and credentials for keys that never leave it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from clawbus import here
+from clawbus.enrol import wire
+from clawbus.enrol.code import Code
+from clawbus.errors import Away, InvalidInput, Refused
+from clawbus.identity import agent_key, load_or_create
+from clawbus.jwt import write_creds
+from clawbus.org import Org, load_text
+from clawbus.provision.ca import pin_of
+from clawbus.settings import Home, write_secret
+
+_CA = "ca.pem"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def enter(code: Code, org_file: Path) -> Org:
+    """Spend a code, and write what it brings: `org_file` and the folder `.clawbus` beside it; all of it, or nothing.
+
+    Raises Refused (there is a company already; the authority is not the code's; the code is wrong, used or expired),
+    Away (nobody answers), InvalidInput (what is offered cannot be read).
+    """
+    home = Home.beside(org_file)
+    _refuse_company(org_file, home)
+    try:
+        async with asyncio.timeout(wire.WITHIN_S):
+            authority = await _authority(code)
+            async with _call(code, _trusting(authority)) as (reader, writer):
+                await wire.hear(reader, wire.Greeting)
+                await wire.say(writer, wire.Hello(secret=code.secret))
+                offer = await wire.hear(reader, wire.Offer)
+                org = _read(code, offer)
+                with _staging(home) as staged:
+                    keys = _make_keys(staged, org, offer)
+                    await wire.say(writer, wire.Keys(keys=keys))
+                    grant = await wire.hear(reader, wire.Grant)
+                    _keep(staged, code, offer, grant, authority)
+                    staged.root.rename(home.root)
+                write_secret(org_file, offer.org)
+                org_file.chmod(0o644)
+                return org
+    except TimeoutError:
+        raise Away(f"{code.url} has not let this machine in within {wire.WITHIN_S:g} s", "Try again.") from None
+
+
+def _refuse_company(org_file: Path, home: Home) -> None:
+    for path in (org_file, home.root):
+        if path.exists():
+            raise Refused(f"there is {path} already: a code is spent in an empty folder", "Make one, and go there.")
+
+
+async def _authority(code: Code) -> str:
+    """The authority's certificate, if it is the one that the code pins. Nothing is sent to whoever shows another."""
+    unproven = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unproven.minimum_version = ssl.TLSVersion.TLSv1_3
+    unproven.check_hostname, unproven.verify_mode = False, ssl.CERT_NONE
+    async with _call(code, unproven) as (reader, _):
+        try:
+            shown = (await wire.hear(reader, wire.Greeting)).ca
+            pin = pin_of(shown)
+        except ValueError:
+            pin = ""
+    if pin != code.pin:
+        raise Refused(
+            f"{code.url} shows another authority than the code pins: it is not the machine that made the code",
+            "Nothing was sent to it. Look who answers there; if the company's machine is a new one, make a new code.",
+        )
+    return shown
+
+
+def _trusting(authority: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+@contextlib.asynccontextmanager
+async def _call(code: Code, context: ssl.SSLContext) -> AsyncIterator[Streams]:
+    try:
+        reader, writer = await asyncio.open_connection(
+            code.host, code.port, ssl=context, server_hostname=code.host, limit=wire.MOST_BYTES
+        )
+    except ssl.SSLCertVerificationError as error:
+        remedy = "Look whether the clocks of both machines are right, and bus.hosts in the company's org.toml."
+        raise Refused(f"{code.url} does not prove who it is: {error.verify_message}", remedy) from None
+    except OSError:
+        raise Away(
+            f"nobody lets machines in at {code.url}",
+            f"The code was good until {code.until} or its first use. The company's `clawbus up` has to run, and that "
+            "port to be reachable from here.",
+        ) from None
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def _read(code: Code, offer: wire.Offer) -> Org:
+    org = load_text(offer.org, Path("org.toml"))
+    known = {gateway.id for gateway in org.gateways}
+    if org.company != code.company or not offer.gateways or not {*offer.gateways} <= known:
+        raise InvalidInput("offer", org.company, "does not fit the code", "Make a new code with `clawbus invite`.")
+    return org
+
+
+@contextlib.contextmanager
+def _staging(home: Home) -> Iterator[Home]:
+    """A folder that becomes the home, or vanishes."""
+    staged = home.root.with_name(f"{home.root.name}.joining")
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        yield Home(staged)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _make_keys(staged: Home, org: Org, offer: wire.Offer) -> dict[str, str]:
+    """The keys of these gateways and of their agents, made here. Returns the public halves."""
+    names = [f"gw-{gateway}" for gateway in offer.gateways]
+    names += [agent_key(agent.id) for gateway in offer.gateways for agent in org.agents_of(gateway)]
+    return {name: load_or_create(name, staged.key(name)).public_key for name in names}
+
+
+def _keep(staged: Home, code: Code, offer: wire.Offer, grant: wire.Grant, authority: str) -> None:
+    for gateway in offer.gateways:
+        name = f"gw-{gateway}"
+        if name not in grant.credentials:
+            raise InvalidInput("grant", name, "no credentials came for it", "Make a new code with `clawbus invite`.")
+        seed = staged.key(name)
+        write_creds(seed.with_suffix(".creds"), grant.credentials[name], seed)
+    write_secret(staged.dir("tls") / _CA, authority)
+    url = f"tls://{code.host}:{offer.port}"
+    here.write(staged, here.Here(gateways=offer.gateways, url=url, ca=f"tls/{_CA}"))
