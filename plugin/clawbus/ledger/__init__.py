@@ -3,6 +3,7 @@
 Rows are facts of this node only. What two parties must agree on (the end of a task) is decided by the server.
 """
 
+from clawbus.ledger.cut import Cut
 from clawbus.ledger.db import Ledger
 from clawbus.ledger.mail import Mail
 from clawbus.ledger.outbox import Outgoing
@@ -11,4 +12,4 @@ from clawbus.ledger.sent import Sent
 from clawbus.ledger.steers import Steer
 from clawbus.ledger.wakes import Wake
 
-__all__ = ["Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]
+__all__ = ["Cut", "Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]

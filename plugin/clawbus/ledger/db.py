@@ -15,6 +15,9 @@ from pathlib import Path
 from clawbus.envelope import Envelope
 from clawbus.errors import Missing
 from clawbus.ledger.attached import AttachedTable
+from clawbus.ledger.breakers import BreakerTable
+from clawbus.ledger.cut import CutTable
+from clawbus.ledger.descents import DescentTable
 from clawbus.ledger.mail import MailTable
 from clawbus.ledger.migrate import VERSION, migrate
 from clawbus.ledger.outbox import OutboxTable
@@ -31,6 +34,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open `path`, making it (mode 600) where it is missing. Raises Missing if a newer clawbus wrote it."""
         self.folder = path.parent
+        self.begun: dict[str, str] = {}
+        """By session the run that the bus has begun there and that is not over; not kept."""
         path.touch(mode=0o600)
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -57,8 +62,11 @@ class Ledger:
         self.steers = SteerTable(self._db)
         self.raised = RaisedTable(self._db)
         self.attached = AttachedTable(self._db)
-        tasks = (self.sent, self.runs, self.steers, self.attached)
-        for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised):
+        self.breakers = BreakerTable(self._db)
+        self.cut = CutTable(self._db)
+        self.descents = DescentTable(self._db)
+        tasks = (self.sent, self.runs, self.steers, self.attached, self.breakers)
+        for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised, self.cut, self.descents):
             self._db.executescript(table.SCHEMA)
         self._db.execute(f"PRAGMA user_version={VERSION}")
 
@@ -77,11 +85,13 @@ class Ledger:
     def cause(self, session_key: str) -> Envelope | None:
         """What a session's turn was begun for: its task, or the message that was passed on most; None for any other.
 
-        A task in whose session mail has been heard since has been passed on as often as that.
+        A task in whose session mail has been heard since has been passed on as often as that. What a sub-agent does is
+        done for the turn that has spawned it.
         """
+        session_key = self.descents.root(session_key) or session_key
         parts = session_key.split(":")
         if len(parts) < 4 or parts[2] != "nats":
-            return None
+            return self._after_result(session_key)
         run = self.runs.get(parts[3])
         task = run.task if run is not None and run.session_key == session_key else None
         wake = self.wakes.latest(session_key)
@@ -90,6 +100,16 @@ class Ledger:
         if task is None or latest is None:
             return task or latest
         return task.model_copy(update={"hops": min(64, max(task.hops, latest.hops + 1))})
+
+    def _after_result(self, session_key: str) -> Envelope | None:
+        """In a user's session: the task whose result has begun the turn that runs there. Its tree goes on.
+
+        What is given then is no deeper in it than that task was; in a turn of the user a new tree begins.
+        """
+        sent = self.sent.announced_by(session_key, self.begun.get(session_key, ""))
+        if sent is None:
+            return None
+        return sent.task.model_copy(update={"type": "message", "path": (), "hops": max(0, sent.task.hops - 1)})
 
     def prune(self, days: int = 60) -> None:
         """Forget what was over that long ago: longer than any stream keeps a message that could come again."""
@@ -100,6 +120,8 @@ class Ledger:
         self._db.execute("DELETE FROM raised WHERE created_at < ?", (before,))
         self._db.execute("DELETE FROM wakes WHERE state != 'due' AND created_at < ?", (before,))
         self.steers.prune(before)
+        self.cut.prune(before)
+        self.descents.prune(before)
         self.attached.prune()
         settled = "announce IN ('announced', 'answered', 'inbox')"
         self._db.execute(f"DELETE FROM sent WHERE {settled} AND created_at < ?", (before,))  # noqa: S608 - a constant

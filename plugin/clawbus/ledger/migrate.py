@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
-"""1: mail by its id alone. 2: mail by id and agent, numbered here; groups of tasks; turns for mail."""
+VERSION = 3
+"""1: mail by its id alone. 2: mail by id and agent, numbered here; groups of tasks; turns for mail.
+3: tasks as they were signed."""
 
 _FROM_1 = (
     "DROP INDEX IF EXISTS mail_by_agent",
@@ -25,15 +26,16 @@ _FROM_1 = (
     "DROP TABLE mail_1",
     "ALTER TABLE sent ADD COLUMN group_id TEXT",
 )
+_FROM_2 = ("ALTER TABLE runs ADD COLUMN signed TEXT NOT NULL DEFAULT '{}'",)
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
     """From `version` (0: a new file) to VERSION. Call it before the tables are made."""
-    if version != 1:
+    if not 1 <= version < VERSION:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _FROM_1:
+        for statement in (*(_FROM_1 if version == 1 else ()), *_FROM_2):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to be published. `msg_id` stays the same over all tries: that is what makes them one."""
+    """One message to be published. `msg_id` stays the same over all tries, which makes them one; see `rename`."""
 
     msg_id: str
     subject: str
@@ -37,6 +37,10 @@ class OutboxTable:
     def remove(self, *msg_ids: str) -> None:
         marks = ",".join("?" * len(msg_ids))
         self._db.execute(f"DELETE FROM outbox WHERE msg_id IN ({marks})", msg_ids)  # noqa: S608 - marks only
+
+    def rename(self, msg_id: str, out: Outgoing) -> None:
+        """Keep `out` in the place of a message that can never go out under its id."""
+        self._db.execute("UPDATE outbox SET msg_id = ?, data = ? WHERE msg_id = ?", (out.msg_id, out.data, msg_id))
 
     def holds(self, msg_id: str) -> bool:
         return self._db.execute("SELECT 1 FROM outbox WHERE msg_id = ?", (msg_id,)).fetchone() is not None

@@ -9,8 +9,9 @@ A crash after any arrow is completed at the next start from the state that stand
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from clawbus.envelope import Envelope
@@ -34,6 +35,8 @@ class Run:
     """The gateway process in which the latest attempt was started."""
     outcome: Envelope | None
     """From `replied` on: what this node wants the end to be; from `ended` on: what the end is."""
+    signed: dict[str, str] = field(default_factory=dict)
+    """The task as it came, with its signature: for its dead letter."""
 
     @property
     def task_id(self) -> str:
@@ -56,7 +59,8 @@ class RunTable:
         key TEXT NOT NULL DEFAULT '',
         boot_id TEXT NOT NULL DEFAULT '',
         outcome BLOB,
-        updated_at TEXT NOT NULL
+        updated_at TEXT NOT NULL,
+        signed TEXT NOT NULL DEFAULT '{}'
     );
     CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state);
     """
@@ -79,15 +83,17 @@ class RunTable:
         rows = self._db.execute(f"SELECT worker, count(*) FROM runs WHERE state IN ({marks}) GROUP BY worker", OPEN)  # noqa: S608
         return {row[0]: int(row[1]) for row in rows}
 
-    def hold(self, task: Envelope, worker: str, ack_subject: str, attempt: int = 0) -> None:
+    def hold(
+        self, task: Envelope, worker: str, ack_subject: str, attempt: int = 0, signed: dict[str, str] | None = None
+    ) -> None:
         """A task was taken. A second delivery of it only brings a newer ack subject.
 
-        `attempt`: strikes that it has already, with others who had taken it before.
+        `attempt`: strikes that it has already, with others who had taken it before. `signed`: as it came.
         """
         self._db.execute(
-            "INSERT INTO runs (task_id, worker, task, state, ack_subject, attempt, updated_at) "
-            "VALUES (?, ?, ?, 'held', ?, ?, ?) ON CONFLICT (task_id) DO UPDATE SET ack_subject = excluded.ack_subject",
-            (task.task_id, worker, task.encode(), ack_subject, attempt, _now()),
+            "INSERT INTO runs (task_id, worker, task, state, ack_subject, attempt, updated_at, signed) VALUES "
+            "(?, ?, ?, 'held', ?, ?, ?, ?) ON CONFLICT (task_id) DO UPDATE SET ack_subject = excluded.ack_subject",
+            (task.task_id, worker, task.encode(), ack_subject, attempt, _now(), json.dumps(signed or {})),
         )
 
     def forget(self, task_id: str) -> None:
@@ -102,6 +108,12 @@ class RunTable:
             (key, boot_id, _now(), task_id),
         )
         return int(self._db.execute("SELECT attempt FROM runs WHERE task_id = ?", (task_id,)).fetchone()[0])
+
+    def began(self, task_id: str) -> datetime | None:
+        """When the latest attempt was started, None if none runs."""
+        query = "SELECT updated_at FROM runs WHERE task_id = ? AND state = 'started'"
+        row = self._db.execute(query, (task_id,)).fetchone()
+        return datetime.fromisoformat(row[0]) if row is not None else None
 
     def not_started(self, task_id: str) -> None:
         """The gateway refused the call: the attempt did not happen and is no strike."""
@@ -134,4 +146,5 @@ def _run(row: sqlite3.Row) -> Run:
         row["key"],
         row["boot_id"],
         outcome,
+        json.loads(row["signed"]),
     )

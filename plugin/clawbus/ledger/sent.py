@@ -96,6 +96,17 @@ class SentTable:
         rows = self._db.execute("SELECT * FROM sent WHERE agent = ? ORDER BY created_at DESC LIMIT ?", (agent, limit))
         return [_sent(row) for row in rows]
 
+    def open_count(self, agent: str, to: str) -> int:
+        """How many tasks of this agent for that receiver have no result yet."""
+        query = "SELECT count(*) FROM sent WHERE agent = ? AND result IS NULL AND CAST(task AS TEXT) ->> '$.to' = ?"
+        return int(self._db.execute(query, (agent, to)).fetchone()[0])
+
+    def announced_by(self, session_key: str, run: str) -> Sent | None:
+        """The task whose result was brought into a session by that run."""
+        query = "SELECT * FROM sent WHERE session_key = ? AND instr(keys, ?)"
+        row = self._db.execute(query, (session_key, json.dumps(run))).fetchone() if run else None
+        return None if row is None else _sent(row)
+
     def to_announce(self) -> list[Sent]:
         rows = self._db.execute("SELECT * FROM sent WHERE announce IN ('due', 'trying') ORDER BY created_at")
         return [_sent(row) for row in rows]

@@ -18,9 +18,11 @@ _STATE = {
     "interrupted": "interrupted",
     "retrying": "running",
     "resumed": "running",
+    "waiting_approval": "waiting_approval",
 }
 _REQUESTERS = ("accepted", "announced")
-_KNOWN = frozenset({*_STATE, "announced", "ended", "steered"})
+_DECISIONS = ("approved", "refused")
+_KNOWN = frozenset({*_STATE, *_DECISIONS, "announced", "ended", "steered"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class TaskView:
     label: str = ""
     priority: str = ""
     state: str = "queued"
-    """queued, delivered, running, interrupted, or how it ended: done, failed, cancelled, timed_out, dead."""
+    """queued, waiting_approval, delivered, running, interrupted, or how it ended: done, failed, cancelled, timed_out,
+    dead."""
     delivery: str = "open"
     """open (no result yet), waiting (the result has not reached the session), announced, or answered."""
     attempts: int = 0
@@ -82,11 +85,13 @@ def fold(
     events: Iterable[Event],
     ends: Iterable[tuple[Envelope, datetime]],
     takers: Callable[[str], Collection[str]] = lambda to: (to,),
+    people: Collection[str] = (),
 ) -> list[TaskView]:
     """The tasks, in the order in which they were first heard of.
 
     Give the events in the stream's order: the first `accepted` says who the parties are, and each kind of event
-    counts from the party only that can know it. `takers`: who may take what is addressed so (`Org.may_take`).
+    counts from the party only that can know it. `takers`: who may take what is addressed so (`Org.may_take`);
+    `people`: whose word decides what waits for approval.
     """
     heard = list(events)
     parties: dict[str, tuple[str, str]] = {}
@@ -95,7 +100,8 @@ def fold(
             parties.setdefault(event.task_id, (event.sender, str(event.detail.get("to", ""))))
     views: dict[str, TaskView] = {}
     for event in sorted(heard, key=lambda event: event.at):
-        if _may_say(event, parties.get(event.task_id), takers):
+        decides = event.kind in _DECISIONS and event.sender in people and event.task_id in views
+        if decides or _may_say(event, parties.get(event.task_id), takers):
             views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
     for envelope, at in ends:
         open_view = views.get(envelope.task_id or "")
@@ -106,7 +112,7 @@ def fold(
 
 def _may_say(event: Event, parties: tuple[str, str] | None, takers: Callable[[str], Collection[str]]) -> bool:
     """A kind that is no state of a task (a blocker's, the steward's) is no business of the board."""
-    if event.kind not in _KNOWN:
+    if event.kind not in _KNOWN or event.kind in _DECISIONS:
         return False
     if parties is None:
         return event.kind not in _REQUESTERS
@@ -132,19 +138,38 @@ def _after(view: TaskView, event: Event) -> TaskView:
         return replace(view, delivery=str(detail.get("how") or "announced"), repeats=event.number("repeats"))
     if event.kind == "ended":
         return view
+    if event.kind in _DECISIONS:
+        return _decided(view, event)
     if event.kind == "steered":
         return replace(view, steered=": ".join(str(detail[name]) for name in ("outcome", "why") if detail.get(name)))
-    attempts = max(view.attempts, event.number("attempt"))
-    if event.kind == "progress" and detail.get("said"):
-        return replace(view, reported=str(detail.get("what") or ""))
-    progress = str(detail.get("what") or "") if event.kind == "progress" else view.progress
+    return _worked_on(view, event)
+
+
+def _worked_on(view: TaskView, event: Event) -> TaskView:
+    """What its worker has said of it."""
+    if event.kind == "progress" and event.detail.get("said"):
+        return replace(view, reported=str(event.detail.get("what") or ""))
     return replace(
         view,
         state=_STATE[event.kind],
-        attempts=attempts,
-        progress=progress,
+        attempts=max(view.attempts, event.number("attempt")),
+        progress=_progress(event) or view.progress,
         worker=event.sender,
     )
+
+
+def _decided(view: TaskView, event: Event) -> TaskView:
+    """A person has decided on what waited: it goes on, or ends soon."""
+    after = "queued" if event.detail.get("side") == "dispatch" else "running"
+    return replace(view, state=after if view.state == "waiting_approval" else view.state)
+
+
+def _progress(event: Event) -> str:
+    """What is being done, or whom it waits for; nothing where an event does not say."""
+    if event.kind == "waiting_approval":
+        side = "start" if event.detail.get("side") == "dispatch" else "report"
+        return f"its {side} waits for {event.detail.get('to')}"
+    return str(event.detail.get("what") or "") if event.kind == "progress" else ""
 
 
 def _later(state: str, new: str) -> str:

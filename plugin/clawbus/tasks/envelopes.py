@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from clawbus.envelope import Artifact, Envelope, OnComplete, Priority, Sla, check_body, check_label, now
+from clawbus.budget import narrowed
+from clawbus.envelope import (
+    MAX_TOOLS,
+    Artifact,
+    Budget,
+    Envelope,
+    OnComplete,
+    Priority,
+    Sla,
+    check_body,
+    check_label,
+    now,
+)
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import Org
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.rights import Bound, bound_of, delegable, meet
+from clawbus.subjects import is_task_id, new_message_id, new_task_id
 from clawbus.tasks.chains import check_chain
 
 MAX_HOPS = 8
@@ -30,6 +43,12 @@ class NewTask:
     then: OnComplete | None = None
     """Who takes over when it is done; only along an edge of org.toml."""
     artifacts: tuple[Artifact, ...] = ()
+    budget: Budget | None = None
+    """Less than its tree may use; never more."""
+    tools: tuple[str, ...] | None = None
+    """The only tools that its turn may use; never more than who gives it may give (`rights`)."""
+    needs_approval: bool = False
+    """A person decides before it starts."""
 
 
 def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = None) -> Envelope:
@@ -44,18 +63,7 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
     check_label("label", new.label)
     if takers == {sender}:
         raise InvalidInput("agentId", new.to, "that is you", "Use your own sessions_spawn for a sub-agent of yours.")
-    path = (*parent.path, parent.sender) if parent and parent.type == "task" else ()
-    if takers - {sender} <= {*path}:
-        raise Refused(
-            f"{new.to} is already waiting in this chain: {' -> '.join([*path, sender])}",
-            "Answer with what you have, or say what is missing in your final reply.",
-        )
-    hops = parent.hops + 1 if parent else 0
-    if hops > MAX_HOPS:
-        raise Refused(
-            f"the task has been passed on {hops - 1} times; {MAX_HOPS} is the limit",
-            "Do it yourself, or report.",
-        )
+    path, hops = _passed_on(new.to, takers - {sender}, sender, parent)
     task_id, created = new_task_id(), now()
     return Envelope(
         id=new_message_id(sender),
@@ -63,7 +71,7 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
         sender=sender,
         to=new.to,
         task_id=task_id,
-        trace_id=(parent.trace_id if parent and parent.trace_id else task_id),
+        trace_id=parent.trace_id if parent and is_task_id(parent.trace_id or "") else task_id,
         parent=parent.task_id if parent else None,
         path=path,
         hops=hops,
@@ -76,7 +84,44 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
         sla=_sla(new),
         on_complete=new.then,
         artifacts=new.artifacts,
+        budget=narrowed(parent.budget if parent else None, new.budget),
+        tools=_tools(org, sender, new, parent),
+        needs_approval=new.needs_approval or None,
     )
+
+
+def _passed_on(to: str, takers: frozenset[str], sender: str, parent: Envelope | None) -> tuple[tuple[str, ...], int]:
+    """Path and hops of a task. Raises Refused for a circle, and for one that was passed on too often."""
+    path = (*parent.path, parent.sender) if parent and parent.type == "task" else ()
+    if takers <= {*path}:
+        raise Refused(
+            f"{to} is already waiting in this chain: {' -> '.join([*path, sender])}",
+            "Answer with what you have, or say what is missing in your final reply.",
+        )
+    hops = parent.hops + 1 if parent else 0
+    if hops > MAX_HOPS:
+        raise Refused(
+            f"the task has been passed on {hops - 1} times; {MAX_HOPS} is the limit",
+            "Do it yourself, or report.",
+        )
+    return path, hops
+
+
+def _tools(org: Org, sender: str, new: NewTask, parent: Envelope | None) -> Bound:
+    """What its turn may use: no more than its parent's, nor than its sender may give; to ask for more is Refused."""
+    mine = meet(bound_of(org, parent) if parent else None, delegable(org, sender))
+    lost = [name for name in new.tools or () if not meet((name,), mine)]
+    if lost:
+        raise Refused(
+            f"toolsAllow names what {sender} may not give away here: {', '.join(lost)}; nothing was sent",
+            f"Leave that out. It may give: {', '.join(mine or ()) or 'nothing'}.",
+        )
+    found = meet(new.tools, mine)
+    if len(found or ()) > MAX_TOOLS:
+        raise Refused(
+            f"{len(found or ())} names of tools; {MAX_TOOLS} are the most", "Use web_* for all that begin so."
+        )
+    return found
 
 
 def _sla(new: NewTask) -> Sla | None:

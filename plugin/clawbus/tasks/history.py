@@ -6,9 +6,9 @@ from datetime import datetime
 
 from clawbus.bus import Bus, Ends
 from clawbus.channels import ENDS, EVENTS
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import Envelope
 from clawbus.errors import NotFound, WireError
-from clawbus.events import Event, decode_event
+from clawbus.events import Event
 from clawbus.org import Org
 from clawbus.subjects import Subjects, check_task_id
 from clawbus.tasks.board import TaskView, fold
@@ -23,13 +23,13 @@ class History:
         self._subjects = Subjects(org.company)
 
     async def events(self, task_id: str | None = None) -> list[Event]:
-        """All events that are kept, of one task or of all. What is malformed is left out."""
+        """All events that are kept, of one task or of all. What is malformed or not signed is left out."""
         pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
         found: list[Event] = []
         read = self._bus.stored_singly if task_id else self._bus.stored
         for stored in await read(EVENTS, pattern):
             try:
-                found.append(decode_event(stored.data, self._subjects.parse(stored.subject)))
+                found.append(await self._bus.verifier.event(self._subjects, stored))
             except WireError:
                 continue
         return found
@@ -51,18 +51,19 @@ class History:
             try:
                 parsed = self._subjects.parse(stored.subject)
                 if parsed.sender in parties.get(parsed.task_id or "", set()) | self._org.may_end:
-                    ends.append((decode(stored.data, parsed.sender), stored.at))
+                    ends.append((await self._bus.verifier.envelope(self._subjects, stored), stored.at))
             except WireError:
                 continue
-        return fold(events, ends, self._org.may_take)
+        return fold(events, ends, self._org.may_take, self._org.people)
 
     async def task(self, task_id: str) -> TaskView:
         """One task. Raises NotFound if nothing is remembered of it."""
         check_task_id("task", task_id)
         events = await self.events(task_id)
-        views = fold(events, [], self._org.may_take)
+        views = fold(events, [], self._org.may_take, self._org.people)
         if not views:
             raise NotFound(f"no task {task_id} is known here", "List them with `clawbus tasks`.")
         ends = Ends(self._bus, self._subjects, self._org.may_end, self._org.may_take)
         end = await ends.read(task_id, views[0].requester, views[0].to)
-        return fold(events, [(end.envelope, end.at)] if end else [], self._org.may_take)[0]
+        ended = [(end.envelope, end.at)] if end else []
+        return fold(events, ended, self._org.may_take, self._org.people)[0]

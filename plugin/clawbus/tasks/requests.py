@@ -13,6 +13,7 @@ from clawbus.mailbox import Outbox
 from clawbus.org import Org
 from clawbus.subjects import Subjects, check_task_id, new_message_id, new_task_id
 from clawbus.tasks.board import TaskView
+from clawbus.tasks.breaker import Breaker
 from clawbus.tasks.envelopes import NewTask, cancellation, control, make_task, said_to, team_note
 
 
@@ -25,6 +26,7 @@ class Requester:
         self._ledger = ledger
         self._outbox = outbox
         self._ends = ends
+        self.breaker = Breaker(org, ledger, outbox)
         outbox.on_sent.append(self._accepted)
         self.on_cancelled: list[Callable[[str], None]] = []
         """Called with each task that an agent here has cancelled: others of its group may have waited for it."""
@@ -34,6 +36,7 @@ class Requester:
 
         Raises InvalidInput, NotFound, Refused, BacklogFull: then nothing was sent and nothing is kept.
         """
+        self._check(sender, [new])
         task = make_task(self._org, sender, new, self._ledger.cause(session_key))
         (sent,) = await self._give([task], session_key, kind)
         if isinstance(sent, Refused):
@@ -48,8 +51,19 @@ class Requester:
         Raises InvalidInput, NotFound or Refused for the first that must not be given: then none was.
         """
         cause = self._ledger.cause(session_key)
+        self._check(sender, news)
         tasks = [make_task(self._org, sender, new, cause) for new in news]
         return list(zip(tasks, await self._give(tasks, session_key, "spawn", new_task_id()), strict=True))
+
+    def _check(self, sender: str, news: Sequence[NewTask]) -> None:
+        """The breaker and the quota of each receiver, whatever the priorities. Raises Refused, BacklogFull."""
+        for to in sorted({new.to for new in news}):
+            self.breaker.check(sender, to)
+            waiting = self._ledger.sent.open_count(sender, to)
+            if waiting >= self._org.policies.quota:
+                full = BacklogFull("")
+                full.count(waiting, to)
+                raise full
 
     async def _give(
         self, tasks: list[Envelope], session_key: str, kind: str, group_id: str | None = None
@@ -57,6 +71,7 @@ class Requester:
         """All into the ledger first, in one commit: a crash leaves no half of a group behind. Then onto the bus."""
         with self._ledger.together():
             for task in tasks:
+                self.breaker.goes(task.sender, task.to)
                 self._ledger.sent.add(task, session_key, kind, group_id)
             outs = [self._outbox.keep(self._subjects.task(one.to, one.priority, one.sender), one) for one in tasks]
         found: list[bool | Refused] = []
@@ -65,6 +80,7 @@ class Requester:
                 found.append(await self._outbox.send_kept(out))
             except Refused as refusal:
                 self._ledger.sent.forget(task.task_id or "")
+                self.breaker.went_not(task.sender, task.to)
                 if isinstance(refusal, BacklogFull):
                     refusal.count(self._org.policies.quota, task.to, task.priority)
                 found.append(refusal)
