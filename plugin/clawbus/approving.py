@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from clawbus.bus import Bus
 from clawbus.company import Company
-from clawbus.errors import NotFound
+from clawbus.errors import InvalidInput, NotFound
 from clawbus.events import Event, Kind
 from clawbus.subjects import check_task_id, new_message_id
 
@@ -26,9 +27,16 @@ class Approval:
     label: str
     text: str
     at: datetime
+    digest: str
+    """What is asked about, so that the answer is to this and to nothing else."""
+
+    @property
+    def code(self) -> str:
+        """Tells this question from others about the same task."""
+        return hashlib.sha256(f"{self.agent} {self.digest}".encode()).hexdigest()[:8]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"at": self.at.isoformat()}
+        return asdict(self) | {"at": self.at.isoformat(), "code": self.code}
 
 
 async def waiting(bus: Bus, company: Company) -> list[Approval]:
@@ -36,29 +44,44 @@ async def waiting(bus: Bus, company: Company) -> list[Approval]:
     history = company.history(bus)
     events = await history.events()
     people = company.org.people
-    decided = {(one.task_id, one.detail.get("side")) for one in events if one.kind in _DECIDED and one.sender in people}
+    decided = {_question(one) for one in events if one.kind in _DECIDED and one.sender in people}
     ended = {view.task_id for view in await history.tasks(events) if view.ended_by}
-    asked: dict[tuple[str, str, str], Approval] = {}  # by who asks, too: nobody hides the question of another
+    asked: dict[tuple[str, ...], Approval] = {}  # by who asks, too: nobody hides the question of another
     for one in events:
-        key = (one.task_id, str(one.detail.get("side")))
-        if one.kind == "waiting_approval" and key not in decided and one.task_id not in ended:
-            asked.setdefault((*key, one.sender), _approval(one))
+        if one.kind == "waiting_approval" and _question(one) not in decided and one.task_id not in ended:
+            asked.setdefault((*_question(one), one.sender), _approval(one))
     return list(asked.values())
 
 
-async def decide(bus: Bus, company: Company, me: str, task_id: str, *, approved: bool, why: str = "") -> Approval:
-    """Decide on what waits of a task. Raises NotFound if nothing does, BusAway."""
+async def decide(
+    bus: Bus, company: Company, me: str, task_id: str, *, approved: bool, why: str = "", code: str | None = None
+) -> Approval:
+    """Decide on what waits of a task. Where several questions about it wait, `code` says which is meant.
+
+    Raises NotFound if nothing waits, InvalidInput if several do, BusAway.
+    """
     check_task_id("ID", task_id)
-    asked = next((one for one in await waiting(bus, company) if one.task_id == task_id), None)
-    if asked is None:
+    found = [one for one in await waiting(bus, company) if one.task_id == task_id and code in (None, one.code)]
+    if not found:
         raise NotFound(f"nothing of task {task_id} waits for a decision", "List what does with `clawbus approvals`.")
+    if len(found) > 1:  # not the same text, or not the same asker: a word for one must not serve another
+        remedy = "Read them with `clawbus approvals`, and say with --code CODE which you mean."
+        raise InvalidInput("ID", task_id, f"{len(found)} questions about it wait", remedy)
+    asked = found[0]
     kind: Kind = "approved" if approved else "refused"
-    detail = {"side": asked.side, "to": asked.agent, **({"why": why[:500]} if why else {})}
+    detail = {"side": asked.side, "to": asked.agent, "digest": asked.digest, **({"why": why[:500]} if why else {})}
     event = Event(id=new_message_id(me), kind=kind, task_id=task_id, sender=me, detail=detail)
     await bus.publish(company.subjects.event(task_id, me), event.encode(), msg_id=event.id)
     return asked
 
 
+def _question(event: Event) -> tuple[str, ...]:
+    """What a question, or a decision, is about: of decisions `to` is who has asked."""
+    asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
+    return (event.task_id, str(event.detail.get("side")), str(event.detail.get("digest")), asks)
+
+
 def _approval(event: Event) -> Approval:
-    said = {name: str(event.detail.get(name) or "") for name in ("side", "for", "label", "text")}
-    return Approval(event.task_id, said["side"], event.sender, said["for"], said["label"], said["text"], event.at)
+    said = {name: str(event.detail.get(name) or "") for name in ("side", "for", "label", "text", "digest")}
+    task, by, at = event.task_id, event.sender, event.at
+    return Approval(task, said["side"], by, said["for"], said["label"], said["text"], at, said["digest"])

@@ -5,7 +5,11 @@
  * One connection per call. Request, one line of JSON: {v, tool, params, agentId, sessionKey, sessionId, workspace, callId}.
  * Answer, lines of JSON: any number of {progress}, then one {ok, text, data}. Closing the connection is the abort.
  *
- * OpenClaw calls register() several times, in separate module instances: this file holds no socket and no state.
+ * Before each tool call of a turn that came over the bus, or that such a turn has spawned, the node is asked whether it
+ * may be made: {v, hook, tool, sessionKey}. Where the node cannot be asked, such a call is not made.
+ *
+ * OpenClaw calls register() several times, in separate module instances: this file holds no socket and no state, but for
+ * the sessions that the node has named as the bus's.
  */
 import net from "node:net";
 import tools from "./tools.json" with { type: "json" };
@@ -14,6 +18,11 @@ const MAX_LINE_BYTES = 2 * 1024 * 1024;
 const NEWLINE = 10;
 const PATIENCE_MS = 3000;
 const AGAIN_MS = 100;
+const GATE_PATIENCE_MS = 30_000; // a node that was killed is back in a few seconds
+const GATE_MS = 60_000;
+const SPAWNED = /^agent:[^:]+:(?:subagent|dashboard|acp):/;
+const FROM_BUS = /^agent:[^:]+:nats:/;
+const ofBus = (globalThis[Symbol.for("clawbus.ofBus")] ??= new Set());
 const OPERATOR = "Ask the operator to run";
 
 /** What OpenClaw calls `details`: `ok` grades the call, all else stays under one key. */
@@ -114,12 +123,24 @@ function forward(path, request, signal, onUpdate) {
 }
 
 /** A node that is restarted is back in a moment; nothing of the call was sent meanwhile, so it may be made again. */
-async function forwardPatiently(path, request, signal, onUpdate) {
-  for (const until = Date.now() + PATIENCE_MS; ; ) {
+async function forwardPatiently(path, request, signal, onUpdate, patienceMs = PATIENCE_MS) {
+  for (const until = Date.now() + patienceMs; ; ) {
     const answer = await forward(path, request, signal, onUpdate);
     if (answer.details.clawbus.reason !== "not-running" || Date.now() >= until) return answer;
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
+}
+
+/** OpenClaw's before_tool_call: undefined lets the call go on. What throws or takes too long blocks it. */
+async function gate(path, tool, { sessionKey = "", abortSignal }) {
+  const known = FROM_BUS.test(sessionKey) || ofBus.has(sessionKey);
+  if (!known && !SPAWNED.test(sessionKey)) return undefined;
+  const request = { v: 1, hook: "before_tool_call", tool, sessionKey };
+  const answer = path ? await forwardPatiently(path, request, abortSignal, undefined, known ? GATE_PATIENCE_MS : 0) : notConfigured();
+  const { ok, clawbus } = answer.details;
+  if (clawbus.bus) ofBus.add(sessionKey);
+  if (ok || !(known || clawbus.bus)) return undefined;
+  return { block: true, blockReason: `Not allowed in this turn: ${answer.content[0].text}` };
 }
 
 export default {
@@ -129,6 +150,7 @@ export default {
   register(api) {
     const path = api.pluginConfig?.socket;
     const usable = typeof path === "string" && path.startsWith("/");
+    api.on("before_tool_call", ({ toolName }, context) => gate(usable && path, toolName, context), { timeoutMs: GATE_MS });
     for (const { name, description, parameters } of tools) {
       const tool = ({ agentId, sessionKey, sessionId, workspaceDir } = {}) => ({
         name, label: name, description, parameters, outputSchema,

@@ -18,10 +18,14 @@ const CONTEXT = { ...WHO, workspaceDir: "/home/ceo" };
 let count = 0;
 const freshPath = () => path.join(folder, `${++count}.sock`);
 
+/** What the last registration wants to hear of. */
+const hooks = {};
+
 /** The tools that a gateway would get, by name. */
 function register(pluginConfig, context = CONTEXT) {
   const tools = {};
-  plugin.register({ pluginConfig, registerTool: (make, { name }) => (tools[name] = make(context)) });
+  const on = (hook, handler) => (hooks[hook] = handler);
+  plugin.register({ pluginConfig, on, registerTool: (make, { name }) => (tools[name] = make(context)) });
   return tools;
 }
 
@@ -217,4 +221,57 @@ test("the shim starts no process, reads no environment and needs no package", ()
   const imported = [...source.matchAll(/^import .* from "([^"]+)"/gm)].map((found) => found[1]);
   assert.deepEqual(imported, ["node:net", "./tools.json"]);
   assert.equal(JSON.parse(readFileSync(new URL("package.json", shimFolder))).dependencies, undefined);
+});
+
+const gate = (sessionKey, more = {}) => hooks.before_tool_call({ toolName: "exec", params: { command: "ls" } }, { sessionKey, ...more });
+
+test("a turn of the bus asks before each tool call, and is refused in the node's words", async (t) => {
+  const seen = [];
+  await nodeProcess(t, (connection, request) => {
+    seen.push(request);
+    connection.end(line({ ok: request.sessionKey.endsWith("free"), text: "only: read", data: { bus: true } }));
+  });
+  assert.equal(await gate("agent:cto:nats:free"), undefined);
+  assert.deepEqual(await gate("agent:cto:nats:bound"), { block: true, blockReason: "Not allowed in this turn: only: read" });
+  assert.deepEqual(seen[0], { v: 1, hook: "before_tool_call", tool: "exec", sessionKey: "agent:cto:nats:free" });
+});
+
+test("a user's own session asks nobody, and one that was spawned does", async (t) => {
+  const seen = [];
+  await nodeProcess(t, (connection, { sessionKey }) => {
+    seen.push(sessionKey);
+    connection.end(line({ ok: true, text: "", data: { bus: false } }));
+  });
+  const spawned = ["agent:cto:subagent:1", "agent:cto:dashboard:1", "agent:cto:acp:1"];
+  for (const key of ["agent:cto:main", "agent:cto:telegram:direct:7", "agent:nats:main", undefined, ...spawned]) {
+    assert.equal(await gate(key), undefined);
+  }
+  assert.deepEqual(seen, spawned);
+});
+
+test("without a node nothing of the bus is called; what a user has spawned goes on", async (t) => {
+  const { server } = await nodeProcess(t, (connection) => connection.end(line({ ok: true, text: "", data: { bus: true } })));
+  assert.equal(await gate("agent:cto:subagent:of-the-bus"), undefined);
+  server.close();
+  t.mock.timers.enable({ apis: ["Date", "setTimeout"] });
+  let decided = 0;
+  const asked = ["agent:cto:nats:1", "agent:cto:subagent:of-the-bus"].map((key) => gate(key).finally(() => decided++));
+  assert.equal(await gate("agent:cto:subagent:of-a-user"), undefined);
+  for (let waited = 0; waited < 40_000 && decided < 2; waited += 100) {
+    t.mock.timers.tick(100);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (const answer of await Promise.all(asked)) assert.match(answer.blockReason, /Not allowed in this turn: clawbus is not running/);
+});
+
+test("a plugin without a socket lets no turn of the bus call anything", async () => {
+  register(undefined);
+  assert.match((await gate("agent:cto:nats:1")).blockReason, /no socket configured/);
+  assert.equal(await gate("agent:cto:main"), undefined);
+});
+
+test("an abort while the node is asked does not let the call through", async (t) => {
+  const control = new AbortController();
+  await nodeProcess(t, () => control.abort());
+  await assert.rejects(gate("agent:cto:nats:1", { abortSignal: control.signal }), { name: "AbortError" });
 });

@@ -13,14 +13,18 @@ import pytest
 
 from clawbus import NotFound, Task, connect, serve
 from clawbus.approving import Approval, decide, waiting
-from clawbus.bus import Bus, End
+from clawbus.bus import Bus, End, spend_of
 from clawbus.channels import EVENTS, INBOX
 from clawbus.envelope import decode
-from clawbus.errors import Refused
+from clawbus.errors import InvalidInput, Refused
 from clawbus.events import Event
+from clawbus.ledger import Ledger
+from clawbus.mailbox import Outbox
 from clawbus.steward import Steward
+from clawbus.steward.alerts import Alert, Alerts
 from clawbus.subjects import new_message_id
-from clawbus.tasks import NewTask, make_task
+from clawbus.tasks import NewTask, TaskView, make_task
+from clawbus.worker.overseer import Overseer
 from tests.company import Live, free_ports, live, until
 
 TOML = """
@@ -98,13 +102,14 @@ async def at_work(shop: Live) -> AsyncIterator[list[str]]:
             await asyncio.gather(*work, return_exceptions=True)
 
 
-async def give(shop: Live, to: str, text: str) -> str:
+async def give(shop: Live, to: str, text: str, needs_approval: bool = False) -> str:
     """A task from the CEO, as its node would publish it."""
-    task = make_task(shop.org, "ceo", NewTask(to, text, label=text))
+    task = make_task(shop.org, "ceo", NewTask(to, text, label=text[:200], needs_approval=needs_approval))
     async with shop.company.connect("gw-shop") as bus:
         event = Event(id=new_message_id("ceo"), kind="accepted", task_id=task.task_id or "", sender="ceo",
                       detail={"to": to, "label": text})  # fmt: skip
         await bus.publish(f"acme.events.{task.task_id}.ceo", event.encode(), msg_id=event.id)
+        await spend_of(bus, shop.org).reserve(task)
         await bus.publish(f"acme.tasks.{to}.medium.ceo", task.encode(), msg_id=task.id)
     return task.task_id or ""
 
@@ -199,21 +204,20 @@ async def test_a_refusal_ends_the_task_with_the_reason(shop: Live) -> None:
     assert begun == ["a secret"]
 
 
-async def test_no_agent_can_approve(shop: Live) -> None:
+async def test_k9_no_agent_can_approve(shop: Live) -> None:
     """An agent's event is heard and does not count, and the server lets nobody speak as a person."""
     async with at_work(shop) as begun:
         task_id = await give(shop, "ops", "grant me root")
-        await asked(shop, task_id)
+        question = await asked(shop, task_id)
         async with shop.company.connect("gw-shop") as bus:
             for sender in ("ceo", "ops"):
-                await approve_as(bus, task_id, sender)
+                await approve_as(bus, question, sender)
             with pytest.raises(Refused):
-                await approve_as(bus, task_id, "owner")
-        again = await give(shop, "ops", "and another")
-        await asked(shop, again)  # by now the first one has been looked at anew
+                await approve_as(bus, question, "owner")
+        await looked_at_anew(shop)
         async with shop.owner() as bus:
-            assert {one.task_id for one in await waiting(bus, shop.company)} == {task_id, again}
-    assert begun == []
+            assert {one.task_id for one in await waiting(bus, shop.company)} == {task_id}
+    assert begun == ["and another"]
 
 
 async def test_the_question_survives_the_death_of_the_worker_and_is_asked_once(shop: Live) -> None:
@@ -236,8 +240,171 @@ async def test_what_does_not_wait_cannot_be_decided(shop: Live) -> None:
         await say(shop, "a" * 26, True)
 
 
-async def approve_as(bus: Bus, task_id: str, sender: str) -> None:
-    event = Event(
-        id=new_message_id(sender), kind="approved", task_id=task_id, sender=sender, detail={"side": "dispatch"}
-    )
-    await bus.publish(f"acme.events.{task_id}.{sender}", event.encode(), msg_id=event.id)
+async def test_k9_it_is_asked_up_the_line_until_somebody_decides(tmp_path: Path) -> None:
+    """Who is above the worker; after `escalate` the person above; at the top an alert, which the decision clears.
+
+    The time goes on in the server: the steward who asks the second person is another one than who asked the first.
+    """
+    toml = TOML.format(port=free_ports(1)[0]).replace("lease_s = 5", 'lease_s = 5\npolicies.escalate = "1s"')
+    toml = toml.replace('human = "boss"\n', "").replace('id = "ceo"', 'id = "ceo"\nreports_to = "boss"')
+    toml = toml.replace('id = "ops"', 'id = "ops"\nreports_to = "ceo"', 1)
+    toml = toml.replace('id = "boss"', 'id = "boss"\nreports_to = "owner"', 1)
+    async with live(tmp_path, None, toml=toml) as company:
+        async with at_work(company):
+            task_id = await give(company, "ops", "move the money")
+            (first,) = await until(lambda: mail_for(company, "boss"), "the first question", 10)
+        async with at_work(company) as begun:
+            second = (await until(lambda: mail_for(company, "owner"), "the second question", 10))[0]
+            alert = await raised(company, task_id)
+            assert begun == []
+            await say(company, task_id, True)
+            await until(lambda: cleared(company, alert.key), "the alert to be cleared", 10)
+            assert (await end_of(company, task_id, "ops")).status == "done"
+            climbed = [one for one in await events(company, task_id) if one.kind == "escalated"]
+    assert "ops wants to start on a task of ceo" in first
+    assert second.startswith("boss has not decided within 1s.")
+    assert "> move the money" in second
+    assert "Asked: boss, owner." in alert.text
+    assert [(one.sender, one.detail["to"]) for one in climbed] == [("steward", "owner")]
+
+
+async def test_k9_the_board_says_that_it_waits_and_for_whom(shop: Live) -> None:
+    """`waiting_approval` is a state of the task; an agent's word about it changes nothing."""
+
+    async def view() -> TaskView | None:
+        async with shop.owner() as bus:
+            found = await shop.company.history(bus).task(task_id)
+        return found if found.state == "waiting_approval" else None
+
+    async with at_work(shop):
+        task_id = await give(shop, "ops", "open the gates")
+        question = await asked(shop, task_id)
+        waits = await until(view, "the state", 10)
+        assert waits.progress == "its start waits for boss"
+        async with shop.company.connect("gw-shop") as bus:
+            await approve_as(bus, question, "ceo")
+        assert await view()
+        await say(shop, task_id, True, "boss")
+        assert await view() is None
+        assert (await end_of(shop, task_id, "ops")).status == "done"
+
+
+async def test_k9_a_decision_is_about_what_was_shown(shop: Live) -> None:
+    """Two tasks under one id: each is a question of its own, and the word for the one does not start the other."""
+    async with at_work(shop) as begun:
+        task_id = await give(shop, "ops", "water the plants")
+        first = await asked(shop, task_id)
+        async with shop.company.connect("gw-shop") as bus:
+            second = make_task(shop.org, "ceo", NewTask("ops", "burn it down"))
+            second = second.model_copy(update={"task_id": task_id, "trace_id": task_id})
+            await bus.publish("acme.tasks.ops.high.ceo", second.encode(), msg_id=second.id)
+        questions = await until(lambda: two(shop, task_id), "both questions", 20)
+        with pytest.raises(InvalidInput, match="2 questions about it wait"):
+            await say(shop, task_id, True)
+        async with shop.company.connect_person("owner") as (bus, me):
+            await decide(bus, shop.company, me, task_id, approved=True, code=first.code)
+        assert (await end_of(shop, task_id, "ops")).envelope.body == "done: water the plants"
+    assert {one.text for one in questions} == {"water the plants", "burn it down"}
+    assert begun == ["water the plants"]
+
+
+async def test_k9_what_is_decided_on_is_shown_whole_or_says_that_it_is_cut(shop: Live) -> None:
+    """Nothing hides behind a harmless beginning."""
+    async with at_work(shop):
+        task_id = await give(shop, "ops", "Water the plants. " * 30 + "Then burn it down.")
+        await asked(shop, task_id)
+        argv = [sys.executable, "-m", "clawbus", "approvals", "--org", str(shop.org_file)]
+        shown = await asyncio.to_thread(subprocess.run, argv, check=True, capture_output=True, text=True)
+        assert "Then burn it down." in shown.stdout
+        long = await give(shop, "ops", "Water the plants. " * 300 + "Then burn it down.")
+        question = await asked(shop, long)
+        assert question.text.endswith("[cut here: 4000 of 5418 characters; the rest is not shown]")
+
+
+async def test_k9_a_pool_asks_once_whichever_member_looks(tmp_path: Path) -> None:
+    """The task goes from one gateway to the other while it waits: a person has one question, and a plain yes does."""
+    more = '[[gateways]]\nid = "east"\nkind = "program"\n[[agents]]\nid = "one"\ngateway = "east"\n'
+    more += '[[pools]]\nid = "pair"\nmembers = ["dev", "one"]\n'
+    async with live(tmp_path, None, toml=TOML.format(port=free_ports(1)[0]) + more) as company:
+        task = make_task(company.org, "ceo", NewTask("pair", "x", needs_approval=True))
+        for key, member in (("gw-shop", "dev"), ("gw-east", "one")):
+            gateway = key.removeprefix("gw-")
+            with Ledger(company.company.home.ledger(gateway)) as ledger:
+                async with company.company.connect(key) as bus:
+                    outbox = Outbox(bus, ledger, company.company.subjects)
+                    overseer = Overseer(company.org, outbox, company.company.history(bus))
+                    assert not (await overseer.may_start(task, member)).go
+                    await outbox.drain()
+        async with company.owner() as bus:
+            assert len(await waiting(bus, company.company)) == 1
+
+
+async def test_k9_a_question_that_another_asks_in_its_place_decides_nothing(shop: Live) -> None:
+    """It shows the person another text about the same task: his yes to that is no yes to the real one."""
+    async with at_work(shop) as begun:
+        task_id = await give(shop, "ops", "sell the company")
+        real = await asked(shop, task_id)
+        detail = {"side": "dispatch", "to": "boss", "for": "ceo", "text": "sell the old chair", "digest": real.digest}
+        async with shop.company.connect("gw-shop") as bus:
+            event = Event(
+                id=new_message_id("dev"), kind="waiting_approval", task_id=task_id, sender="dev", detail=detail
+            )
+            await bus.publish(f"acme.events.{task_id}.dev", event.encode(), msg_id=event.id)
+        fake = next(one for one in await until(lambda: two(shop, task_id), "both", 20) if one.agent == "dev")
+        async with shop.company.connect_person("boss") as (bus, me):
+            await decide(bus, shop.company, me, task_id, approved=True, code=fake.code)
+        await looked_at_anew(shop)
+        async with shop.owner() as bus:
+            assert {one.agent for one in await waiting(bus, shop.company) if one.task_id == task_id} == {"ops"}
+    assert begun == ["and another"]
+
+
+async def test_k9_who_gives_a_task_can_ask_for_a_persons_word(shop: Live) -> None:
+    """needs_approval: nobody watches that agent, and the person above the requester is asked."""
+    async with at_work(shop) as begun:
+        task_id = await give(shop, "dev", "spend it all", needs_approval=True)
+        question = await asked(shop, task_id)
+        assert (question.side, question.agent, begun) == ("dispatch", "dev", [])
+        assert await until(lambda: mail_for(shop, "owner"), "the mail", 10)
+        await say(shop, task_id, False, why="no")
+        assert (await end_of(shop, task_id, "dev")).envelope.body == "owner did not let it start: no"
+
+
+async def looked_at_anew(shop: Live) -> None:
+    """Until what waits has been looked at again: one that was given later is let in, and that takes a further look."""
+    again = await give(shop, "ops", "and another")
+    await asked(shop, again)
+    await say(shop, again, True)
+    assert (await end_of(shop, again, "ops")).status == "done"
+
+
+async def two(shop: Live, task_id: str) -> list[Approval]:
+    async with shop.owner() as bus:
+        found = [one for one in await waiting(bus, shop.company) if one.task_id == task_id]
+    return found if len(found) == 2 else []
+
+
+async def events(shop: Live, task_id: str) -> list[Event]:
+    async with shop.owner() as bus:
+        return await shop.company.history(bus).events(task_id)
+
+
+async def raised(shop: Live, task_id: str) -> Alert:
+    async def look() -> Alert | None:
+        async with shop.owner() as bus:
+            found = await Alerts(bus, shop.company.subjects).raised("approval")
+        return next((one for one in found if one.detail.get("task") == task_id), None)
+
+    return await until(look, "the alert", 10)
+
+
+async def cleared(shop: Live, key: str) -> bool:
+    async with shop.owner() as bus:
+        return all(one.key != key for one in await Alerts(bus, shop.company.subjects).raised("approval"))
+
+
+async def approve_as(bus: Bus, question: Approval, sender: str) -> None:
+    """An approval as a person's command would write it, by somebody else."""
+    detail = {"side": question.side, "to": question.agent, "digest": question.digest}
+    event = Event(id=new_message_id(sender), kind="approved", task_id=question.task_id, sender=sender, detail=detail)
+    await bus.publish(f"acme.events.{question.task_id}.{sender}", event.encode(), msg_id=event.id)

@@ -1,10 +1,29 @@
 """The only package that knows OpenClaw: its RPC, its turns, its settings, its plugins."""
 
+from clawbus.gateway.active import Active, active
+from clawbus.gateway.begun import Begun
+from clawbus.gateway.lineage import is_spawned, spawner
 from clawbus.gateway.rpc import GatewayRpc
 from clawbus.gateway.speaking import Speaking
 from clawbus.gateway.transcript import KEY_PREFIX
 from clawbus.gateway.turns import TurnLost, TurnResult, Turns
+from clawbus.gateway.usage import tokens_of
 from clawbus.gateway.waking import Waking
 from clawbus.gateway.workspaces import workspace_of
 
-__all__ = ["KEY_PREFIX", "GatewayRpc", "Speaking", "TurnLost", "TurnResult", "Turns", "Waking", "workspace_of"]
+__all__ = [
+    "KEY_PREFIX",
+    "Active",
+    "Begun",
+    "GatewayRpc",
+    "Speaking",
+    "TurnLost",
+    "TurnResult",
+    "Turns",
+    "Waking",
+    "active",
+    "is_spawned",
+    "spawner",
+    "tokens_of",
+    "workspace_of",
+]

@@ -117,8 +117,10 @@ def _settings(own: OwnGateway, org: Org, socket: Path, plugin: Path, scripted_ur
             "mode": "local",
             "port": own.port,
             "bind": "loopback",
-            "auth": {"mode": "token", "token": own.token_file.read_text("utf-8").strip()},
+            "auth": {"mode": "token", "token": {"source": "file", "provider": PLUGIN, "id": "value"}},
         },
+        # The token stays in its file: OpenClaw reads it there (docs/gateway/secrets/secretref-contract).
+        "secrets": {"providers": {PLUGIN: {"source": "file", "path": str(own.token_file), "mode": "singleValue"}}},
         "models": _models(own, scripted_url),
         "agents": {
             "ownership": "explicit",

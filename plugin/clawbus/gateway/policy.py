@@ -26,6 +26,7 @@ def policy(role: str) -> dict[str, Any]:
     shared = _read(folder("souls") / COMMON / _FILE)
     path = role_file(role, _FILE)
     own = _read(path) if path else {}
+    own.pop("delegates", None)  # what others may use for it: ours to enforce (`rights`)
     made = {**own, "deny": [*shared["deny"], *own.get("deny", ())]}
     if "allow" in own:
         made["allow"] = [*own["allow"], PLUGIN]

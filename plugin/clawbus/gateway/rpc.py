@@ -50,6 +50,8 @@ class GatewayRpc:
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
         """Called with True when the gateway has become ready, with False when it has gone."""
+        self.may_begin: Callable[[str], None] = lambda _agent: None
+        """Called before each turn that is begun for an agent; raises NotBegun where it may not be (ADR 21)."""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[GatewayRpc]:

@@ -48,6 +48,7 @@ class Turns:
 
     async def start(self, agent: str, session_key: str, message: str, key: str, timeout_s: int) -> None:
         """Start a turn, or join the one that this key has started already. Raises GatewayAway or Refused."""
+        self._rpc.may_begin(agent)
         await self._say(session_key, message, key, "nats_task", agentId=agent, timeoutMs=1000 * timeout_s)
 
     async def steer(self, session_key: str, message: str, key: str) -> None:
@@ -106,6 +107,11 @@ class Turns:
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
         return (await transcript.read(self._rpc, session_key, 50)).began(key)
 
+    async def was_aborted(self, key: str) -> bool:
+        """Whether a run was stopped; not known of one that ended ten minutes ago. Raises GatewayAway."""
+        answer = await self._rpc.call("agent.wait", {"runId": key, "timeoutMs": 1})
+        return answer.get("endedAt") is not None and _aborted(answer)
+
     async def at_work(self, session_key: str, key: str) -> bool:
         """Whether the agent has said or called something in the turn of a key. Raises GatewayAway."""
         return (await transcript.read(self._rpc, session_key, 50)).answered(key)
@@ -128,7 +134,7 @@ class Turns:
     ) -> TurnResult:
         status, stop = answer.get("status"), answer.get("stopReason")
         reply = answer.get("terminalReply") or {}
-        if answer.get("aborted") or stop in ("aborted", "rpc", "stop-command"):
+        if _aborted(answer):
             return TurnResult("aborted", "the turn was stopped on the worker's gateway")
         if status == "timeout" or stop == "timeout" or reply.get("disposition") == "empty":
             # "empty": it was cut off in a tool call. An agent that says nothing has the disposition "silent".
@@ -186,3 +192,8 @@ class Turns:
 
         with self._rpc.listening(listen):
             yield
+
+
+def _aborted(answer: dict[str, Any]) -> bool:
+    """By an answer of `agent.wait`."""
+    return bool(answer.get("aborted")) or answer.get("stopReason") in ("aborted", "rpc", "stop-command")

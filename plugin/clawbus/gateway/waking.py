@@ -37,6 +37,7 @@ class Waking:
         (OpenClaw docs/gateway/protocol/operator-methods); with `internalEvents` instead, the result would stand
         in that one prompt only, and neither in the transcript nor in later turns.
         """
+        self._rpc.may_begin(agent)
         await self._rpc.call(
             "agent",
             {

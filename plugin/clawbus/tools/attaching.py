@@ -10,6 +10,7 @@ from clawbus.envelope import Artifact, Envelope
 from clawbus.errors import BusAway, Refused
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Files, Outbox
+from clawbus.prompts import harmless
 from clawbus.show import inert
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.models import NatsPub
@@ -75,9 +76,10 @@ class Attaching:
         with self._ledger.together():
             for one in artifacts:
                 self._ledger.attached.add(run.task_id, one)
-            what = " ".join(inert(asked.message).split())[:_SHOWN_CHARS]
+            what = inert(" ".join(asked.message.split()), lines=False)[:_SHOWN_CHARS]
             self._outbox.event("progress", run.task_id, run.worker, what=what, said=True, files=len(artifacts) or None)
-        names = f" Attached to its result: {', '.join(one.name for one in artifacts)}." if artifacts else ""
+        files = harmless(", ".join(one.name for one in artifacts), lines=False)
+        names = f" Attached to its result: {files}." if artifacts else ""
         text = f"noted as progress of task {run.task_id}.{names} {run.task.sender} sees it with nats_tasks; go on."
         return Answer(True, text, {"taskId": run.task_id, "attached": [one.name for one in artifacts]})
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.alias_generators import to_camel
 
 from clawbus.addressing import check_recipient
-from clawbus.envelope import check_body
+from clawbus.envelope import TOOL, check_body
+from clawbus.errors import InvalidInput
 from clawbus.subjects import check_id, check_task_id
 
 
@@ -28,6 +30,12 @@ def _task_id(value: str, info: ValidationInfo) -> str:
     return check_task_id(_wire(info), value)
 
 
+def _tool(value: str, info: ValidationInfo) -> str:
+    if not re.fullmatch(TOOL, value):
+        raise InvalidInput(_wire(info), value, "not a tool's name", "Write names such as exec, or web_* for all such.")
+    return value
+
+
 def _body(value: str, info: ValidationInfo) -> str:
     return check_body(_wire(info), value)
 
@@ -44,6 +52,10 @@ _Path = Annotated[str, Field(min_length=1, max_length=2000)]
 Files = Annotated[
     tuple[_Path, ...] | None,
     Field(min_length=1, max_length=20, description="Paths in your workspace, or URIs that stay references"),
+]
+ToolsAllow = Annotated[
+    tuple[Annotated[str, AfterValidator(_tool)], ...] | None,
+    Field(max_length=64, description="The only tools it may use, such as read, web_*"),
 ]
 Wait = Annotated[int, Field(ge=1, le=600)]
 RunTimeout = Annotated[int | None, Field(ge=1, le=86400, description="Ends the agent's run after this time")]

@@ -9,6 +9,7 @@ from clawbus import frames
 from clawbus.bus import End
 from clawbus.errors import BusAway, NotFound
 from clawbus.ledger import Ledger, Sent
+from clawbus.prompts import harmless
 from clawbus.tasks import History, Requester, TaskView
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.models import NatsTasks
@@ -41,9 +42,7 @@ class TasksTool:
         sent = self._ledger.sent.of_agent(caller.agent)
         if not sent:
             return Answer(True, "You have given no task away.", {"tasks": []})
-        lines = [
-            f"{one.task_id}  {_state(one):10} {one.task.to}  {one.task.subject or one.task.body[:60]!r}" for one in sent
-        ]
+        lines = [f"{one.task_id}  {_state(one):10} {one.task.to}  {_called(one)}" for one in sent]
         return Answer(True, "\n".join(lines), {"tasks": [{"taskId": s.task_id, "state": _state(s)} for s in sent]})
 
     async def _cancel(self, sent: list[Sent]) -> Answer:
@@ -124,3 +123,7 @@ def _seen(view: TaskView | None, is_open: bool) -> str:
 
 def _state(sent: Sent) -> str:
     return sent.result.status or "ended" if sent.result else "open"
+
+
+def _called(sent: Sent) -> str:
+    return harmless(sent.task.subject or sent.task.body[:60], lines=False)

@@ -11,6 +11,7 @@ from clawbus.errors import Refused
 from clawbus.mailbox import Announcer
 from clawbus.org import Org
 from clawbus.presence import Roster
+from clawbus.prompts import harmless
 from clawbus.tasks import NewTask, Requester
 from clawbus.tools.attaching import Attaching
 from clawbus.tools.calls import Answer, Caller, where
@@ -55,7 +56,7 @@ class GivingTools:
                 lines.append(f"- not given to {task.to}: {sent}")
                 continue
             ids.append(task.task_id or "")
-            label = f" ({task.subject})" if task.subject else ""
+            label = f" ({harmless(task.subject, lines=False)})" if task.subject else ""
             lines.append(f"- {where(sent, 'accepted')}: task {task.task_id} for {task.to}{label}.{self._away(task.to)}")
         if ids:
             self._announcer.due(ids[0])  # should all that were accepted have ended before the last was refused
@@ -116,4 +117,6 @@ def _new(asked: NatsSpawn, to: str | None = None, body: str | None = None, label
         asked.run_timeout_seconds,
         asked.deadline_minutes,
         then=OnComplete(to=asked.on_complete) if asked.on_complete else None,
+        tools=asked.tools_allow,
+        needs_approval=bool(asked.needs_approval),
     )

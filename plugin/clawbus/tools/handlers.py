@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from clawbus.errors import ClawbusError
+from clawbus.halting import Order
 from clawbus.ledger import Ledger
 from clawbus.mailbox import Inbox, Outbox
 from clawbus.org import Org
 from clawbus.presence import Roster
+from clawbus.prompts import harmless
 from clawbus.tools.attaching import Attaching
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.following import TasksTool
@@ -19,6 +21,7 @@ from clawbus.tools.looking import OrgTool
 from clawbus.tools.models import NatsInbox, NatsOrg, NatsPub, NatsRequest, NatsSpawn, NatsTasks, Params, parse
 from clawbus.tools.reading import InboxTool
 from clawbus.tools.sending import PubTool
+from clawbus.tools.stopped import check
 
 
 class Tools:
@@ -36,6 +39,8 @@ class Tools:
         attaching: Attaching,
     ) -> None:
         self._ledger = ledger
+        self.order_of: Callable[[str], Order | None] = lambda _agent: None
+        """What people have ordered about an agent."""
         self._doers: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
             NatsPub: PubTool(org, ledger, outbox, attaching).pub,
             NatsRequest: giving.request,
@@ -49,9 +54,10 @@ class Tools:
         """Check the parameters, do it, and add how much mail is unread. Never raises a ClawbusError."""
         try:
             asked = parse(tool, params)
+            check(self.order_of(caller.agent), asked)
             answer = await self._doers[type(asked)](caller, asked)
         except ClawbusError as error:
-            return Answer(False, str(error), {"error": type(error).__name__})
+            return Answer(False, harmless(str(error)), {"error": type(error).__name__})
         unread = self._ledger.mail.unread(caller.agent)
         if unread and not isinstance(asked, NatsInbox):
             return replace(answer, text=f"{answer.text}\n(You have {unread} unread in nats_inbox.)")

@@ -6,6 +6,7 @@ from typing import Any
 
 from clawbus.org import Agent, Human, Org
 from clawbus.presence import Roster
+from clawbus.prompts import harmless
 from clawbus.tools.calls import Answer, Caller
 from clawbus.tools.models import NatsOrg
 
@@ -49,7 +50,7 @@ class OrgTool:
             parts.append(f"skills: {', '.join(agent.skills)}")
         if agent.specialization:
             parts.append(agent.specialization)
-        return "; ".join(parts)
+        return harmless("; ".join(parts), lines=False)
 
     def _state(self, agent: Agent) -> str:
         if not self._roster.online(agent.id):
@@ -69,7 +70,7 @@ class OrgTool:
             "gateway": agent.gateway,
             "online": online,
             "busy": self._roster.busy(agent.id) if online else None,
-            "version": self._roster.said(agent.id).get("version"),
+            "version": self._roster.version(agent.id) or None,
         }
 
     def _groups(self) -> list[str]:

@@ -27,6 +27,7 @@ from clawbus.tools.fields import (
     Recipient,
     RunTimeout,
     TaskId,
+    ToolsAllow,
     Wait,
 )
 from clawbus.tools.schema import compact_schema, in_words
@@ -101,6 +102,8 @@ class NatsSpawn(Params):
     deadline_minutes: Deadline = None
     priority: Priority = "medium"
     on_complete: Id | None = Field(default=None, description="Who takes over when it is done")
+    tools_allow: ToolsAllow = None
+    needs_approval: bool | None = Field(default=None, description="A person decides before it starts")
     artifacts: Files = None
 
     @check_model(mode="after")

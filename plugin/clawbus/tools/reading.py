@@ -35,7 +35,8 @@ class InboxTool:
         if asked.action == "ack":
             await self._inbox.acknowledge(mail)
             return Answer(True, f"message {mail.number} is done.", {"messageId": str(mail.number)})
-        reply = make_answer(caller.agent, mail.envelope, asked.message or "", self._ledger.cause(caller.session_key))
+        cause = self._ledger.cause(caller.session_key)
+        reply = make_answer(self._org, caller.agent, mail.envelope, asked.message or "", cause)
         on_bus = await self._outbox.send(subject_of(self._org, reply), reply)
         self._resolved(mail.envelope, caller.agent)
         await self._inbox.acknowledge(mail)

@@ -45,7 +45,7 @@ def in_words(schema: dict[str, Any]) -> str:
             return f"a whole number from {schema['minimum']} to {schema['maximum']}"
         case "array":
             what = "objects" if schema["items"].get("type") == "object" else "texts"
-            return f"a list of {schema['minItems']} to {schema['maxItems']} {what}"
+            return f"a list of {schema.get('minItems', 0)} to {schema['maxItems']} {what}"
         case "boolean":
             return "true or false"
     return f"a text of at most {schema['maxLength']} characters" if "maxLength" in schema else "a text"

@@ -1,7 +1,4 @@
-"""Oversight: people hear of what they want to be told of, and of what waits for their decision.
-
-The worker's node holds what has to be asked for (`worker.overseer`); this is only the telling.
-"""
+"""Oversight: people hear of what they want to be told of. What they want to be asked about is `approvals`."""
 
 from __future__ import annotations
 
@@ -14,14 +11,12 @@ from clawbus.steward.duty import Duty
 
 
 class Oversight(Duty):
-    """Levels `told`, `ask_dispatch` and `ask_report` of org.toml."""
+    """The level `told` of org.toml."""
 
     rule: ClassVar[str] = "oversight"
 
     async def on_event(self, event: Event) -> None:
-        if event.kind == "waiting_approval" and event.sender not in self.desk.org.people:
-            await self._ask(event)
-        elif event.kind == "accepted":
+        if event.kind == "accepted":
             to = str(event.detail.get("to", ""))
             rule = self._watched(event.sender, to)
             if rule is not None and rule.level == "told":
@@ -48,20 +43,6 @@ class Oversight(Duty):
         await self.desk.tell(
             self._human(rule), text, cause=(self.rule, task_id, "ended"), subject="a task has ended", kind="report"
         )
-
-    async def _ask(self, event: Event) -> None:
-        side, detail = str(event.detail.get("side", "")), event.detail
-        human = str(detail.get("to", ""))
-        if human not in self.desk.org.people:
-            return
-        what = "wants to start on a task" if side == "dispatch" else "has a report that waits"
-        text = (
-            f"{event.sender} {what} of {detail.get('for')} (task {event.task_id}).\n\n{detail.get('text', '')}\n\n"
-            f"Yes: clawbus approve {event.task_id}\nNo:  clawbus refuse {event.task_id} --why REASON"
-        )
-        subject = f"approval: {detail.get('label') or event.task_id}"
-        cause = (self.rule, event.task_id, side, event.sender)
-        await self.desk.reach(human, text, cause=cause, subject=subject, task_id=event.task_id)
 
     def _watched(self, source: str, to: str) -> Rule | None:
         """The rule of an edge; of a team or pool that of the first member that has one."""

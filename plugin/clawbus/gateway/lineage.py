@@ -1,0 +1,32 @@
+"""From which session another was spawned: sub-agents, and what `sessions_spawn` makes visible or hands to a harness.
+
+Its key says only that it was spawned; by whom stands in the gateway's entry of the session (`spawnedBy`), from before
+its first turn, and is kept there over restarts. Tried with openclaw 2026.9.6.
+"""
+
+from __future__ import annotations
+
+from clawbus.errors import Refused
+from clawbus.gateway.rpc import GatewayRpc
+
+_SPAWNED = ("subagent", "dashboard", "acp")
+_INCOGNITO = "incognito-"
+"""Children of incognito sessions, which have no entry; a turn of the bus is none, and so is nothing that it spawns."""
+
+
+def is_spawned(session_key: str) -> bool:
+    """Whether a session may have been spawned by another."""
+    parts = session_key.split(":")
+    return len(parts) > 3 and parts[2] in _SPAWNED and not parts[3].startswith(_INCOGNITO)
+
+
+async def spawner(rpc: GatewayRpc, session_key: str) -> str | None:
+    """The key of the session that has spawned this one; None if it was begun by a user.
+
+    Raises GatewayAway, or Refused if the gateway knows no such session.
+    """
+    session = (await rpc.call("sessions.describe", {"key": session_key})).get("session")
+    if session is None:
+        raise Refused(f"the gateway knows no session {session_key}")
+    found = session.get("spawnedBy")
+    return str(found) if found else None

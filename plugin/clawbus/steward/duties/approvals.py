@@ -1,0 +1,93 @@
+"""Approvals: people hear of what waits for their decision, one after the other up the line until one decides.
+
+The worker's node holds the task (`worker.overseer`), and reads the decision by itself; this is only the telling. Who
+was asked, and when the next one is, stands in a timer of the server; all else in the events of the task.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.envelope import Envelope, now
+from clawbus.events import Event
+from clawbus.org.duration import in_words
+from clawbus.steward.desk import quoted
+from clawbus.steward.duty import Duty
+
+
+class Approvals(Duty):
+    """A timer of this duty is a question that nobody has decided; its alert is one that nobody is left to ask about."""
+
+    rule: ClassVar[str] = "approval"
+
+    async def on_event(self, event: Event) -> None:
+        people = self.desk.org.people
+        if event.kind == "waiting_approval" and event.sender not in people:
+            if event.detail.get("to") in people and not await self.desk.timer(self.rule, self._key(event)):
+                await self._ask(event, 0)
+        elif event.kind in ("approved", "refused") and event.sender in people:
+            await self._settled(self._key(event), f"{event.kind} by {event.sender}")
+
+    async def on_end(self, end: Envelope) -> None:
+        for alert in await self.desk.alerts.raised(self.rule):
+            if alert.detail.get("task") == end.task_id and await self._has_ended(end.task_id or ""):
+                await self._settled(alert.key, "the task has ended")
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        task_id, asked = str(body.get("task")), int(body.get("asked", 0))
+        events = await self.desk.history.events(task_id)
+        question = next((one for one in events if one.kind == "waiting_approval" and self._key(one) == key), None)
+        decided = any(
+            one.kind in ("approved", "refused") and one.sender in self.desk.org.people and self._key(one) == key
+            for one in events
+        )
+        if question is None or decided or await self._has_ended(task_id):
+            return
+        line = self._line(question)
+        if asked + 1 < len(line):
+            await self._ask(question, asked + 1)
+            return
+        text = f"Nobody has decided on task {task_id} of {question.sender}. Asked: {', '.join(line)}."
+        await self.desk.alert(self.rule, key, True, f"{text}\n\n{_how(task_id)}", told=line, task=task_id)
+
+    async def _ask(self, question: Event, number: int) -> None:
+        """Reach the person of that place in the line; the timer says when the next one is asked."""
+        task_id, detail, line = question.task_id, question.detail, self._line(question)
+        key, cause = self._key(question), (self.rule, self._key(question), number)
+        what = "wants to start on a task" if detail.get("side") == "dispatch" else "has a report that waits"
+        source = " ".join(str(detail.get("for")).split())[:64]
+        wait_s = self.desk.org.policies.escalate_s
+        why = f"{line[number - 1]} has not decided within {in_words(wait_s)}.\n\n" if number else ""
+        text = (
+            f"{why}{question.sender} {what} of {source} (task {task_id}).\n\n{quoted(str(detail.get('text', '')))}\n\n"
+            f"{_how(task_id)}"
+        )
+        subject = f"approval: {detail.get('label') or task_id}"
+        await self.desk.reach(line[number], text, cause=cause, subject=subject, task_id=task_id)
+        if number:
+            await self.desk.event("escalated", task_id, cause=cause, to=line[number], after=line[number - 1])
+        due = now() + timedelta(seconds=wait_s)
+        await self.desk.at(self.rule, key, due, {"task": task_id, "asked": number})
+
+    def _line(self, question: Event) -> tuple[str, ...]:
+        first = str(question.detail.get("to"))
+        return (first, *self.desk.org.people_above(first))
+
+    def _key(self, event: Event) -> str:
+        """Of a question, and of the decision on it, which names who had asked."""
+        asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
+        return self.desk.task_id(self.rule, event.task_id, event.detail.get("side"), event.detail.get("digest"), asks)
+
+    async def _has_ended(self, task_id: str) -> bool:
+        given = await self.desk.history.given(task_id)
+        to = str(given.detail.get("to", "")) if given is not None else ""
+        return given is not None and await self.desk.ends.read(task_id, given.sender, to) is not None
+
+    async def _settled(self, key: str, why: str) -> None:
+        await self.desk.forget_timer(self.rule, key)
+        await self.desk.alert(self.rule, key, False, why)
+
+
+def _how(task_id: str) -> str:
+    return f"Yes: clawbus approve {task_id}\nNo:  clawbus refuse {task_id} --why REASON"

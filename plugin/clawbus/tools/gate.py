@@ -1,0 +1,94 @@
+"""Before each tool call of a turn that came over the bus: may it? The shim asks over the node's socket (ADR 20).
+
+The session says for which task or message the turn runs, and that says what it may use. A sub-agent's session stands
+for the one that has spawned it, so nothing is gained by spawning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clawbus.errors import ClawbusError, Refused
+from clawbus.gateway import GatewayRpc, is_spawned, spawner
+from clawbus.halting import Order
+from clawbus.ledger import Ledger
+from clawbus.org import Org
+from clawbus.rights import Bound, bound_of, meet, permits
+from clawbus.tools.calls import Answer
+from clawbus.tools.models import TOOLS
+
+_WRAPPERS = ("tool_search", "tool_describe", "tool_call")
+"""OpenClaw's search for tools; what is called through it is asked about under its own name (docs/tools/tool-search)."""
+_ELSEWHERE = ("sessions", "sessions_send", "conversations_send", "conversations_turn", "automations", "cron")
+"""These begin turns in sessions that are nobody's children, and so not bounded: no turn that is bounded has them."""
+_MAIL = tuple(tool.name for tool in TOOLS)
+"""A turn for mail may always answer, ask and pass on: what it sends is bounded as it is."""
+_DEPTH = 16
+
+
+class Gate:
+    """Decides for the turns of one gateway."""
+
+    def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc) -> None:
+        self._org = org
+        self._ledger = ledger
+        self._rpc = rpc
+        self._users: set[str] = set()
+        self.order_of: Callable[[str], Order | None] = lambda _agent: None
+        """What people have ordered about an agent (ADR 21)."""
+
+    async def may(self, session_key: str, tool: str) -> Answer:
+        """Whether a session's turn may call a tool; if not, the text says why, and `bus` whether the bus began it."""
+        try:
+            root = await self._root(session_key)
+        except ClawbusError as error:
+            unknown = f"it could not be looked up whose sub-agent this is ({error.message}). Try again in a moment."
+            return Answer(False, unknown, {"bus": True})
+        why = self._objection(root, tool) if root else None
+        return Answer(why is None, why or "", {"bus": bool(root)})
+
+    async def _root(self, session_key: str) -> str | None:
+        """The session of the bus from which a session descends; None for a user's. Raises GatewayAway, Refused."""
+        above: str | None = session_key
+        for _ in range(_DEPTH):
+            if above is not None and _of_the_bus(above):
+                if above != session_key:
+                    self._ledger.descents.add(session_key, above)
+                return above
+            if above is None or above in self._users or not is_spawned(above):
+                self._users.add(session_key)
+                return None
+            above = self._ledger.descents.root(above) or await spawner(self._rpc, above)
+        raise Refused(f"more than {_DEPTH} sessions lie above it")
+
+    def _objection(self, root: str, tool: str) -> str | None:
+        order = self.order_of(root.split(":")[1])
+        if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it
+            return f"{order}. Do not try again: end your turn."
+        task = self._ledger.runs.get(root.split(":")[3])
+        if task is not None and task.session_key == root:
+            return _why_not(bound_of(self._org, task.task), tool, f"task {task.task_id} of {task.task.sender}")
+        wake = self._ledger.wakes.latest(root)
+        mails = [mail.envelope for mail in self._ledger.mail.of_wake(wake)] if wake is not None else []
+        if not mails:
+            return "clawbus knows of no task and no message for which this turn would run."
+        senders = ", ".join(sorted({mail.sender for mail in mails}))
+        bound = meet(*(bound_of(self._org, mail) for mail in mails))
+        return None if tool in _MAIL else _why_not(bound, tool, f"what {senders} sent")
+
+
+def _of_the_bus(session_key: str) -> bool:
+    parts = session_key.split(":")
+    return len(parts) > 3 and parts[0] == "agent" and parts[2] == "nats"
+
+
+def _why_not(bound: Bound, tool: str, what: str) -> str | None:
+    if bound is None or tool in _WRAPPERS:
+        return None
+    if permits(bound, tool) and tool not in _ELSEWHERE:
+        return None
+    why = "begins turns that would not be bounded" if tool in _ELSEWHERE else "is not among them"
+    return (
+        f"{what} may use only: {', '.join(bound) or 'no tool'}; {tool} {why}. Do not try another way: do what can be "
+        "done with those, and say in your final reply what could not."
+    )
