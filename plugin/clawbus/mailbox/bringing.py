@@ -59,9 +59,16 @@ class Bringer:
     def __init__(self, rpc: GatewayRpc) -> None:
         self._rpc = rpc
         self.waking = Waking(rpc)
+        self.may_begin: Callable[[str], Awaitable[None]] | None = None
+        """Waits until an agent may begin a turn."""
 
     async def arrived(self, parcel: Parcel) -> str | None:
-        """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway."""
+        """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway.
+
+        First it waits until the agent may begin a turn.
+        """
+        if self.may_begin is not None:
+            await self.may_begin(parcel.agent)
         await self._rpc.ready.wait()
         return await self.waking.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from clawbus.addressing import channel_of, hearers
 from clawbus.bus import Bus, Delivery
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import Envelope
 from clawbus.errors import WireError
 from clawbus.ledger import Ledger
+from clawbus.mailbox.pace import MailBounds
 from clawbus.mailbox.rules import wakes
 from clawbus.org import Org
 from clawbus.subjects import Parsed, Subjects
@@ -23,35 +24,36 @@ log = logging.getLogger(__name__)
 class Broadcasts:
     """Handles deliveries of BCAST. `on_mail` is called when an agent has something new."""
 
-    def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str]) -> None:
+    def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], bounds: MailBounds) -> None:
         self._bus = bus
         self._ledger = ledger
         self._org = org
         self._subjects = Subjects(org.company)
         self._agents = agents
+        self._bounds = bounds
         self.on_mail: list[Callable[[], None]] = []
 
     async def handle(self, delivery: Delivery) -> None:
         """Keep one broadcast. What is malformed is terminated with the reason and logged."""
         try:
             parsed = self._subjects.parse(delivery.subject)
-            said = decode(delivery.data, parsed.sender)
+            said = await self._bus.verifier.envelope(self._subjects, delivery)
             if said.to != place(parsed):
                 raise WireError(f"addressed to {said.to!r}, arrived for {place(parsed)!r}")
         except WireError as error:
             log.warning("broadcast %d refused: %s", delivery.stream_seq, error)
             await self._bus.term(delivery.ack_subject, str(error)[:200])
             return
-        self._keep(said, delivery.stream_seq)
+        await self._keep(said, delivery.stream_seq)
         await self._bus.ack(delivery.ack_subject)
 
-    def _keep(self, said: Envelope, seq: int) -> None:
+    async def _keep(self, said: Envelope, seq: int) -> None:
         channel = channel_of(self._org, said.to)
+        here = [one for one in hearers(self._org, said.to) if one in self._agents and one != said.sender]
+        asked = {one: await self._bounds.asks(said, one, wakes(said, channel, self._org, one)) for one in here}
         with self._ledger.together():
-            for agent in hearers(self._org, said.to):
-                if agent in self._agents and agent != said.sender:
-                    asks = wakes(said, channel, self._org, agent)
-                    self._ledger.mail.add(said, agent, seq, channel=channel, asks=asks)
+            for agent, asks in asked.items():
+                self._ledger.mail.add(said, agent, seq, channel=channel, asks=asks)
         for callback in self.on_mail:
             callback()
 

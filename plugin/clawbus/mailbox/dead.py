@@ -15,8 +15,8 @@ from typing import Any
 
 from clawbus.bus import Bus, Delivery
 from clawbus.envelope import Envelope, now
-from clawbus.errors import EndConflict
-from clawbus.subjects import Subjects, task_id_of
+from clawbus.errors import EndConflict, Unverified, WireError
+from clawbus.subjects import Subjects, new_message_id, task_id_of
 
 log = logging.getLogger(__name__)
 _MAX_RAW_BYTES = 512 * 1024
@@ -29,29 +29,44 @@ class DeadLetters:
         self._bus = bus
         self._subjects = subjects
 
-    async def before(self, end: Envelope, task: Envelope, worker: str) -> None:
-        """The letter of a task that `worker` gives up; nothing for any other end. Raises BusAway: then say it again."""
+    async def before(self, end: Envelope, task: Envelope, worker: str, signed: dict[str, str]) -> None:
+        """The letter of a task that `worker` gives up; nothing for any other end. Raises BusAway: then say it again.
+
+        `signed`: the task as it came (`Kept.as_json`): it is given again only if that is still its sender's.
+        """
         if end.status != "dead":
             return
         subject = self._subjects.task(task.to, task.priority, task.sender)
-        said = {"reason": end.body, "subject": subject, "envelope": task.model_dump(mode="json", by_alias=True)}
+        said: dict[str, Any] = {"reason": end.body, "subject": subject, "signed": signed}
+        said["envelope"] = task.model_dump(mode="json", by_alias=True)
         await self._put(task.task_id or "", worker, said)
 
-    async def malformed(self, delivery: Delivery, agent: str, reason: str) -> None:
-        """Bytes that are no message for `agent`. The letter's id follows from where they lay. Raises BusAway."""
+    async def malformed(self, delivery: Delivery, agent: str, why: str | WireError) -> None:
+        """Bytes that are no message for `agent`. The letter's id follows from where they lay. Raises BusAway.
+
+        Of what was not its sender's the letter says so (`refused`): the steward raises the alarm.
+        """
         lay = f"{delivery.subject}\n{delivery.stream_seq}".encode()
         letter_id = task_id_of(hashlib.sha256(lay).digest())
         raw = base64.b64encode(delivery.data[:_MAX_RAW_BYTES]).decode()
-        said: dict[str, Any] = {"reason": reason[:500], "subject": delivery.subject, "raw": raw}
+        said: dict[str, Any] = {"reason": str(why)[:500], "subject": delivery.subject, "raw": raw}
+        if isinstance(why, Unverified):
+            said["refused"] = why.kind
         if len(delivery.data) > _MAX_RAW_BYTES:
             said["bytes"] = len(delivery.data)
         await self._put(letter_id, agent, said)
+
+    async def refuse(self, delivery: Delivery, agent: str, error: WireError) -> None:
+        """Put down what is no message for `agent`, and never let it come again. Raises BusAway."""
+        log.warning("%s, message %d, refused: %s", delivery.subject, delivery.stream_seq, error)
+        await self.malformed(delivery, agent, error)
+        await self._bus.term(delivery.ack_subject, str(error)[:200])
 
     async def _put(self, letter_id: str, agent: str, said: dict[str, Any]) -> None:
         subject = self._subjects.build("dead", agent, task=letter_id)
         data = json.dumps({"v": 1, **said, "at": now().isoformat()}, ensure_ascii=False).encode()
         try:
-            await self._bus.publish(subject, data, msg_id=f"dead-{letter_id}-{agent}", last_seq=(subject, 0))
+            await self._bus.publish(subject, data, msg_id=new_message_id(agent), last_seq=(subject, 0))
         except EndConflict:  # put down before the crash
             return
         log.warning("dead letter %s: %s", letter_id, said["reason"])

@@ -8,6 +8,7 @@ from clawbus.addressing import LEARNING, channel_of, resolve
 from clawbus.envelope import Envelope, Priority, Sla, Type, check_body, check_label
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
+from clawbus.rights import bound_of
 from clawbus.subjects import check_task_id, new_message_id, new_task_id
 
 _MAX_PATH = 16
@@ -48,7 +49,7 @@ def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None 
         sender=sender,
         to=to,
         task_id=new_task_id() if own_thread else new.about,
-        trace_id=cause.trace_id if cause else None,
+        trace_id=cause.trace_id if cause else new_task_id(),
         parent=(new.about if own_thread else None) or (cause.task_id if cause else None),
         path=path,
         hops=hops,
@@ -56,10 +57,11 @@ def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None 
         body=new.body,
         priority=new.priority,
         sla=Sla(complete_within_minutes=new.deadline_minutes) if new.deadline_minutes else None,
+        tools=bound_of(org, cause) if cause else None,
     )
 
 
-def make_answer(sender: str, mail: Envelope, body: str, cause: Envelope | None = None) -> Envelope:
+def make_answer(org: Org, sender: str, mail: Envelope, body: str, cause: Envelope | None = None) -> Envelope:
     """The answer to a message, to its sender alone. It is as urgent as what it answers; to a blocker, at least high."""
     check_body("message", body)
     hops, path = _passed_on(cause if cause is not None and cause.hops > mail.hops else mail)
@@ -76,6 +78,7 @@ def make_answer(sender: str, mail: Envelope, body: str, cause: Envelope | None =
         subject=f"Re: {mail.subject}"[:200],
         body=body,
         priority="high" if mail.type == "blocker" and mail.priority != "critical" else mail.priority,
+        tools=bound_of(org, cause) if cause else None,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from clawbus.bus import Bus
 from clawbus.envelope import Envelope
-from clawbus.errors import BusAway, ClawbusError
+from clawbus.errors import BusAway, ClawbusError, Refused
 from clawbus.events import Event, Kind, Value
 from clawbus.ledger import Ledger, Outgoing
 from clawbus.subjects import Subjects, new_message_id
@@ -16,6 +18,18 @@ from clawbus.subjects import Subjects, new_message_id
 log = logging.getLogger(__name__)
 _RETRY_S = 0.5
 _FIRST_TRY_S = 3.0
+_LATER_S = 5.0
+_NAMES = 3
+
+
+class Gate(Protocol):
+    """Whoever is asked about all that goes out."""
+
+    async def before(self, out: Outgoing) -> None:
+        """Called before each try to publish. Raises Refused: then it is not sent; BusAway: then it waits."""
+
+    def refused(self, out: Outgoing, error: ClawbusError) -> None:
+        """Called when it is not sent."""
 
 
 class Outbox:
@@ -26,8 +40,12 @@ class Outbox:
         self._ledger = ledger
         self._rows = ledger.outbox
         self._in_hand: set[str] = set()
+        self._untried: set[str] = set()
         self._subjects = subjects
         self._wake = asyncio.Event()
+        self.renamed = 0
+        """How often the server knew an id that had never been sent: somebody else had used it."""
+        self.gate: Gate | None = None
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
         self.on_sent: list[Callable[[Outgoing], None]] = []
@@ -35,8 +53,11 @@ class Outbox:
 
     def keep(self, subject: str, envelope: Envelope) -> Outgoing:
         """Put a row for it into the ledger; `send_kept` is the other half. For a caller who writes more with it."""
-        out = Outgoing(envelope.id, subject, envelope.encode())
+        return self._add(Outgoing(envelope.id, subject, envelope.encode()))
+
+    def _add(self, out: Outgoing) -> Outgoing:
         self._rows.add(out)
+        self._untried.add(out.msg_id)
         return out
 
     async def send(self, subject: str, envelope: Envelope) -> bool:
@@ -52,16 +73,16 @@ class Outbox:
         try:
             if not self._bus.up:
                 raise BusAway("the bus is away")
-            await self._bus.publish(out.subject, out.data, msg_id=out.msg_id, timeout_s=_FIRST_TRY_S)
+            sent = await self._pass(out, _FIRST_TRY_S)
         except BusAway:
             return False
-        except ClawbusError:
-            self._rows.remove(out.msg_id)
+        except ClawbusError as error:
+            self._give_up(out, error)
             raise
         finally:
             self._in_hand.discard(out.msg_id)
             self._wake.set()  # what is left goes out by itself, also when whoever said it was cancelled meanwhile
-        self._sent([out])
+        self._sent([sent])
         return True
 
     def _sent(self, outs: list[Outgoing]) -> None:
@@ -74,7 +95,7 @@ class Outbox:
 
     def later(self, subject: str, msg_id: str, data: bytes) -> None:
         """Publish soon, in order, without waiting for it."""
-        self._rows.add(Outgoing(msg_id, subject, data))
+        self._add(Outgoing(msg_id, subject, data))
         self._wake.set()
 
     def event(self, kind: Kind, task_id: str, sender: str, **detail: Value) -> None:
@@ -86,8 +107,7 @@ class Outbox:
         """As `event`, but the server has it when this returns True; False if the bus is away."""
         event = Event(id=new_message_id(sender), kind=kind, task_id=task_id, sender=sender, detail=detail)
         out = Outgoing(event.id, self._subjects.event(task_id, sender), event.encode())
-        self._rows.add(out)
-        return await self.send_kept(out)
+        return await self.send_kept(self._add(out))
 
     async def run(self) -> None:
         """Publish what waits, until cancelled."""
@@ -107,8 +127,8 @@ class Outbox:
             done: list[Outgoing] = []
             try:
                 for out in waiting:
-                    if self._waits(out) and await self._publish(out):
-                        done.append(out)  # noqa: PERF401 - those before one that raises are done
+                    if self._waits(out) and (sent := await self._publish(out)) is not None:
+                        done.append(sent)  # noqa: PERF401 - those before one that raises are done
             finally:
                 self._sent(done)
 
@@ -116,16 +136,53 @@ class Outbox:
         """Not while whoever said it publishes it, nor when he was refused: then he was told that it was not sent."""
         return out.msg_id not in self._in_hand and self._rows.holds(out.msg_id)
 
-    async def _publish(self, out: Outgoing) -> bool:
-        """Publish one row. Of what the server refuses whom it concerns is told: then it is False. Raises BusAway."""
+    async def _publish(self, out: Outgoing) -> Outgoing | None:
+        """Publish one row. Of what the server refuses whom it concerns is told: then it is None. Raises BusAway."""
         try:
-            await self._bus.publish(out.subject, out.data, msg_id=out.msg_id)
+            return await self._pass(out)
         except BusAway:
             raise
         except ClawbusError as error:
             log.error("%s was refused: %s", out.subject, error)
-            self._rows.remove(out.msg_id)
+            self._give_up(out, error)
             for callback in self.on_refused:
                 callback(out, error)
-            return False
-        return True
+            return None
+
+    async def _pass(self, out: Outgoing, timeout_s: float = _LATER_S) -> Outgoing:
+        """Through the gate and onto the bus; returns it as it was stored. Raises BusAway or what refuses it.
+
+        An id that the server knows at the first try was used by somebody else, so that this would vanish (the window
+        for duplicates spans all senders): it goes out again under a new one.
+        """
+        if self.gate is not None:
+            await self.gate.before(out)
+        was = out.msg_id
+        for _ in range(_NAMES):
+            first = out.msg_id in self._untried
+            self._untried.discard(out.msg_id)
+            try:
+                ack = await self._bus.publish(out.subject, out.data, msg_id=out.msg_id, timeout_s=timeout_s)
+            finally:
+                self._in_hand -= {out.msg_id} - {was}
+            if not (ack.duplicate and first):
+                return out
+            log.error("somebody else has used the id %s; it is sent again under a new one", out.msg_id)
+            out = self._rename(out)
+        raise Refused(f"{out.subject}: {_NAMES} ids in a row had been used before", "Look at `clawbus alerts`.")
+
+    def _rename(self, out: Outgoing) -> Outgoing:
+        """The same message under a new id, in the ledger too."""
+        new_id = new_message_id(out.subject.rpartition(".")[2])
+        new = Outgoing(new_id, out.subject, json.dumps({**json.loads(out.data), "id": new_id}).encode())
+        self._rows.rename(out.msg_id, new)
+        self.renamed += 1
+        self._untried.add(new_id)
+        self._in_hand.add(new_id)
+        return new
+
+    def _give_up(self, out: Outgoing, error: ClawbusError) -> None:
+        self._rows.remove(out.msg_id)
+        self._untried.discard(out.msg_id)
+        if self.gate is not None:
+            self.gate.refused(out, error)

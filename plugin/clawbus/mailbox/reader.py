@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery
-from clawbus.envelope import decode
 from clawbus.errors import WireError
 from clawbus.ledger import Ledger, Mail
 from clawbus.mailbox.dead import DeadLetters
 from clawbus.mailbox.inbox import Inbox
+from clawbus.mailbox.pace import MailBounds
 from clawbus.mailbox.results import took
-from clawbus.mailbox.rules import wakes
+from clawbus.mailbox.rules import Asks, wakes
 from clawbus.org import Org
 from clawbus.subjects import Subjects
 
@@ -30,12 +30,15 @@ class Reader:
     `on_result` is called with each result that an open task has waited for, `on_mail` when there is anything else.
     """
 
-    def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], inbox: Inbox) -> None:
+    def __init__(
+        self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], inbox: Inbox, bounds: MailBounds
+    ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._subjects = Subjects(org.company)
         self._org = org
         self._inbox = inbox
+        self._bounds = bounds
         self._agents = agents
         self._dead = DeadLetters(bus, self._subjects)
         self.on_result: list[Callable[[str], None]] = []
@@ -45,23 +48,26 @@ class Reader:
     async def handle(self, delivery: Delivery) -> None:
         """Keep one message. What is malformed, or not for us, is a dead letter with the reason, and terminated."""
         try:
-            parsed = self._subjects.parse(delivery.subject)
-            envelope = decode(delivery.data, parsed.sender)
-            if parsed.to not in self._agents or envelope.to != parsed.to:
-                raise WireError(f"addressed to {envelope.to!r}, arrived for {parsed.to!r}")
+            envelope = await self._bus.verifier.envelope(self._subjects, delivery)
+            to = self._subjects.addressed(delivery.subject)
+            if to not in self._agents or envelope.to != to:
+                raise WireError(f"addressed to {envelope.to!r}, arrived for {to!r}")
         except WireError as error:
-            log.warning("mail %d refused: %s", delivery.stream_seq, error)
-            await self._dead.malformed(delivery, self._subjects.addressed(delivery.subject), str(error))
-            await self._bus.term(delivery.ack_subject, str(error)[:200])
+            await self._dead.refuse(delivery, self._subjects.addressed(delivery.subject), error)
             return
-        asks = wakes(envelope, "dm", self._org, parsed.to)
-        if envelope.type == "message" and self._ledger.raised.awaited(envelope.task_id or "", parsed.to):
-            asks = "now"  # however often it was passed on: a task waits for it
+        if wait_s := self._bounds.wait_s(envelope, to):
+            await self._bus.nak(delivery.ack_subject, wait_s)
+            return
+        if envelope.type == "message" and self._ledger.raised.awaited(envelope.task_id or "", to):
+            asks: Asks = "now"  # however often it was passed on: a task waits for it
+        else:
+            asks = await self._bounds.asks(envelope, to, wakes(envelope, "dm", self._org, to))
         with self._ledger.together():
-            mail = self._ledger.mail.add(envelope, parsed.to, delivery.stream_seq, delivery.ack_subject, asks=asks)
+            mail = self._ledger.mail.add(envelope, to, delivery.stream_seq, delivery.ack_subject, asks=asks)
             is_result = mail.state not in _DONE and took(self._ledger, mail.agent, envelope, self._org.may_take)
             if is_result:
                 self._ledger.mail.mark(mail, "bound")
+        self._bus.verifier.count_copy(delivery, mail.seq)
         await self._go_on(mail, is_result)
 
     async def _go_on(self, mail: Mail, is_result: bool) -> None:

@@ -28,7 +28,10 @@ def took(ledger: Ledger, agent: str, mail: Envelope, takers: Callable[[str], Col
 
 
 def _adopted(ledger: Ledger, agent: str, result: Envelope) -> Sent | None:
-    """A row for a task that the steward gave in this agent's place; None if it is not what came of a task of his."""
+    """A row for a task that the steward gave in this agent's place; None if it is not what came of a task of his.
+
+    Its label is the agent's own: that of the result is another's, and stands outside the body.
+    """
     first = ledger.sent.get(result.parent or "") if result.sender == STEWARD else None
     if first is None or first.task.sender != agent:
         return None
@@ -37,7 +40,6 @@ def _adopted(ledger: Ledger, agent: str, result: Envelope) -> Sent | None:
             "id": result.id,
             "task_id": result.task_id,
             "parent": first.task_id,
-            "subject": result.subject or first.task.subject,
         }
     )
     ledger.sent.add(task, first.session_key, "adopted")

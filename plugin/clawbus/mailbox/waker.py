@@ -23,6 +23,7 @@ from clawbus.mailbox.bringing import Bringer, Parcel, until_done
 from clawbus.mailbox.files import Files
 from clawbus.mailbox.inbox import Inbox
 from clawbus.org import Org
+from clawbus.rights import bound_of
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 2
@@ -42,11 +43,15 @@ class Waker:
         self._ledger = ledger
         self._inbox = inbox
         self._files = files
+        self._org = org
         self._quiet = timedelta(seconds=org.policies.digest_s)
         self._timeout_s = org.policies.run_deadline_s
         self._busy: set[str] = set()
+        self._left: list[Wake] = []
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._news = asyncio.Event()
+        self.barred: Callable[[], set[str]] = set
+        """The agents for which no turn may be begun now; when that changes, call `look`."""
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
 
     def look(self) -> None:
@@ -56,10 +61,10 @@ class Waker:
     async def run(self) -> None:
         """Until cancelled. What a crash has cut off comes first."""
         async with asyncio.TaskGroup() as group:
-            left = self._ledger.wakes.unfinished()
+            self._left = self._ledger.wakes.unfinished()
             while True:
                 await self._free.acquire()
-                wake = left.pop(0) if left else await self._next()
+                wake = await self._next()
                 self._busy.add(wake.agent)
                 group.create_task(self._carry_out(wake), name=f"mail-{wake.number}")
 
@@ -68,15 +73,23 @@ class Waker:
         while True:
             await self._rpc.ready.wait()  # until then all that comes can still be put in order
             self._news.clear()
-            wake = self._urgent() or self._digest()
+            wake = self._cut_off() or self._urgent() or self._digest()
             if wake is not None:
                 return wake
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._until_a_digest()):
                     await self._news.wait()
 
+    def _cut_off(self) -> Wake | None:
+        """A turn that an earlier life of this node had begun, or was about to."""
+        barred = self.barred()
+        wake = next((one for one in self._left if one.agent not in barred), None)
+        if wake is not None:
+            self._left.remove(wake)
+        return wake
+
     def _urgent(self) -> Wake | None:
-        mail = self._ledger.mail.most_urgent(self._busy)
+        mail = self._ledger.mail.most_urgent(self._busy | self.barred())
         return None if mail is None else self._new(mail.agent, self._session(mail), [mail])
 
     def _session(self, mail: Mail) -> str:
@@ -89,16 +102,21 @@ class Waker:
     def _digest(self) -> Wake | None:
         for agent, due in self._digests():
             if due <= now():
-                mails = _fitting(self._ledger.mail.fresh(agent))
+                mails = _fitting(self._bounded_alike(self._ledger.mail.fresh(agent)))
                 return self._new(agent, f"agent:{agent}:nats:digest", mails)
         return None
+
+    def _bounded_alike(self, mails: list[Mail]) -> list[Mail]:
+        """The first, and those whose senders leave its turn the same tools: the others get a turn of their own."""
+        bounds = [bound_of(self._org, mail.envelope) for mail in mails]
+        return [mail for mail, bound in zip(mails, bounds, strict=True) if bound == bounds[0]]
 
     def _digests(self) -> list[tuple[str, datetime]]:
         """Which agents are to have a digest, and when, the first one first."""
         found = [
             (agent, min(last + self._quiet, first + _PATIENCE * self._quiet))
             for agent, (first, last) in self._ledger.mail.quiet_since().items()
-            if agent not in self._busy
+            if agent not in self._busy | self.barred()
         ]
         return sorted(found, key=lambda one: one[1])
 

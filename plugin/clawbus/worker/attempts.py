@@ -19,6 +19,7 @@ from clawbus.gateway import KEY_PREFIX, GatewayRpc, TurnLost, Turns
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Files, Outbox
 from clawbus.org import Org
+from clawbus.rights import bound_of
 from clawbus.show import inert
 from clawbus.worker.blocked import Blocked
 from clawbus.worker.doer import bounded, result
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 1.0
 _RESUMES_WITHIN_S = 900.0
+_ANEW = (
+    "\n\nA person stopped the company while you were at this task, and your turn was ended. It begins anew now: look "
+    "at what you had already changed before you change it again."
+)
 _STATUS: dict[str, Status] = {
     "done": "done",
     "failed": "failed",
@@ -49,7 +54,7 @@ class Attempts:
         self._steering = steering
         self._files = files
         self.blocked = Blocked(self._turns, ledger, outbox)
-        self._company = org.company
+        self._org = org
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
         self._interrupted: dict[str, float] = {}  # session key -> until when its gateway may resume it (monotonic s)
@@ -109,8 +114,9 @@ class Attempts:
     async def _call(self, run: Run, files: str, fresh: bool) -> None:
         """The call that starts an attempt; a second one with the same key (not `fresh`) joins it."""
         known = await self.lessons(run.task) if self.lessons else ""
-        text = frames.task(run.task, self._company, run.attempt, self._strikes, run.key, known)
-        text += files + self._steering.opening(run, fresh)
+        text = frames.task(run.task, self._org.company, run.attempt, self._strikes, run.key, known)
+        text += frames.tools(bound_of(self._org, run.task)) + files
+        text += (_ANEW if self._ledger.cut.has(run.session_key) else "") + self._steering.opening(run, fresh)
         await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
 
     async def _join(self, run: Run) -> None:
@@ -151,6 +157,20 @@ class Attempts:
         if run.boot_id != self._rpc.boot_id:
             self._beware(run)
         await self._turns.abort(run.session_key)
+
+    async def halt(self, run: Run) -> None:
+        """See `Doer`. A turn that has ended by itself keeps its outcome, which is fetched when the task goes on.
+
+        The answer to an abort may be lost, or this node dies before it is written down; the next one stops nothing.
+        """
+        if run.boot_id != self._rpc.boot_id:
+            self._beware(run)
+        aborted = await self._turns.abort(run.session_key)
+        aborted = aborted or await self._turns.was_aborted(run.key)
+        if aborted or not await self._turns.begun(run.session_key, run.key):
+            with self._ledger.together():
+                self._ledger.cut.add(run.session_key, run.worker, of_task=True)
+                self._ledger.runs.not_started(run.task_id)
 
     def _gateway_changed(self, ready: bool) -> None:
         """Say at once that running tasks are interrupted, and whether the same attempt goes on."""
@@ -221,4 +241,4 @@ def _changed(
 
 def _one_line(title: str) -> str:
     """A tool call's title as an event may carry it: others' text, one line, valid Unicode."""
-    return " ".join(inert(title).split())[:120]
+    return inert(" ".join(title.split()), lines=False)[:120]

@@ -39,6 +39,16 @@ class Doer(Door, Protocol):
     async def stop(self, run: Run) -> None:
         """Stop what is being done for a task that has ended elsewhere. Raises GatewayAway."""
 
+    async def halt(self, run: Run) -> None:
+        """Stop it so that it can be begun anew, as the same attempt. Raises GatewayAway."""
+
+
+class Obeying(Doer, Protocol):
+    """A doer that does as people have ordered (`worker.obedient`)."""
+
+    def barred(self, agent: str) -> bool:
+        """Whether an agent may begin nothing now: its tasks are given back."""
+
 
 def result(run: Run, status: Status, text: str) -> Envelope:
     """The end of a task, as its worker writes it."""

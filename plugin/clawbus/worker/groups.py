@@ -6,6 +6,8 @@ out and another gets it. What they must know of each other they read from the ta
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from clawbus.bus import handed_out
 from clawbus.envelope import Envelope
 from clawbus.ledger import Ledger, Run
@@ -21,7 +23,7 @@ class Groups:
 
     def __init__(self, org: Org, gateway: str, ledger: Ledger, history: History) -> None:
         self.subjects = Subjects(org.company)
-        self._org = org
+        self.org = self._org = org
         self._mine = frozenset(agent.id for agent in org.agents_of(gateway))
         self._ledger = ledger
         self._history = history
@@ -29,15 +31,17 @@ class Groups:
     def is_group(self, to: str) -> bool:
         return bool(self._org.members(to))
 
-    def choose(self, task: Envelope) -> str | None:
+    def choose(self, task: Envelope, barred: Callable[[str], bool] = lambda _agent: False) -> str | None:
         """The agent here that does a task: the one that it is for, or of a group the member with the fewest in hand.
 
-        None if nobody here may: who asked does not do it himself, nor does anybody who waits for it along the chain.
+        None if nobody here may: who asked does not do it himself, nor does anybody who waits for it along the chain,
+        nor who is `barred`.
         """
         if not self.is_group(task.to):
-            return task.to
+            return None if barred(task.to) else task.to
         waiting = {task.sender, *task.path}
         members = [one for one in self._org.members(task.to) if one in self._mine and one not in waiting]
+        members = [one for one in members if not barred(one)]
         load = self._ledger.runs.load()
         return min(members, key=lambda one: load.get(one, 0), default=None)  # of equals the first in the file
 

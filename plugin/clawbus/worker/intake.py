@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 
-from clawbus.bus import Bus, Delivery, Ends, Taker
-from clawbus.envelope import Envelope, decode, now
+from clawbus.bus import Bus, Delivery, Ends, Kept, Taker, stored_seq
+from clawbus.envelope import Envelope
 from clawbus.errors import BusAway, WireError
 from clawbus.ledger import Ledger
 from clawbus.mailbox import DeadLetters, Outbox
-from clawbus.worker.doer import Doer, result
+from clawbus.worker.admission import Admission
+from clawbus.worker.doer import Obeying, result
 from clawbus.worker.groups import Groups
 from clawbus.worker.overseer import Overseer, Verdict
 
@@ -29,7 +30,7 @@ class Intake:
         self,
         bus: Bus,
         taker: Taker,
-        doer: Doer,
+        doer: Obeying,
         ledger: Ledger,
         outbox: Outbox,
         groups: Groups,
@@ -45,6 +46,8 @@ class Intake:
         self._overseer = overseer
         self._ends = ends
         self._dead = DeadLetters(bus, groups.subjects)
+        self.clock = taker.clock
+        self._admission = Admission(bus, groups.org)
         self.active: dict[str, asyncio.Task[Envelope] | None] = {}
         """The tasks in hand, and what is doing each now."""
 
@@ -89,48 +92,55 @@ class Intake:
     async def _accept(self, delivery: Delivery) -> str | None:
         """Put a delivery into the ledger. None if there is nothing to do here: malformed, done, running, another's."""
         try:
-            task = self._task(delivery)
+            task = await self._task(delivery)
         except WireError as error:
-            log.warning("task message %d refused: %s", delivery.stream_seq, error)
             to = self._groups.subjects.addressed(delivery.subject)
-            await self._dead.malformed(delivery, self._groups.stand_in(to), str(error))
-            await self._bus.term(delivery.ack_subject, str(error)[:200])
+            await self._dead.refuse(delivery, self._groups.stand_in(to), error)
             return None
         task_id = task.task_id or ""
         known = self._ledger.runs.get(task_id)
+        if known is not None:
+            self._bus.verifier.count_copy(delivery, stored_seq(known.ack_subject))
         if known is not None and known.state == "closed":
             await self._bus.ack(delivery.ack_subject)
             return None
-        worker = known.worker if known is not None else self._groups.choose(task)
+        worker = known.worker if known is not None else self._groups.choose(task, self._doer.barred)
         if worker is None:
             await self._bus.nak(delivery.ack_subject, min(_ANOTHERS_S * delivery.delivered, _ANOTHERS_LONGEST_S))
             return None
-        verdict = await self._overseer.may_start(task, worker) if known is None else _GO
+        verdict = await self._verdict(task, worker) if known is None else _GO
         if not verdict.go and verdict.refused is None and not await self._over(task):
             # nothing waits under a lease: it is looked at again soon
             await self._bus.nak(delivery.ack_subject, _UNDECIDED_S)
             return None
         strikes = await self._groups.strikes(task) if known is None and delivery.delivered > 1 else 0
         with self._ledger.together():
-            self._ledger.runs.hold(task, worker, delivery.ack_subject, strikes)
+            self._ledger.runs.hold(task, worker, delivery.ack_subject, strikes, Kept.of(delivery).as_json())
             if task_id in self.active:  # the lease had run out (this machine slept): go on under the new one
                 return None
             self._outbox.event("delivered", task_id, worker, delivered=delivery.delivered)
             if verdict.refused is not None:
                 held = self._ledger.runs.get(task_id)
-                self._ledger.runs.advance(task_id, "replied", result(held, "failed", verdict.refused) if held else None)
+                ended = result(held, verdict.status, verdict.refused) if held else None
+                self._ledger.runs.advance(task_id, "replied", ended)
         return task_id
+
+    async def _verdict(self, task: Envelope, worker: str) -> Verdict:
+        """Whether a task may start: what has not kept to the limits is dead, with the reason. Raises BusAway."""
+        if why := await self._admission.why_not(task, worker):
+            return Verdict(False, why, "dead")
+        return await self._overseer.may_start(task, worker)
 
     async def _over(self, task: Envelope) -> bool:
         """Whether a task has ended or expired while it waited for a person: then it is cleared away. Raises BusAway."""
-        if task.expires_at is not None and task.expires_at < now():
+        if await self.clock.over(task.expires_at):
             return True
         return await self._ends.read(task.task_id or "", task.sender, task.to) is not None
 
-    def _task(self, delivery: Delivery) -> Envelope:
-        """Raises WireError."""
-        parsed = self._groups.subjects.parse(delivery.subject)
-        task = decode(delivery.data, parsed.sender)
-        if task.type != "task" or not task.task_id or parsed.to is None or task.to != parsed.to:
+    async def _task(self, delivery: Delivery) -> Envelope:
+        """Raises WireError, BusAway."""
+        task = await self._bus.verifier.envelope(self._groups.subjects, delivery)
+        to = self._groups.subjects.addressed(delivery.subject)
+        if task.type != "task" or not task.task_id or not to or task.to != to:
             raise WireError("not a task for the receiver of its subject")
         return task

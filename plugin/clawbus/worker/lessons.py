@@ -11,7 +11,7 @@ import contextlib
 
 from clawbus.bus import Bus
 from clawbus.channels import LEARN
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import Envelope
 from clawbus.errors import BusAway, WireError
 from clawbus.learning import Insight, Said, fold
 from clawbus.org import EXTERNAL, Org
@@ -63,9 +63,12 @@ class Lessons:
     async def _read_on(self) -> None:
         subjects = Subjects(self._org.company)
         while (stored := await self._bus.next_message(LEARN, self._pattern, self._seq + 1)) is not None:
-            self._seq = stored.seq
+            said = []
             with contextlib.suppress(WireError):
-                self._said.append(Said(decode(stored.data, subjects.parse(stored.subject).sender), stored.at))
+                said = [Said(await self._bus.verifier.envelope(subjects, stored), stored.at)]
+            if stored.seq > self._seq:  # another turn that begins at the same time may have been faster
+                self._seq = stored.seq
+                self._said += said
 
 
 def _line(one: Insight) -> str:

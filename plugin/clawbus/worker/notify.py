@@ -6,15 +6,16 @@ this gateway write to anybody else.
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import timedelta
 
 from clawbus.envelope import Envelope, now
-from clawbus.errors import GatewayAway, Refused
+from clawbus.errors import GatewayAway, Refused, WireError
 from clawbus.gateway import GatewayRpc, Speaking
 from clawbus.mailbox import Outbox
 from clawbus.org import STEWARD, Org
+from clawbus.show import inert
+from clawbus.strict import read_object
 from clawbus.subjects import Subjects
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ class Notifier:
     async def take(self, note: Envelope, agent: str) -> float:
         """Say what a control message asks for. Returns 0, or after how many seconds it has to come again."""
         try:
-            said = json.loads(note.body)
-            person, text = str(said["person"]), str(said["text"])
-        except (ValueError, KeyError, TypeError):
+            said = read_object(note.body)
+            person, text = str(said["person"]), inert(str(said["text"]))
+        except (WireError, KeyError):
             return 0
         channel = self._channels.get(person) if note.sender == STEWARD else None
         if channel is None:

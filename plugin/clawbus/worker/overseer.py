@@ -2,14 +2,17 @@
 
 The question and the decision are events of the task: they survive every process, any node reads them, and only the
 events of people count as a decision. Whoever asked for the task, and on whatever way it came, the worker's node asks.
+A decision is about what was asked: it names its digest, so that it serves no other text, receiver or sender.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from clawbus.envelope import Envelope
+from clawbus.envelope import Envelope, Status
+from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
 from clawbus.org import Org
@@ -26,6 +29,8 @@ class Verdict:
 
     go: bool
     refused: str | None = None
+    status: Status = "failed"
+    """How a refused task ends."""
 
 
 class Overseer:
@@ -48,17 +53,20 @@ class Overseer:
 
     async def _verdict(self, side: Side, task: Envelope, worker: str, text: str) -> Verdict:
         rule = self._org.watch(task.sender, worker) or self._org.watch(task.sender, task.to)
-        if rule is None or _LEVELS.get(rule.level) != side or task.sender in self._org.people:
+        rule = rule if rule is not None and _LEVELS.get(rule.level) == side else None
+        asked = rule is not None or (side == "dispatch" and task.needs_approval)
+        if not asked or task.sender in self._org.people:
             return Verdict(True)  # a person who asks for something himself has decided
-        said = [one for one in await self._history.events(task.task_id) if one.detail.get("side") == side]
-        decided = next(
-            (one for one in said if one.kind in ("approved", "refused") and one.sender in self._org.people), None
-        )
+        digest = _digest(side, task, text)
+        events = await self._history.events(task.task_id)
+        said = [one for one in events if (one.detail.get("side"), one.detail.get("digest")) == (side, digest)]
+        decided = next((one for one in said if self._decides(one, task)), None)
         if decided is None:
-            if not any(one.kind == "waiting_approval" and one.sender == worker for one in said):
-                human = rule.human or self._org.humans[0].id
-                detail = {"side": side, "to": human, "label": task.subject, "for": task.sender}
-                self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=text[:_SHOWN_CHARS])
+            takers = self._org.may_take(task.to)  # of a group one asks for all: the decision serves any of them
+            if not any(one.kind == "waiting_approval" and one.sender in takers for one in said):
+                to = self._org.decider(rule, task.sender, worker)
+                detail = {"side": side, "to": to, "label": task.subject, "for": task.sender, "digest": digest}
+                self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=_shown(text))
             return Verdict(False)
         if decided.kind == "approved":
             return Verdict(True)
@@ -66,3 +74,21 @@ class Overseer:
         return Verdict(
             False, f"{decided.sender} did not let {'it start' if side == 'dispatch' else 'the report out'}{why}"
         )
+
+    def _decides(self, event: Event, task: Envelope) -> bool:
+        """A person's word, to a question of somebody who may take the task: others' may have shown another text."""
+        by_person = event.kind in ("approved", "refused") and event.sender in self._org.people
+        return by_person and event.detail.get("to") in self._org.may_take(task.to)
+
+
+def _shown(text: str) -> str:
+    """What a person reads; a cut shows, for his word is about the whole."""
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    return f"{text[:_SHOWN_CHARS]}\n[cut here: {_SHOWN_CHARS} of {len(text)} characters; the rest is not shown]"
+
+
+def _digest(side: Side, task: Envelope, text: str) -> str:
+    """What a decision is about: whose task for whom, with which files and tools, and the whole text."""
+    about = task.model_dump_json(include={"task_id", "sender", "to", "subject", "artifacts", "on_complete", "tools"})
+    return hashlib.sha256(f"{side}\n{about}\n{text}".encode("utf-8", "replace")).hexdigest()[:32]

@@ -13,19 +13,20 @@ from collections.abc import Awaitable, Callable
 
 from clawbus.artifacts import Store
 from clawbus.bus import Bus, Delivery, End, Ends, Taker
-from clawbus.envelope import Envelope, decode, now
+from clawbus.envelope import Envelope
 from clawbus.errors import BusAway, GatewayAway, WireError
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import DeadLetters, Outbox
 from clawbus.org import Org
 from clawbus.subjects import Subjects
 from clawbus.tasks import NOTIFY, STEER, History
-from clawbus.worker.doer import Doer, result
+from clawbus.worker.doer import Obeying, result
 from clawbus.worker.groups import Groups
 from clawbus.worker.intake import Intake
 from clawbus.worker.overseer import Overseer
 from clawbus.worker.proof import Proof
 from clawbus.worker.steering import deaf
+from clawbus.worker.telling import Teller
 
 log = logging.getLogger(__name__)
 _RETRY_S = 0.5
@@ -37,7 +38,7 @@ _UNDECIDED_S = 2.0
 class Worker:
     """Takes tasks for the agents of one gateway while their doer is ready."""
 
-    def __init__(self, bus: Bus, doer: Doer, ledger: Ledger, outbox: Outbox, org: Org, gateway: str) -> None:
+    def __init__(self, bus: Bus, doer: Obeying, ledger: Ledger, outbox: Outbox, org: Org, gateway: str) -> None:
         self._bus = bus
         self._doer = doer
         self._ledger = ledger
@@ -46,7 +47,7 @@ class Worker:
         self._ends = Ends(bus, self._subjects, org.may_end, org.may_take)
         self._dead = DeadLetters(bus, self._subjects)
         self._proof = Proof(Store(bus, self._subjects), ledger)
-        self._takers = org.may_take
+        self._teller = Teller(bus, org)
         history = History(bus, org)
         self._groups = Groups(org, gateway, ledger, history)
         self._free = asyncio.Semaphore(org.gateway(gateway).slots)
@@ -117,13 +118,14 @@ class Worker:
             if not await self._may_report(run):
                 return
             proven = await self._proof.of(run, run.outcome)
-            await self._dead.before(proven, run.task, run.worker)
+            await self._dead.before(proven, run.task, run.worker, run.signed)
             _, end = await self._ends.write(proven, run.task.sender, run.task.to)
             with self._ledger.together():
                 self._ledger.runs.advance(run.task_id, "ended", end.envelope)
                 self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
         elif run.state == "ended" and run.outcome is not None:
-            await self._tell_requester(run, run.outcome)
+            self.give_slot(run.task_id)  # its turn is over: a full inbox keeps nobody else from his
+            await self._teller.tell(run, run.outcome, run.task_id in self._resuming)
             self._ledger.runs.advance(run.task_id, "told")
         else:
             await self._bus.ack(run.ack_subject)
@@ -161,7 +163,7 @@ class Worker:
         """Run the task, unless it has an end already or its time is over."""
         if (end := await self._ends.read(run.task_id, run.task.sender, run.task.to)) is not None:
             await self._drop(run, end)
-        elif run.task.expires_at is not None and run.task.expires_at < now() and run.state == "held":
+        elif run.state == "held" and await self._intake.clock.over(run.task.expires_at):
             late = result(run, "timed_out", "it had expired before a turn was free")
             self._ledger.runs.advance(run.task_id, "replied", late)
         else:
@@ -193,27 +195,18 @@ class Worker:
                 return False
         return True
 
-    async def _tell_requester(self, run: Run, end: Envelope) -> None:
-        """The result to the inbox of who asked; not to him who ended it himself. Raises BusAway."""
-        if end.sender == run.task.sender:
-            return
-        by_worker = end.sender in self._takers(run.task.to)  # the same id, whichever member of a group brings it
-        message_id = end.id if by_worker else f"{run.worker}-{run.task_id}"
-        copy = end.model_copy(update={"sender": run.worker, "to": run.task.sender, "id": message_id})
-        await self._bus.publish(self._subjects.dm(run.task.sender, run.worker), copy.encode(), msg_id=copy.id)
-
     async def control(self, delivery: Delivery) -> None:
         """A control message: words for a task or a person, or the nudge to look whether a task has an end."""
+        to = self._subjects.addressed(delivery.subject)
         try:
-            parsed = self._subjects.parse(delivery.subject)
-            note = decode(delivery.data, parsed.sender)
+            note = await self._bus.verifier.envelope(self._subjects, delivery)
         except WireError as error:
-            await self._bus.term(delivery.ack_subject, str(error)[:200])
+            await self._dead.refuse(delivery, to, error)
             return
         if note.subject == STEER:
-            await self.on_steer(note, parsed.to or "")
+            await self.on_steer(note, to)
         elif note.subject == NOTIFY:
-            if self.on_notify is not None and (again_s := await self.on_notify(note, parsed.to or "")):
+            if self.on_notify is not None and (again_s := await self.on_notify(note, to)):
                 await self._bus.nak(delivery.ack_subject, again_s)
                 return
         else:

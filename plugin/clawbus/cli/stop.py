@@ -1,0 +1,121 @@
+"""`clawbus stop`, `pause`, `resume`, `state`: who may work now, as people have ordered it (ADR 21)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line
+from clawbus.company import Company
+from clawbus.errors import InvalidInput
+from clawbus.halting import ALL, State
+from clawbus.stopping import WITHIN_S, obedience, order, standing
+from clawbus.subjects import check_id
+
+_why = click.option("--why", default="", help="Agents and people read it.")
+_DONE = {
+    "stopped": "is stopped: no turn begins, and those that the bus has begun are ended. Their tasks wait.",
+    "paused": "is paused: its turn goes on to its end, and no other begins. Its tasks wait.",
+    "running": "may work again.",
+}
+
+
+@click.command()
+@click.option("--all", "everyone", is_flag=True, help="The whole company.")
+@_why
+@as_option
+@org_option
+@json_option
+@run_async
+async def stop_command(everyone: bool, why: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Stop the whole company: no agent begins a turn, and turns that the bus has begun are ended.
+
+    Every node obeys within 5 s, and one that is away before it begins anything. Nothing is lost. Exit code 1 if a node
+    has not obeyed by then.
+    """
+    return await _give(org_file, person, _target(None, everyone), "stopped", why, as_json)
+
+
+@click.command()
+@click.argument("agent")
+@_why
+@as_option
+@org_option
+@json_option
+@run_async
+async def pause_command(agent: str, why: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Have AGENT begin nothing more; the turn that runs goes on to its end."""
+    return await _give(org_file, person, _target(agent, False), "paused", why, as_json)
+
+
+@click.command()
+@click.argument("agent", required=False)
+@click.option("--all", "everyone", is_flag=True, help="The whole company; agents that are paused stay so.")
+@_why
+@as_option
+@org_option
+@json_option
+@run_async
+async def resume_command(
+    agent: str | None, everyone: bool, why: str, person: str | None, org_file: Path, as_json: bool
+) -> int:
+    """Have AGENT, or with --all the company, go on: what waits begins."""
+    return await _give(org_file, person, _target(agent, everyone), "running", why, as_json)
+
+
+@click.command()
+@as_option
+@org_option
+@json_option
+@run_async
+async def state_command(person: str | None, org_file: Path, as_json: bool) -> int:
+    """Say what is stopped or paused, by whom and why, and whose node obeys."""
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, me):
+        halt = await standing(bus, company)
+        found = await obedience(bus, company, me, 0.6)
+    agents = {agent.id: halt.word(agent.id) for agent in company.org.agents}
+    if as_json:
+        orders = [one.as_json() for one in halt.standing()]
+        print_json({"orders": orders, "agents": agents, "not_yet": found.not_yet, "away": found.away})
+        return 0
+    for one in halt.standing():
+        put_line(f"{one.at:%m-%d %H:%M}  {one}" if one.at else str(one))
+    for agent, state in agents.items():
+        seen = "  (its node is away)" if agent in found.away else "  (its node does not say so yet)"
+        put_line(f"{agent}  {state}{'' if agent in found.obeys else seen}")
+    return 0
+
+
+def _target(agent: str | None, everyone: bool) -> str:
+    """Raises InvalidInput unless exactly one is said."""
+    if everyone == (agent is not None):
+        raise InvalidInput("AGENT", agent or "", "say either an agent or --all", "Look with `clawbus state`.")
+    if agent == ALL:
+        raise InvalidInput("AGENT", agent, "no agent", "For the whole company write --all.")
+    return ALL if agent is None else check_id("AGENT", agent)  # an empty word is not everyone
+
+
+async def _give(org_file: Path, person: str | None, target: str, state: State, why: str, as_json: bool) -> int:
+    company = Company.open(org_file)
+    if target != ALL:
+        company.org.agent(target, "AGENT")
+    async with company.connect_person(person) as (bus, me):
+        await order(bus, company, me, target, state, why)
+        found = await obedience(bus, company, me)
+        left = (await standing(bus, company)).standing()
+    if as_json:
+        said = {"obeys": found.obeys, "not_yet": found.not_yet, "away": found.away}
+        print_json({"target": target, "state": state, "by": me, "why": why} | said)
+    else:
+        put_line(f"{'the company' if target == ALL else target} {_DONE[state]}")
+        for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
+            if agents:
+                put_line(f"{name}: {', '.join(agents)}")
+        for one in left if state == "running" else ():
+            put_line(f"Still: {one}")
+    if found.not_yet:
+        put_line(f"not obeyed within {WITHIN_S:g} s: {', '.join(found.not_yet)}. Run `clawbus doctor`.", err=True)
+    return 1 if found.not_yet else 0

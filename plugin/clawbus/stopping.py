@@ -1,0 +1,113 @@
+"""A person's side of stopping: give an order, see what stands, and hear who obeys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from clawbus.bus import Bus
+from clawbus.company import Company
+from clawbus.errors import NotFound
+from clawbus.halting import ALL, Halt, Order, State, encode
+from clawbus.presence import ASK, Roster
+from clawbus.subjects import check_id, new_message_id
+
+WITHIN_S = 5.0
+"""Within this time every node obeys that the bus reaches (F27)."""
+_HEARD_S = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Obedience:
+    """What the agents' nodes say of themselves. `away`: not heard; their nodes obey before they begin anything."""
+
+    obeys: list[str]
+    not_yet: list[str]
+    away: list[str]
+
+
+async def order(bus: Bus, company: Company, me: str, target: str, state: State, why: str = "") -> None:
+    """Give an order for an agent, or for all. The newest of all people's counts. Raises NotFound, BusAway, Refused."""
+    check_id("AGENT", target)
+    agents = [agent.id for agent in company.org.agents]
+    if target != ALL and target not in agents:
+        remedy = f"There are: {', '.join(agents)}."
+        raise NotFound(f"AGENT = {target!r}: no such agent in {company.org.company}", remedy)
+    subject = company.subjects.build("state", me, target=target)
+    await bus.publish(subject, encode(state, why), msg_id=new_message_id(me))
+
+
+async def standing(bus: Bus, company: Company) -> Halt:
+    """What stands now. Raises BusAway, Refused."""
+    halt = Halt(bus, company.org)
+    await halt.read()
+    return halt
+
+
+async def in_the_way(company: Company, person: str | None, to: str) -> str:
+    """What keeps `to` from beginning anything, in words; empty if nothing does. Raises BusAway, Refused."""
+    async with company.connect_person(person) as (bus, _):
+        return str((await standing(bus, company)).of(to) or "")
+
+
+@contextlib.asynccontextmanager
+async def telling(bus: Bus, company: Company, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Say what is stopped or paused, at first and when it changes, while the block runs."""
+    halt, told = Halt(bus, company.org), dict[str, Order]()
+
+    def tell() -> None:
+        now = {one.target: one for one in halt.standing()}
+        for target, one in now.items():
+            if told.get(target) != one:
+                say(str(one))
+        for target in told.keys() - now.keys():
+            say(f"{'the company' if target == ALL else target} may work again")
+        told.clear()
+        told.update(now)
+
+    halt.on_change.append(tell)
+    looking = asyncio.create_task(halt.run())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_S) -> Obedience:
+    """Wait until all nodes that are heard do as the orders say, `wait_s` at most. Raises BusAway."""
+    agents = [agent.id for agent in company.org.agents]
+    roster, heard, began = Roster(company.subjects), asyncio.Event(), time.monotonic()
+
+    def hear(subject: str, data: bytes) -> None:
+        roster.hear(subject, data)
+        heard.set()
+
+    halt = await standing(bus, company)
+    wanted = {agent: halt.word(agent) for agent in agents}
+    subjects = company.subjects
+    stop = await bus.listen(subjects.everything("presence"), lambda message: hear(message.subject, message.data))
+    try:
+        await bus.tell(subjects.build("roll", me), ASK)
+        while (waited_s := time.monotonic() - began) < wait_s:
+            found = _obedience(roster, wanted)
+            if not found.not_yet and (not found.away or waited_s > _HEARD_S):
+                break
+            heard.clear()
+            try:
+                async with asyncio.timeout(_HEARD_S):
+                    await heard.wait()
+            except TimeoutError:
+                continue
+    finally:
+        await stop()
+    return _obedience(roster, wanted)
+
+
+def _obedience(roster: Roster, wanted: dict[str, str]) -> Obedience:
+    away = [agent for agent in wanted if not roster.heard([agent])]
+    obeys = [agent for agent in wanted if agent not in away and roster.said(agent).get("state") == wanted[agent]]
+    return Obedience(obeys, [agent for agent in wanted if agent not in (*away, *obeys)], away)
