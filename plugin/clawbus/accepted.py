@@ -5,8 +5,10 @@ The task leaves its queue when it is done; the board, the deadlines and the chai
 
 from __future__ import annotations
 
-from clawbus.envelope import Envelope
-from clawbus.events import Value
+import re
+
+from clawbus.envelope import MAX_TOOLS, TOOL, Envelope
+from clawbus.events import Event, Value
 
 _MAX_BODY_CHARS = 8_000
 
@@ -20,6 +22,10 @@ def accepted(task: Envelope) -> dict[str, Value]:
         "parent": task.parent,
         "expires_at": task.expires_at.isoformat() if task.expires_at else None,
     }
+    if task.tools is not None:
+        detail["tools"] = " ".join(task.tools)
+    if task.needs_approval:
+        detail["needs_approval"] = True
     if task.sla is not None:
         detail["ack_within_s"] = task.sla.ack_within_seconds
         minutes = task.sla.complete_within_minutes
@@ -39,5 +45,12 @@ def raised(blocker: Envelope) -> dict[str, Value]:
         "priority": blocker.priority,
         "about": blocker.parent,
         "body": blocker.body[:_MAX_BODY_CHARS],
+        "tools": None if blocker.tools is None else " ".join(blocker.tools),
     }
     return {name: value for name, value in detail.items() if value is not None}
+
+
+def tools_in(event: Event) -> tuple[str, ...] | None:
+    """The tools that either event names; None where it has no such list. What is no name is left out: it is data."""
+    said = event.detail.get("tools")
+    return None if said is None else tuple(one for one in str(said).split() if re.fullmatch(TOOL, one))[:MAX_TOOLS]

@@ -41,6 +41,7 @@ CHANNELS = (
     Channel("learning", (), LEARN),
     Channel("art", ("sha256", "part"), ART),
     Channel("presence", (), None),
+    Channel("roll", (), None),
     Channel("dead", ("task",), DEAD, "agents"),
     Channel("alerts", ("rule", "key"), ALERTS, "steward"),
     Channel("timers", ("phase", "rule", "key"), TIMERS, "steward"),

@@ -8,11 +8,12 @@ in the JSON is only compared with it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clawbus.errors import InvalidInput, WireError
+from clawbus.strict import read_object
 
 VERSION = 1
 MAX_BODY_BYTES = 64 * 1024
@@ -41,12 +42,25 @@ _ID = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
 _TASK_ID = r"^[a-z2-7]{26}$"
 _TO = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)?$"  # an id, or a topic
 _WORD = r"^[A-Za-z0-9-]{1,128}$"
+TOOL = r"^(?:[A-Za-z0-9_.-]{1,64}\*?|\*)$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+ToolName = Annotated[str, Field(pattern=TOOL)]
+"""A tool as OpenClaw names it, such as exec; `web_*` are all that begin so."""
+MAX_TOOLS = 128
+
+
+def in_utc(at: datetime) -> datetime:
+    """In UTC, as it is shown. Raises ValueError near the ends of the calendar, where a deadline after it is no time."""
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError(f"not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
+    return at.astimezone(UTC)
 
 
 class _Part(BaseModel):
@@ -115,14 +129,15 @@ class Envelope(BaseModel):
     on_complete: OnComplete | None = None
     artifacts: tuple[Artifact, ...] = Field(default=(), max_length=20)
     budget: Budget | None = None
+    tools: tuple[ToolName, ...] | None = Field(default=None, max_length=MAX_TOOLS)
+    """What the turn may use at most (`rights`); None: all that its agent has."""
+    needs_approval: bool | None = None
+    """Of a task: a person decides before it starts."""
 
     @field_validator("created_at", "expires_at")
     @classmethod
     def _in_utc(cls, at: datetime | None) -> datetime | None:
-        """In UTC, as it is shown; far from the ends of the calendar, where a deadline after it would be no time."""
-        if at is not None and not _FIRST_YEAR <= at.year <= _LAST_YEAR:
-            raise ValueError(f"not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
-        return None if at is None else at.astimezone(UTC)
+        return None if at is None else in_utc(at)
 
     def encode(self) -> bytes:
         """JSON, UTF-8, without the fields that are not set."""
@@ -135,9 +150,9 @@ def decode(data: bytes, sender: str) -> Envelope:
     Raises WireError for anything that is not a version-1 envelope, or that claims another sender.
     """
     try:
-        envelope = Envelope.model_validate_json(data)
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise WireError(f"malformed message from {sender}: {_first(error)}") from None
+        envelope = Envelope.model_validate(read_object(data))
+    except (ValidationError, WireError) as error:
+        raise WireError(f"malformed message from {sender}: {problem_of(error)}") from None
     if envelope.v != VERSION:
         raise WireError(f"message of version {envelope.v} from {sender}; this clawbus reads version {VERSION}")
     if envelope.sender != sender:
@@ -193,7 +208,8 @@ def check_label(field: str, text: str) -> str:
     return text
 
 
-def _first(error: Exception) -> str:
+def problem_of(error: ValidationError | WireError) -> str:
+    """What is wrong with a message, by the name of its field; none of its sender's words."""
     if isinstance(error, ValidationError):
         detail = error.errors()[0]
         return f"{'.'.join(map(str, detail['loc'])) or 'payload'}: {detail['msg']}"

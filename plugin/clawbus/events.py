@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from clawbus.envelope import now
+from clawbus.envelope import in_utc, now, problem_of
 from clawbus.errors import WireError
+from clawbus.strict import read_object
 from clawbus.subjects import Parsed
 
 Kind = Literal[
     "accepted", "delivered", "started", "progress", "interrupted", "retrying", "resumed", "ended", "announced",
     "steered", "seen", "raised", "resolved", "waiting_approval", "approved", "refused",
     "breached", "escalated", "chained",
+    "over_budget", "breaker_open", "breaker_closed",
 ]  # fmt: skip
 """`accepted` to `announced` in the order of a task's life. `interrupted`: a process that it needs has died; `retrying`:
 the next attempt; `resumed`: the node is back, and the same attempt goes on. `seen`: a broadcast was shown to its agent;
-`raised`, `resolved`: a blocker; the last three are the steward's."""
+`raised`, `resolved`: a blocker; `breached` to `chained` are the steward's. `over_budget`: of a tree of tasks, under its
+first one; `breaker_open`, `breaker_closed`: no more of one agent's tasks go to a receiver, and again they do."""
 
 
 Value = str | int | float | bool | None
@@ -29,12 +33,17 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     v: int = 1
-    id: str
+    id: str = Field(max_length=256)
     kind: Kind
     task_id: str
     sender: str = Field(alias="from")
     at: AwareDatetime = Field(default_factory=now)
-    detail: dict[str, Value] = {}
+    detail: dict[str, Value] = Field(default={}, max_length=64)
+
+    @field_validator("at")
+    @classmethod
+    def _in_utc(cls, at: datetime) -> datetime:
+        return in_utc(at)
 
     def number(self, name: str) -> int:
         """A number of the detail; 0 for what is none: others' events are data."""
@@ -49,9 +58,9 @@ def decode_event(data: bytes, parsed: Parsed) -> Event:
     """Read an event that arrived on a subject. Raises WireError if it is none, or claims another sender or task."""
     sender = parsed.sender
     try:
-        event = Event.model_validate_json(data)
-    except (ValidationError, ValueError) as error:
-        raise WireError(f"malformed event from {sender}: {error}") from None
+        event = Event.model_validate(read_object(data))
+    except (ValidationError, WireError) as error:
+        raise WireError(f"malformed event from {sender}: {problem_of(error)}") from None
     if (event.sender, event.task_id) != (sender, parsed.task_id):
         raise WireError(f"event from {sender} claims to be from {event.sender!r}, of task {event.task_id!r}")
     return event

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from clawbus.bus import Bus, Message
+from clawbus.bus import Bus, Kept, Message
 from clawbus.envelope import Status, decode, now
-from clawbus.errors import WireError
+from clawbus.errors import Away, Refused, WireError
 from clawbus.events import decode_event
+from clawbus.strict import read_object
 from clawbus.subjects import Parsed, Subjects
 
 _ENDS = get_args(Status)
@@ -37,26 +37,33 @@ class FlowEvent:
 
 @contextlib.asynccontextmanager
 async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[FlowEvent]]:
-    """Everything that is said of tasks while the block runs."""
+    """Everything that is said of tasks while the block runs, and signed by who says it."""
     heard: asyncio.Queue[FlowEvent] = asyncio.Queue()
-    ended: set[str] = set()
-
-    def hear(message: Message) -> None:
-        with contextlib.suppress(WireError):
-            event = _read(subjects, message)
-            if event.kind == "ended":  # the end itself is heard, too, and says how
-                return
-            if event.kind in _ENDS and event.task_id in ended:  # written, but refused: the stream has one already
-                return
-            ended.update({event.task_id} if event.kind in _ENDS else ())
-            heard.put_nowait(event)
-
-    stops = [await bus.listen(subjects.everything(channel), hear) for channel in ("events", "end", "alerts")]
+    said: asyncio.Queue[Message] = asyncio.Queue()
+    channels = ("events", "end", "alerts")
+    stops = [await bus.listen(subjects.everything(channel), said.put_nowait) for channel in channels]
+    reading = asyncio.create_task(_read_on(bus, subjects, said, heard))
     try:
         yield heard
     finally:
+        reading.cancel()
         for stop in stops:
             await stop()
+
+
+async def _read_on(bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], heard: asyncio.Queue[FlowEvent]) -> None:
+    ended: set[str] = set()
+    while True:
+        message = await said.get()
+        with contextlib.suppress(WireError, Away, Refused):  # what cannot be checked now is not shown
+            await bus.verifier.check(Kept.heard(message))
+            event = _read(subjects, message)
+            if event.kind == "ended":  # the end itself is heard, too, and says how
+                continue
+            if event.kind in _ENDS and event.task_id in ended:  # written, but refused: the stream has one already
+                continue
+            ended.update({event.task_id} if event.kind in _ENDS else ())
+            heard.put_nowait(event)
 
 
 def _read(subjects: Subjects, message: Message) -> FlowEvent:
@@ -81,10 +88,7 @@ def _read(subjects: Subjects, message: Message) -> FlowEvent:
 
 def _alert(parsed: Parsed, data: bytes) -> FlowEvent:
     """An alert by its rule and what it is about; its task, where it is about one."""
-    try:
-        said = dict(json.loads(data))
-    except (ValueError, TypeError):
-        raise WireError("an alert that is no JSON object") from None
+    said = read_object(data)
     rule, key = parsed.tokens["rule"], parsed.tokens["key"]
     detail = f"{rule} {key}: {said.get('text', '')}"
     return FlowEvent(now(), "alert" if said.get("raised") else "cleared", key, parsed.sender, "", detail)

@@ -6,7 +6,7 @@ times. What an agent wrote is data, shown as such.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from clawbus.company import Company
 from clawbus.envelope import decode
 from clawbus.errors import WireError
 from clawbus.events import decode_event
+from clawbus.strict import read_object
 from clawbus.subjects import Parsed, Subjects
 
 _CHANNELS = {
@@ -59,7 +60,9 @@ async def moments(bus: Bus, company: Company) -> list[Moment]:
     for stream, channels in _CHANNELS.items():
         for name in channels:
             for stored in await bus.stored(stream, subjects.everything(name)):
-                found += _read(subjects, stored)
+                with contextlib.suppress(WireError):
+                    await bus.verifier.check(stored)
+                    found += _read(subjects, stored)
     return sorted(found, key=lambda moment: moment.at)
 
 
@@ -96,7 +99,7 @@ def _read(subjects: Subjects, stored: Stored) -> list[Moment]:
         if parsed.channel in ("dead", "alerts"):
             return [_steward(parsed, stored)]
         return [_said(parsed, stored)]
-    except (WireError, ValueError):
+    except WireError:
         return []
 
 
@@ -119,7 +122,7 @@ def _said(parsed: Parsed, stored: Stored) -> Moment:
 
 
 def _steward(parsed: Parsed, stored: Stored) -> Moment:
-    said = json.loads(stored.data)
+    said = read_object(stored.data)
     if parsed.channel == "dead":
         return Moment(stored.at, parsed.sender, "dead letter", parsed.task_id or "", text=str(said.get("reason", "")))
     what = "alert raised" if said.get("raised") else "alert cleared"

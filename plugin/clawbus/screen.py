@@ -140,7 +140,7 @@ def _printable(text: str, style: Style) -> str:
 
 
 def _one_line(text: str) -> str:
-    return inert(" ".join(text.split()))
+    return inert(" ".join(text.split()), lines=False)
 
 
 def _pad(text: str, columns: int) -> str:

@@ -25,7 +25,7 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
     subjects = company.subjects
     stop = await bus.listen(subjects.everything("presence"), lambda message: hear(message.subject, message.data))
     try:
-        await bus.tell(subjects.presence(company.speaker(person)), ASK)
+        await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await heard.wait()

@@ -44,6 +44,11 @@ def check_task_id(field: str, value: str) -> str:
     return value
 
 
+def is_task_id(value: str) -> bool:
+    """Whether a word of others has the form of a task id."""
+    return _TASK_ID.fullmatch(value) is not None
+
+
 def check_topic(field: str, value: str, wildcard: bool = False) -> tuple[str, str]:
     """Kind and name of a topic such as `status.deploy`; with `wildcard`, its name may be `*`. Raises InvalidInput."""
     kind, dot, name = value.partition(".") if isinstance(value, str) else ("", "", "")
@@ -65,8 +70,11 @@ def task_id_of(data: bytes) -> str:
 
 
 def new_message_id(sender: str) -> str:
-    """A `Nats-Msg-Id`: the sender and 128 random bits, since the server's dedup spans all senders."""
-    return f"{sender}-{secrets.token_hex(16)}"
+    """A `Nats-Msg-Id`: the sender and 128 random bits, since the server's dedup spans all senders.
+
+    At most 59 characters: a nonce of the Synadia protocol has 64.
+    """
+    return f"{sender}-{new_task_id()}"
 
 
 def _check_priority(field: str, value: str) -> str:
@@ -177,11 +185,10 @@ class Subjects:
         return self.filter(name, **dict.fromkeys(row.tokens if row else (), "*"))
 
     def may_publish(self, sender: str, group: str = "everyone") -> list[str]:
-        """The publish permissions of one sender: his id is the last token of each.
+        """The publish permissions of one sender: his id, or a permission's place for it, is the last token of each.
 
         `group`: "people" for a person, "agents" for an agent, "steward", "provisioner"; "everyone" for what all may.
         """
-        check_id("from", sender)
         wider = {
             "everyone": ("everyone",),
             "agents": ("everyone", "agents"),
@@ -190,7 +197,9 @@ class Subjects:
             "steward": ("everyone", "agents", "steward"),
         }
         rows = [row for row in CHANNELS if row.by in wider[group]]
-        return [self.filter(row.name, sender, **dict.fromkeys(row.tokens, "*")) for row in rows]
+        if not sender.startswith("{{"):
+            check_id("from", sender)
+        return [self.everything(row.name).removesuffix("*") + sender for row in rows]
 
     def addressed(self, subject: str) -> str:
         """Whom a received subject is for, also where it is not as it should be; empty if it does not say."""

@@ -85,7 +85,7 @@ async def test_a6_a_message_becomes_a_turn_of_its_agent(mail: Live, brain: Scrip
     await pub(mail, "@reply I have seen it", priority="high", subject="a6 first")
     await until_replied(mail, FROM_CEO, "I have seen it")
     text = await until_shown(mail, FROM_CEO, "a6 first")
-    assert "From: ceo, verified by the bus" in text
+    assert "From: ceo, verified by signature" in text
     assert "goes to nobody" in text
     assert turns_in(brain, FROM_CEO) == 1
     read = await mail.tool("lab", "cto", "nats_inbox")

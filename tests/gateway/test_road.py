@@ -25,7 +25,7 @@ async def test_the_result_wakes_the_session_that_asked_once(duo: Live, brain: Sc
 
     text = await until(woken, "the announce", 60)
     assert "the answer is 42" in text
-    assert "From: cto-athena, verified by the bus" in text
+    assert "From: cto-athena, verified by signature" in text
     task_id = text.split()[2]
     assert (await duo.settled(task_id)).state == "done"
     assert len(await duo.announces(task_id)) == 1

@@ -52,7 +52,7 @@ async def test_n8_a_running_turn_hears_what_its_requester_says(duo: Live, brain:
     assert turns_of(brain, task_id) == 1
     session = await duo.transcript("lab", f"agent:cto-athena:nats:{task_id}")
     (said,) = [text for role, text in session if role == "user" and "[clawbus steer]" in text]
-    assert "From: ceo-genesis, verified by the bus" in said
+    assert "From: ceo-genesis, verified by signature" in said
 
 
 async def test_n8_two_things_that_are_said_are_heard_in_their_order(duo: Live) -> None:

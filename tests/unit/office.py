@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.accepted import accepted
-from clawbus.bus import Bus, Delivery, End, fetch_now, task_durable
+from clawbus.bus import Bus, Delivery, End, Kept, fetch_now, task_durable
 from clawbus.channels import EVENTS, INBOX, TASKS
 from clawbus.envelope import Envelope, Status, decode
 from clawbus.events import Event, decode_event
@@ -135,6 +135,21 @@ async def stored(company: Live, stream: str, pattern: str) -> list[Envelope]:
     subjects = company.company.subjects
     async with company.owner() as bus:
         return [decode(one.data, subjects.parse(one.subject).sender) for one in await bus.stored(stream, pattern)]
+
+
+def id_of(data: bytes) -> str:
+    """The message id under which an envelope or event goes out: its own; of what is none, any."""
+    try:
+        return str(json.loads(data)["id"])
+    except (ValueError, KeyError, TypeError):
+        return new_message_id("odd")
+
+
+async def as_signed(company: Live, task: Envelope) -> dict[str, str]:
+    """A task that waits on the bus, as its sender has signed it: for a dead letter."""
+    async with company.owner() as bus:
+        found = await bus.stored(TASKS, company.company.subjects.task(task.to, task.priority, task.sender))
+    return next(Kept.of(one).as_json() for one in found if one.msg_id == task.id)
 
 
 async def mail_of(company: Live, who: str = "owner", **fields: Any) -> Envelope:

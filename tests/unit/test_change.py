@@ -173,7 +173,7 @@ async def test_n16_what_waits_for_an_agent_that_leaves_is_moved_to_another(up: U
 
     texts = await until(results, "the results of what was moved")
     assert sorted(text.splitlines()[-1] for text in texts) == [f"number {n} (attempt 1)" for n in range(3)]
-    assert "remember the milk" in (await stored(up, INBOX, "acme.dm.eng-east.owner"))[0].decode()
+    assert "remember the milk" in (await stored(up, INBOX, "acme.dm.eng-east.steward"))[0].decode()
     assert await letters(up, 1) == []
 
 

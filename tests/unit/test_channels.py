@@ -145,13 +145,20 @@ async def test_a2_one_publish_reaches_all_subscribers_of_a_topic(trio: Live) -> 
 
 
 async def test_a_broadcast_is_kept_once_per_agent_however_often_it_is_handed_out(trio: Live) -> None:
-    """The same message under two ids of the server (its window is over) is one message in each inbox."""
+    """The same message sent twice (the server's window for duplicates is over) is one message in each inbox."""
     said = Envelope.model_validate(
         {"id": "owner-1", "type": "message", "from": "owner", "to": "all", "body": "once", "subject": "once"}
     )
-    async with trio.owner() as bus:
-        for msg_id in ("a", "b"):
-            await bus.publish(trio.company.subjects.build("all", "owner"), said.encode(), msg_id=msg_id)
+    async with trio.owner() as bus, trio.company.connect("provisioner") as provisioner:
+        config = (await provisioner.api(f"STREAM.INFO.{BCAST}"))["config"]
+        await provisioner.api(f"STREAM.UPDATE.{BCAST}", {**config, "duplicate_window": 100_000_000})
+
+        async def stored_anew() -> bool:
+            subject = trio.company.subjects.build("all", "owner")
+            return not (await bus.publish(subject, said.encode(), msg_id=said.id)).duplicate
+
+        assert await stored_anew()
+        await until(stored_anew, "the end of the window")
     await heard(trio, "cto", "once")
     await trio.tool("hq", "ceo", "nats_pub", to="all", message="x", subject="after")
     await heard(trio, "cto", "after")
@@ -163,8 +170,9 @@ async def test_a_broadcast_that_claims_another_place_or_sender_is_refused(trio: 
     said = {"id": "owner-1", "type": "message", "from": "owner", "to": "quality", "body": "x", "subject": "forged"}
     async with trio.owner() as bus:
         subject = trio.company.subjects.build("all", "owner")
-        await bus.publish(subject, Envelope.model_validate(said).encode(), msg_id="1")
-        await bus.publish(subject, Envelope.model_validate(said | {"to": "all", "from": "ceo"}).encode(), msg_id="2")
+        await bus.publish(subject, Envelope.model_validate(said).encode(), msg_id="owner-1")
+        other = Envelope.model_validate(said | {"id": "owner-2", "to": "all", "from": "ceo"})
+        await bus.publish(subject, other.encode(), msg_id=other.id)
     await trio.tool("hq", "ceo", "nats_pub", to="all", message="x", subject="real")
     await heard(trio, "qa", "real")
     assert [one["subject"] for one in await inbox(trio, "qa")] == ["real"]

@@ -18,6 +18,7 @@ from clawbus.bus import Bus, gateway_reader
 from clawbus.channels import BCAST, INBOX, LEARN, TASKS
 from clawbus.dialects import heard, place, read
 from clawbus.envelope import Envelope, decode
+from clawbus.errors import NotFound
 from clawbus.org import EXTERNAL, Org, parse
 from tests.company import Live, free_ports, live, until
 from tests.unit.office import steward
@@ -115,8 +116,8 @@ def json_to_toml(data: dict[str, Any]) -> str:
 @contextlib.asynccontextmanager
 async def guest(company: Live) -> AsyncIterator[Client]:
     """A plain nats client with the guests' credential, and nothing of ours."""
-    seed = company.company.identity("guest").seed_file
-    client = await nats.connect(company.org.url, nkeys_seed=str(seed))
+    creds = company.company.identity("guest").creds_file
+    client = await nats.connect(company.org.url, user_credentials=str(creds))
     try:
         yield client
     finally:
@@ -241,8 +242,8 @@ async def test_a_guest_may_publish_nowhere_else(company: Live, subject: str) -> 
     async def note(error: Exception) -> None:
         refused.put_nowait(str(error))
 
-    seed = company.company.identity("guest").seed_file
-    client = await nats.connect(company.org.url, nkeys_seed=str(seed), error_cb=note)
+    creds = company.company.identity("guest").creds_file
+    client = await nats.connect(company.org.url, user_credentials=str(creds), error_cb=note)
     try:
         await client.publish(subject, b"{}")
         await client.flush()
@@ -269,11 +270,12 @@ async def test_a_guest_hears_no_answers_of_others(company: Live) -> None:
 async def test_guests_are_off_unless_the_org_file_turns_them_on(bus_only: Live) -> None:
     """No stream, no key: the server does not know them."""
     assert heard(bus_only.org) == ()
-    seed = bus_only.company.identity("guest").seed_file
+    with pytest.raises(NotFound, match="no key 'guest'"):
+        bus_only.company.identity("guest")
     client = Client()
     try:
         with pytest.raises((nats.errors.Error, OSError)):
-            await client.connect(bus_only.org.url, nkeys_seed=str(seed), allow_reconnect=False, error_cb=_quiet)
+            await client.connect(bus_only.org.url, allow_reconnect=False, error_cb=_quiet)
     finally:
         await client.close()  # a connect that fails leaves its socket open
 

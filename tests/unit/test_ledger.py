@@ -179,6 +179,9 @@ def test_a_ledger_of_version_1_is_brought_to_this_one(path: Path) -> None:
         CREATE TABLE sent (task_id TEXT PRIMARY KEY, agent TEXT NOT NULL, task BLOB NOT NULL,
             session_key TEXT NOT NULL, kind TEXT NOT NULL, announce TEXT NOT NULL DEFAULT 'none', result BLOB,
             keys TEXT NOT NULL DEFAULT '[]', boot_id TEXT NOT NULL DEFAULT '', created_at TEXT NOT NULL);
+        CREATE TABLE runs (task_id TEXT PRIMARY KEY, worker TEXT NOT NULL, task BLOB NOT NULL, state TEXT NOT NULL,
+            ack_subject TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, key TEXT NOT NULL DEFAULT '',
+            boot_id TEXT NOT NULL DEFAULT '', outcome BLOB, updated_at TEXT NOT NULL);
         PRAGMA user_version = 1;
         """
     )
@@ -196,6 +199,7 @@ def test_a_ledger_of_version_1_is_brought_to_this_one(path: Path) -> None:
             (mail,) = ledger.mail.waiting("cto", 10)
             assert (mail.number, mail.seq, mail.channel, mail.ack_subject) == (7, 7, "dm", "ack.7")
             assert ledger.mail.find("cto", 3) is not None
+            assert ledger.runs.unfinished() == []
             assert [one.task_id for one in ledger.sent.together_with(task.task_id or "")] == [task.task_id]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from clawbus.change.applying import write_server_config
+from clawbus.company import Company
 from tests.company import duo_toml, free_ports
 
 HOSTILE = ["agent.>", "*", ">", "a b", "a\r\nb", "..", "\u0430gent", "x" * 300, "", "-a", "A", "cto-athena.ceo"]
@@ -33,8 +35,9 @@ def refused(run: subprocess.CompletedProcess[str], code: int, *words: str) -> No
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A company whose server does not run: whatever reaches the network fails with exit code 5, not with 2 or 4."""
+    """A company whose server is down: whatever reaches the network fails with exit code 5, not with 2 or 4."""
     (tmp_path / "org.toml").write_text(duo_toml(free_ports(3)))
+    write_server_config(Company.open(tmp_path / "org.toml"))
     return tmp_path
 
 
@@ -122,7 +125,7 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
 def test_what_init_writes_is_a_good_company(tmp_path: Path) -> None:
     """And the next command takes it: only the bus is missing."""
     clawbus(tmp_path, "init", "duo")
-    refused(clawbus(tmp_path, "tasks"), 5, "no nats-server answers")
+    refused(clawbus(tmp_path, "tasks"), 5, "has not been started here", "clawbus up")
 
 
 def test_a_port_in_use_is_refused_with_the_line_to_change(folder: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from clawbus.gateway.transcript import Transcript
 from clawbus.ledger import Ledger, Outgoing
 from clawbus.mailbox import Outbox
 from clawbus.node import Node
+from clawbus.signing import HEADER
 from clawbus.subjects import Subjects, new_message_id, new_task_id
 from clawbus.tasks import STEER, NewTask, cancellation, make_task
 from clawbus.tools.calls import Caller
@@ -47,8 +49,12 @@ async def node(live: Live, folder: Path, gateway: str = "hq") -> AsyncIterator[t
             yield Node(live.org, gateway, bus, GatewayRpc(1, folder / "none"), ledger), bus, ledger
 
 
-def arrived(mail: Envelope, seq: int = 1) -> Delivery:
-    return Delivery(ACME.dm(mail.to, mail.sender), mail.encode(), f"$JS.ACK.INBOX.gw-hq.1.{seq}.1.1.0", mail.id, seq, 1)
+def arrived(live: Live, mail: Envelope) -> Delivery:
+    """A message as a consumer hands it out, signed by its sender's key."""
+    subject, data = ACME.dm(mail.to, mail.sender), mail.encode()
+    header = live.company.signers("gw-lab")[mail.sender].header(subject, data, mail.id)
+    ack = f"$JS.ACK.INBOX.gw-hq.1.1.1.{time.time_ns()}.0"
+    return Delivery(subject, data, ack, mail.id, 1, 1, {HEADER: header})
 
 
 def test_a_message_from_the_end_of_the_calendar_is_malformed() -> None:
@@ -120,7 +126,7 @@ async def test_an_aborted_request_announces_the_answer_that_it_had(bus_only: Liv
         task_id = await until(waiting, "the request")
         file = Artifact(name="a", sha256="0" * 64, size_bytes=1, sender=CTO)
         answer = said("result", task_id=task_id, status="done").model_copy(update={"artifacts": (file,)})
-        await hq.reader.handle(arrived(answer))
+        await hq.reader.handle(arrived(bus_only, answer))
         for _ in range(3):
             await asyncio.sleep(0)  # it has its answer, and waits for the gateway, which knows where files go
         call.cancel()
@@ -139,12 +145,13 @@ async def test_the_answer_that_a_task_waits_for_reaches_its_session(
     thread, session = new_task_id(), f"agent:{CEO}:nats:{new_task_id()}"
     async with node(bus_only, tmp_path) as (hq, _, ledger):
         ledger.raised.add(thread, CEO, session)
-        await hq.reader.handle(arrived(said(task_id=thread, **mail)))
+        await hq.reader.handle(arrived(bus_only, said(task_id=thread, **mail)))
         for where in (session, f"agent:{CEO}:main"):
             read = await hq.tools.call(Caller(CEO, where), "nats_inbox", {})
             assert read.data == {"messages": []}
         done = await hq.tools.call(Caller(CEO, session), "nats_inbox", {"action": "ack", "messageId": "1"})
         assert not done.ok
+        await hq.halt.read()  # nothing begins before it is known whether the company is stopped
         wake = hq.waker._urgent()
         assert wake is not None
         assert wake.session_key == session

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from clawbus import __version__, frames
+from clawbus.bus import gateway_reader
 from clawbus.envelope import decode
-from clawbus.presence import ASK
+from clawbus.presence import ASK, Roster
 from tests.company import Live, until
 from tests.unit.test_channels import stored, trio
 
@@ -18,6 +19,35 @@ async def who(trio: Live, **asked: Any) -> list[str]:
     answer = await trio.tool("hq", "ceo", "nats_org", **asked)
     assert answer["ok"], answer
     return [one["id"] for one in answer["data"]["agents"]]
+
+
+async def test_an_answer_of_the_server_that_is_aimed_at_presence_says_nothing_of_anybody(bus_only: Live) -> None:
+    """A gateway can have what it asks JetStream for sent to where a colleague's presence is heard; he stays there."""
+    roster, subjects = Roster(bus_only.company.subjects), bus_only.company.subjects
+    aimed = subjects.presence("ceo-genesis")
+    heard: list[str] = []
+
+    def hear(message: Any) -> None:
+        roster.hear(message.subject, message.data)
+        heard.append(message.subject)
+
+    async with bus_only.company.connect("gw-hq") as hq, bus_only.company.connect("gw-lab") as lab:
+        await hq.listen(subjects.everything("presence"), hear)
+        await hq.tell(aimed, json.dumps({"v": 1, "gateway": "hq", "ready": True}).encode())
+        await until(lambda: _held(roster.online("ceo-genesis")), "his own presence")
+        mine = json.dumps({"v": 1, "ready": False}).encode()
+        await lab.publish(subjects.dm("cto-athena", "cto-athena"), mine, msg_id="cto-athena-1")
+        asked = {"STREAM.MSG.GET.KEYS": {"seq": 1}}
+        asked[f"CONSUMER.MSG.NEXT.INBOX.{gateway_reader('lab')}"] = {"batch": 1}
+        for method, body in asked.items():
+            await lab.tell(f"{lab.identity.api}.{method}", json.dumps(body).encode(), reply=aimed)
+        await until(lambda: _held(len(heard) == 3), "both answers")
+        assert roster.online("ceo-genesis")
+        assert not roster.said("cto-athena")
+
+
+async def _held(what: bool) -> bool:
+    return what
 
 
 async def test_an_agent_is_found_by_role_team_skill_and_pool(trio: Live) -> None:
@@ -61,7 +91,7 @@ async def test_presence_says_where_an_agent_lives_and_what_it_can_do(trio: Live)
                 said[sender] = json.loads(message.data)
 
         stop = await bus.listen(trio.company.subjects.everything("presence"), hear)
-        await bus.tell(trio.company.subjects.presence("owner"), ASK)
+        await bus.tell(trio.company.subjects.build("roll", "owner"), ASK)
 
         async def all_said() -> bool:
             return {"ceo", "cto", "qa"} <= set(said)
@@ -73,6 +103,7 @@ async def test_presence_says_where_an_agent_lives_and_what_it_can_do(trio: Live)
         "gateway": "lab",
         "ready": False,
         "busy": 0,
+        "state": "running",
         "version": __version__,
         "role": "role-cto",
         "team": "exec",
@@ -115,7 +146,7 @@ async def test_k6_a_message_carries_what_the_document_names(trio: Live) -> None:
 
     text = frames.message(decode(one.data, "cto"), "1")
     for line in (
-        "From: cto, verified by the bus",
+        "From: cto, verified by signature",
         "To: you",
         "Type: report   Priority: high",
         "Deadline: ",

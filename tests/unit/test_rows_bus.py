@@ -63,7 +63,7 @@ async def test_a1_what_arrives_while_an_agent_is_away_waits_for_it(bus_only: Liv
     assert sequence == sorted({*sequence})
     for number, one in enumerate(shown):
         assert f"Subject: no. {number}\n\nletter {number}\n" in one["text"]
-        assert one["text"].startswith(f"{one['messageId']}\nFrom: owner, verified by the bus\n")
+        assert one["text"].startswith(f"{one['messageId']}\nFrom: owner, verified by signature\n")
         assert f"Sent: {yesterday:%Y-%m-%d %H:%M:%S} UTC" in one["text"]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clawbus.change.applying import write_server_config
+from clawbus.company import Company
 from clawbus.gateway import own
 from clawbus.org import load, parse
 from clawbus.settings import Home
@@ -63,10 +65,11 @@ def test_c5_each_agent_may_have_a_model_of_its_own(tmp_path: Path, monkeypatch: 
 def test_c5_logs_are_verbose_when_that_is_asked_for(tmp_path: Path) -> None:
     """Nothing but the answer without it; with -vv what happened on the way, with its time and its place."""
     clawbus(tmp_path, "init")
+    write_server_config(Company.open(tmp_path / "org.toml"))  # it was started once, and is down
     quiet, loud = clawbus(tmp_path, "tasks"), clawbus(tmp_path, "-vv", "tasks")
     assert (quiet.returncode, loud.returncode) == (5, 5)
     assert "clawbus.bus" not in quiet.stderr
-    assert "clawbus.bus.connection: bus: " in loud.stderr
+    assert "clawbus.bus.link: bus: " in loud.stderr
     assert "DEBUG" in loud.stderr
 
 

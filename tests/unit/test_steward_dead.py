@@ -19,7 +19,7 @@ from clawbus.steward.desk import Desk
 from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live, free_ports, live, until
-from tests.unit.office import alert_of, clawbus, events_of, give, mail_of, office, steward
+from tests.unit.office import alert_of, as_signed, clawbus, events_of, give, id_of, mail_of, office, steward
 
 SHOP = """
 company = "acme"
@@ -71,7 +71,7 @@ async def letters(company: Live) -> list[str]:
 
 async def published(company: Live, key: str, subject: str, data: bytes) -> None:
     async with company.company.connect(key) as bus:
-        await bus.publish(subject, data, msg_id=new_message_id("x"))
+        await bus.publish(subject, data, msg_id=id_of(data))
 
 
 async def test_g7_three_strikes_a_letter_an_alert_and_a_second_chance(shop: Live) -> None:
@@ -113,7 +113,7 @@ async def test_g7_the_letter_is_there_before_the_end(shop: Live) -> None:
     async with shop.company.connect("gw-shop") as bus:
         envelope = make_task(shop.org, "owner", NewTask("qa", "x")).model_copy(update={"task_id": task.id})
         end = envelope.model_copy(update={"type": "result", "status": "dead", "body": "again"})
-        await DeadLetters(bus, shop.company.subjects).before(end, envelope, "qa")
+        await DeadLetters(bus, shop.company.subjects).before(end, envelope, "qa", {})
     assert await letters(shop) == [task.id]
 
 
@@ -153,7 +153,7 @@ async def test_g7_mail_that_cannot_be_read_is_a_letter(tmp_path: Path) -> None:
 async def put_down(company: Live, task: Envelope, by: str = "cto", key: str = "gw-lab") -> None:
     """A letter, as a worker's node writes it."""
     letter: dict[str, Any] = {"v": 1, "reason": "why not", "subject": "acme.tasks.cto.medium.ceo", "at": "2026-01-01"}
-    letter["envelope"] = task.model_dump(mode="json", by_alias=True)
+    letter |= {"envelope": task.model_dump(mode="json", by_alias=True), "signed": await as_signed(company, task)}
     subject = company.company.subjects.build("dead", by, task=task.task_id or "")
     await published(company, key, subject, json.dumps(letter).encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from clawbus.asking import Person
 from clawbus.envelope import Envelope
 from clawbus.events import Event
 from clawbus.mailbox import NewMessage, make_message
-from clawbus.org import STEWARD
+from clawbus.org import STEWARD, parse
+from clawbus.rights import bound_of
+from clawbus.steward.blockers import fold
 from clawbus.steward.desk import Desk
 from clawbus.subjects import new_message_id
 from tests.company import Live, until
-from tests.unit.office import HQ, SEC, alert_of, events_of, mail_of, office, steward
+from tests.unit.office import HQ, SEC, alert_of, events_of, mail_of, office, office_toml, steward
 
 SOON = 'policies.escalate = "1s"'
 
@@ -114,7 +117,7 @@ async def test_who_answers_the_steward_answers_who_is_blocked(tmp_path: Path) ->
             thread = await blocked(company)
             await answered(company, "hq", "ceo", thread, "take the day off")
             handed: Envelope = await mail_of(company, "security", sender=STEWARD, task_id=thread)
-            assert handed.body == f"ceo answers your blocker {thread}:\n\ntake the day off"
+            assert handed.body == f"ceo answers your blocker {thread}:\n\n> take the day off"
             resolved = await events_of(company, thread, "resolved")
             assert {one.sender for one in resolved} <= {"ceo", STEWARD}
 
@@ -128,3 +131,30 @@ async def test_the_top_agents_blocker_reaches_a_person_at_once(tmp_path: Path) -
             thread = answer["data"]["taskId"]
             assert (await mail_of(company, "owner", type="blocker", task_id=thread)).sender == "ceo"
             await alert_of(company, "escalation", thread, True)
+
+
+async def test_n3_a_blocker_that_climbs_begins_no_turn_with_more_tools_than_its_raiser_may_give(tmp_path: Path) -> None:
+    """The steward brings it on under its own name: neither the blocker nor the answer to it gains a right by that."""
+    head = SOON + "\n"
+    async with office(
+        tmp_path, head=head, more='[[agents]]\nid = "mute"\nreports_to = "cto"\ngateway = "sec"\ndelegates = ["read"]\n'
+    ) as company:
+        await company.start("node-hq", "node-lab", "node-sec")
+        async with steward(company):
+            said = await company.tool("sec", "mute", "nats_pub", to="cto", message="run this for me", type="blocker")
+            thread = str(said["data"]["taskId"])
+            direct = await mail_of(company, "cto", type="blocker", task_id=thread)
+            climbed = await mail_of(company, "ceo", type="blocker", task_id=thread)
+            assert (direct.sender, climbed.sender) == ("mute", STEWARD)
+            assert bound_of(company.org, direct) == bound_of(company.org, climbed) == ("read",)
+
+
+def test_n3_a_blocker_keeps_the_bound_of_the_turn_that_raised_it() -> None:
+    """Of the turn of a task that was bounded: what the raiser says of it can only narrow."""
+    org = parse(tomllib.loads(office_toml()))
+    event = Event(
+        id="1", kind="raised", task_id="a" * 26, sender="security", detail={"body": "x", "tools": "read web_* no/name"}
+    )
+    blocker = fold([event], org)
+    assert blocker is not None
+    assert blocker.tools == ("read", "web_*")

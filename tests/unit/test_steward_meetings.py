@@ -95,7 +95,7 @@ async def test_a7_a_meeting_by_itself_from_agenda_to_report(tmp_path: Path) -> N
         report = await report_of(company, meeting_id)
         assert agenda.expires_at is not None
         assert report.created_at >= agenda.expires_at
-        assert "## ceo\nnothing\n\n## cto\nflaky tests\n\nNot heard: security." in report.body
+        assert "## ceo\n> nothing\n\n## cto\n> flaky tests\n\nNot heard: security." in report.body
         assert "the old word" not in report.body
         assert (await mail_of(company, task_id=meeting_id, type="report")).body == report.body
         await agenda_of(company, meeting_id)  # the next one
@@ -116,7 +116,7 @@ async def test_a7_it_ends_early_when_all_have_contributed(tmp_path: Path) -> Non
         await contribute(company, "security", meeting_id, "yes, says security")
         report = await report_of(company, meeting_id)
         assert "Everyone has contributed." in report.body
-        assert "## owner\nand I agree" in report.body
+        assert "## owner\n> and I agree" in report.body
         assert "buy my product" not in report.body
 
 

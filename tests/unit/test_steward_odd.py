@@ -25,14 +25,14 @@ from clawbus.steward.webhook import read_url
 from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask
 from tests.company import Live, until
-from tests.unit.office import LAB, alert_of, give, mail_of, office, steward, stored, work
+from tests.unit.office import LAB, alert_of, give, id_of, mail_of, office, steward, stored, work
 
 THREAD = "a" * 26
 
 
 async def send(company: Live, subject: str, data: bytes, key: str = LAB) -> None:
     async with company.company.connect(key) as bus:
-        await bus.publish(subject, data, msg_id=new_message_id("odd"))
+        await bus.publish(subject, data, msg_id=id_of(data))
 
 
 def event(task_id: str, kind: Any = "accepted", sender: str = "cto", **detail: Any) -> bytes:
@@ -62,12 +62,20 @@ def odd_messages() -> list[tuple[str, str, bytes]]:
         (EVENTS, f"acme.events.{THREAD}.cto", event(THREAD, to="ceo", ack_within_s=10**18)),
         (EVENTS, f"acme.events.{THREAD}.cto", event(THREAD, to="ceo", expires_at="9999-12-31T23:59:59-12:00")),
         (ENDS, f"acme.end.{THREAD}.cto", end.encode()),
-        (ENDS, f"acme.end.{THREAD}.cto", end.model_copy(update={"task_id": THREAD, "to": "status.x"}).encode()),
+        (
+            ENDS,
+            f"acme.end.{THREAD}.cto",
+            end.model_copy(update={"id": "x-2", "task_id": THREAD, "to": "status.x"}).encode(),
+        ),
         (BCAST, "acme.topics.meeting.X_Y.cto", said.model_copy(update={"type": "contribution"}).encode()),
-        (BCAST, "acme.all.cto", said.model_copy(update={"created_at": far}).encode()),
+        (BCAST, "acme.all.cto", said.model_copy(update={"id": "y-2", "created_at": far}).encode()),
         (DEAD, "acme.dead.X.cto", b"{}"),
         (CTL, "acme.ctl.steward.owner", order.model_copy(update={"body": json.dumps(meet)}).encode()),
-        (CTL, "acme.ctl.steward.owner", order.model_copy(update={"body": '{"lasts_s": 1e999}'}).encode()),
+        (
+            CTL,
+            "acme.ctl.steward.owner",
+            order.model_copy(update={"id": "meet-2", "body": '{"lasts_s": 1e999}'}).encode(),
+        ),
     ]
 
 

@@ -133,7 +133,8 @@ async def test_a7_a_time_in_an_outage_comes_once_after_it(tmp_path: Path) -> Non
         await company.start("nats-server")
         async with steward(company):
             task = await given_task(company)
-            assert task.task_id == Desk(company.org, None).task_id("recurring", "health", due)  # type: ignore[arg-type]
+            async with company.company.connect("steward") as bus:
+                assert task.task_id == Desk(company.org, bus).task_id("recurring", "health", due)
             held = await until(lambda: timer(company), "the next timer")
             late = datetime.fromisoformat(held["due"]) - due
             assert late.total_seconds() % 2 == 0

@@ -16,7 +16,7 @@ from clawbus.steward.duty import Duty
 from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import NewTask
 from tests.company import Live, until
-from tests.unit.office import give, office, steward, stored
+from tests.unit.office import as_signed, give, office, steward, stored
 
 TASK_COUNT = 12
 
@@ -48,6 +48,8 @@ async def test_two_stewards_act_once(tmp_path: Path) -> None:
         company.company.connect("steward") as b,
     ):
         stewards = [Steward(company.org, a), Steward(company.org, b)]
+        for one in stewards:
+            await one.halt.read()
         task = await give(company, NewTask("cto", "x", ack_within_s=1))
         task_id = task.task_id or ""
         breach = [duty(one, "deadlines").on_timer(task_id, {"what": "ack"}) for one in stewards]
@@ -56,6 +58,7 @@ async def test_two_stewards_act_once(tmp_path: Path) -> None:
         await asyncio.gather(*(duty(one, "escalation").on_timer(thread, {"asked": 1}) for one in stewards))
         await asyncio.gather(*(duty(one, "deadlines").on_timer(task_id, {"what": "end"}) for one in stewards))
         letter = {"v": 1, "reason": "r", "subject": "s", "envelope": task.model_dump(mode="json", by_alias=True)}
+        letter["signed"] = await as_signed(company, task)
         async with company.company.connect("gw-lab") as lab:
             subject = company.company.subjects.build("dead", "cto", task=task_id)
             await lab.publish(subject, json.dumps(letter).encode(), msg_id=new_message_id("cto"))

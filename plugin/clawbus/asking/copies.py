@@ -11,7 +11,6 @@ from collections.abc import Collection
 
 from clawbus.bus import Bus, Delivery, fetch_now, person_reader
 from clawbus.channels import INBOX
-from clawbus.envelope import decode
 from clawbus.errors import BusAway, WireError
 from clawbus.subjects import Subjects
 
@@ -47,7 +46,7 @@ class Copies:
         try:
             while left and len(aside) < _MOST_ASIDE:
                 batch = await fetch_now(self._bus, INBOX, self._durable, _BATCH)
-                mine = {one.ack_subject: task for one in batch if (task := self._task(one)) in left}
+                mine = {one.ack_subject: task for one in batch if (task := await self._task(one)) in left}
                 aside += [one for one in batch if one.ack_subject not in mine]
                 await asyncio.gather(*(self._bus.ack(subject) for subject in mine))
                 left -= set(mine.values())
@@ -58,8 +57,8 @@ class Copies:
                 for delivery in aside:
                     await self._bus.nak(delivery.ack_subject)
 
-    def _task(self, delivery: Delivery) -> str:
+    async def _task(self, delivery: Delivery) -> str:
         with contextlib.suppress(WireError):
-            envelope = decode(delivery.data, self._subjects.parse(delivery.subject).sender)
+            envelope = await self._bus.verifier.envelope(self._subjects, delivery)
             return (envelope.task_id or "") if envelope.type == "result" else ""
         return ""

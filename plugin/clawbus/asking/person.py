@@ -8,12 +8,12 @@ import contextlib
 from clawbus.accepted import accepted, raised
 from clawbus.addressing import subject_of
 from clawbus.asking.copies import Copies
-from clawbus.bus import Bus, End
+from clawbus.bus import Bus, End, spend_of
 from clawbus.channels import EVENTS
 from clawbus.company import Company
 from clawbus.envelope import Envelope, check_body
 from clawbus.errors import BacklogFull, BusAway, NotFound, WireError
-from clawbus.events import Event, Kind, Value, decode_event
+from clawbus.events import Event, Kind, Value
 from clawbus.subjects import new_message_id
 from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
 
@@ -28,6 +28,7 @@ class Person:
         self._bus = bus
         self._subjects = company.subjects
         self._ends = company.ends(bus)
+        self._spend = spend_of(bus, company.org)
         self.following = Following(bus, self._subjects, self._ends)
         self.copies = Copies(bus, self._subjects, me)
         self.me = me
@@ -35,10 +36,11 @@ class Person:
     async def give(self, task: Envelope) -> None:
         """Give a task (of `make_task`) to an agent; when this returns, the server has it on disk.
 
-        Raises BacklogFull, Refused or BusAway: then say it again.
+        Raises BacklogFull, OverBudget, Refused or BusAway: then say it again.
         """
         subject = self._subjects.task(task.to, task.priority, self.me)
         try:
+            await self._spend.reserve(task)
             await self._publish(subject, task)
         except BacklogFull as full:
             full.count(self._company.org.policies.quota, task.to, task.priority)
@@ -86,7 +88,8 @@ class Person:
             return False
         found = await self._bus.next_message(EVENTS, self._subjects.event(thread, by))
         with contextlib.suppress(WireError):
-            return found is not None and decode_event(found.data, self._subjects.parse(found.subject)).kind == "raised"
+            event = await self._bus.verifier.event(self._subjects, found) if found is not None else None
+            return event is not None and event.kind == "raised"
         return False
 
     async def cancel(self, view: TaskView) -> tuple[bool, End]:

@@ -9,7 +9,10 @@ from typing import Any
 
 import click
 
+from clawbus.cli.output import put_line, put_text
 from clawbus.errors import ClawbusError
+from clawbus.settings import leave_no_dump
+from clawbus.show import InertFormatter
 from clawbus.version import __version__
 
 _COMMANDS = {  # name -> module; imported when called, so that --help does not pay for nats and pydantic
@@ -20,6 +23,8 @@ _COMMANDS = {  # name -> module; imported when called, so that --help does not p
     "apply": "change",
     "demo": "demo",
     "join": "join",
+    "invite": "invite",
+    "leaf": "leaf",
     "ask": "ask",
     "send": "ask",
     "inbox": "inbox",
@@ -31,14 +36,20 @@ _COMMANDS = {  # name -> module; imported when called, so that --help does not p
     "approvals": "approvals",
     "approve": "approvals",
     "refuse": "approvals",
+    "stop": "stop",
+    "pause": "stop",
+    "resume": "stop",
+    "state": "stop",
     "alerts": "alerts",
+    "budget": "budget",
     "dead": "dead",
     "receipts": "receipts",
     "doctor": "doctor",
     "node": "node",
+    "registrar": "registrar",
     "steward": "steward",
 }
-_HIDDEN = {"node"}
+_HIDDEN = {"node", "registrar"}
 
 
 class _Lazy(click.Group):
@@ -62,30 +73,34 @@ def cli(verbose: int) -> None:
     Start with `clawbus demo`, then `clawbus init duo` and `clawbus up` in an empty folder.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(InertFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of nats-py's end of each TLS connection
     logging.getLogger("websockets").setLevel(logging.INFO)  # its DEBUG lines show frames, the token in them included
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 to 6 as in `errors`, 130 on Ctrl-C."""
+    leave_no_dump()
     try:
         result: Any = cli.main(args=args, prog_name="clawbus", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except ClawbusError as error:
-        click.echo(f"clawbus: {error.message}", err=True)
+        put_text(f"clawbus: {error.message}", err=True)
         if error.remedy:
-            click.echo(error.remedy, err=True)
+            put_text(error.remedy, err=True)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped", err=True)
+        put_line("stopped", err=True)
         code = 130
     except BrokenPipeError:  # `clawbus tasks | head`
         sys.stderr.close()
         code = 0
     except OSError as error:
-        click.echo(f"clawbus: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        put_line(f"clawbus: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
         code = 3
     sys.exit(code)

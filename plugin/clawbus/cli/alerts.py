@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.show import inert
 from clawbus.steward.alerts import Alerts
 
 
@@ -31,8 +31,8 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
         print_json([alert.as_json() for alert in shown])
     for alert in [] if as_json else shown:
         since = f"{alert.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        click.echo(inert(f"{since}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {alert.key}"))
-        click.echo(inert(f"    {alert.text}".replace("\n", "\n    ").rstrip()))
+        put_line(f"{since}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {alert.key}")
+        put_text(alert.text.rstrip(), indent=4)
     if not shown and not as_json:
-        click.echo("Nothing is raised.")
+        put_line("Nothing is raised.")
     return 1 if any(alert.raised for alert in alerts) else 0

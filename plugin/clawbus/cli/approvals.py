@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from clawbus.approving import decide, waiting
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.show import inert
+from clawbus.subjects import check_task_id
 
 
 @click.command()
@@ -27,38 +28,46 @@ async def approvals_command(person: str | None, org_file: Path, as_json: bool) -
         return 0
     for one in found:
         what = "wants to start" if one.side == "dispatch" else "has a report"
-        click.echo(
-            inert(f"{one.task_id}  {one.at:%m-%d %H:%M}  {one.agent} {what}, for {one.requester}  {one.label}".rstrip())
-        )
-        click.echo(inert("    " + one.text[:300].replace("\n", "\n    ")))
-    click.echo("Decide with `clawbus approve ID` or `clawbus refuse ID`." if found else "Nothing waits for a decision.")
+        put_line(f"{one.task_id}  {one.at:%m-%d %H:%M}  {one.agent} {what}, for {one.requester}  {one.label}".rstrip())
+        put_text(one.text, indent=4)  # whole: what is decided on must be seen
+        if sum(other.task_id == one.task_id for other in found) > 1:
+            put_line(f"    one of several questions about this task: --code {one.code}")
+    put_line("Decide with `clawbus approve ID` or `clawbus refuse ID`." if found else "Nothing waits for a decision.")
     return 0
+
+
+_code = click.option("--code", metavar="CODE", help="Which question, where several about one task wait.")
 
 
 @click.command()
 @click.argument("task", metavar="ID")
+@_code
 @as_option
 @org_option
 @run_async
-async def approve_command(task: str, person: str | None, org_file: Path) -> int:
+async def approve_command(task: str, code: str | None, person: str | None, org_file: Path) -> int:
     """Let what waits go on: the task starts, or its report goes out."""
-    return await _decide(org_file, person, task, "approved", "")
+    return await _decide(org_file, person, task, code, None)
 
 
 @click.command()
 @click.argument("task", metavar="ID")
 @click.option("--why", default="", help="The requester hears it.")
+@_code
 @as_option
 @org_option
 @run_async
-async def refuse_command(task: str, why: str, person: str | None, org_file: Path) -> int:
+async def refuse_command(task: str, why: str, code: str | None, person: str | None, org_file: Path) -> int:
     """Stop what waits: the task ends as failed, with the reason."""
-    return await _decide(org_file, person, task, "refused", why)
+    return await _decide(org_file, person, task, code, why)
 
 
-async def _decide(org_file: Path, person: str | None, task: str, word: str, why: str) -> int:
+async def _decide(org_file: Path, person: str | None, task: str, code: str | None, why: str | None) -> int:
+    """`why`: of a refusal; None approves."""
     company = Company.open(org_file)
+    word = "approved" if why is None else "refused"
+    check_task_id("ID", task)
     async with company.connect_person(person) as (bus, me):
-        one = await decide(bus, company, me, task, approved=word == "approved", why=why)
-    click.echo(f"{word}: {one.side} of task {one.task_id} at {one.agent}, by {me}")
+        one = await decide(bus, company, me, task, approved=why is None, why=why or "", code=code)
+    put_line(f"{word}: {one.side} of task {one.task_id} at {one.agent}, by {me}")
     return 0

@@ -9,12 +9,14 @@ from typing import get_args
 
 import click
 
-from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, print_json, run_async, say
+from clawbus.budget import read_budget, within
+from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import OnComplete
 from clawbus.face import Client, Result, Task, connect
 from clawbus.mailbox import NewMessage, make_message
-from clawbus.show import inert
+from clawbus.stopping import in_the_way
 from clawbus.subjects import PRIORITIES, check_id
 from clawbus.tasks import NewTask, make_task
 from clawbus.tools.fields import MessageType
@@ -41,6 +43,7 @@ from clawbus.tools.fields import MessageType
     metavar="DURATION",
     help="Likewise if it is not done by then; in whole minutes.",
 )
+@click.option("--budget", default="", metavar="BUDGET", help="What its tree of tasks may use: turns=20,minutes=30")
 @click.option("--then", metavar="AGENT", help="Who takes over when it is done, along an edge of org.toml.")
 @click.option("--no-wait", is_flag=True, help="Print the task's id and return.")
 @as_option
@@ -56,6 +59,7 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     timeout: float | None,
     ack_within: int | None,
     complete_within: int | None,
+    budget: str,
     then: str | None,
     no_wait: bool,
     person: str | None,
@@ -77,19 +81,26 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
         deadline_minutes=minutes,
         ack_within_s=ack_within,
         then=OnComplete(to=check_id("--then", then)) if then else None,
+        budget=within(company.org, read_budget("--budget", budget)),
     )
     task = make_task(company.org, company.speaker(person), new)
     task_id = task.task_id or ""
     async with connect(org_file, person, PATIENCE_S) as client:
         given = await client.give(task)
+        await _say_if_it_waits(company, person, agent)
         if no_wait:
             say({"task_id": task_id, "state": "queued"}, task_id, as_json)
             return 0
         result = await _result(client, given, timeout)
     code = report(result, as_json)
     if then and code == 0:
-        click.echo(f"{then} takes over. Its result: clawbus inbox {company.speaker(person)}", err=True)
+        put_line(f"{then} takes over. Its result: clawbus inbox {company.speaker(person)}", err=True)
     return code
+
+
+async def _say_if_it_waits(company: Company, person: str | None, agent: str) -> None:
+    if stopped := await in_the_way(company, person, agent):
+        put_line(f"clawbus: {stopped}. The task waits until a person resumes it.", err=True)
 
 
 async def _result(client: Client, task: Task, timeout_s: float | None) -> Result:
@@ -97,7 +108,7 @@ async def _result(client: Client, task: Task, timeout_s: float | None) -> Result
         return await client.wait(task, timeout_s)
     except asyncio.CancelledError:
         later = f"It goes on. Its result: clawbus task result {task.id}"
-        click.echo(f"\nStopped waiting for task {task.id}. {later}", err=True)
+        put_text(f"\nStopped waiting for task {task.id}. {later}", err=True)
         raise
 
 
@@ -114,9 +125,9 @@ def report(result: Result, as_json: bool) -> int:
             }
         )
     else:
-        click.echo(inert(result.text))
+        put_text(result.text)
         if not result.done:
-            click.echo(f"clawbus: the task ended as {result.status}, written by {result.by}", err=True)
+            put_line(f"clawbus: the task ended as {result.status}, written by {result.by}", err=True)
     return 0 if result.done else 1
 
 

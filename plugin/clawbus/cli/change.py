@@ -11,7 +11,9 @@ import click
 from clawbus.bus import Bus
 from clawbus.change import Change, apply_bus, plan
 from clawbus.change.applying import check_moves, settle_late
-from clawbus.cli.options import json_option, org_option, print_json, run_async
+from clawbus.change.rekeying import forget, restart_holders
+from clawbus.cli.options import json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
 from clawbus.errors import Away, BusAway, InvalidInput
 from clawbus.provision.permissions import PROVISIONER
@@ -29,14 +31,15 @@ _AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "work
 async def plan_command(org_file: Path, with_diff: bool, as_json: bool) -> int:
     """Show what `clawbus apply` would change: keys, bus, gateways, workspaces, and backlog. Changes nothing."""
     company = Company.open(org_file)
+    company.refuse_elsewhere("changes are made")
     async with _provisioner(company) as bus:
         changes = await plan(company, bus, running_model_url(company))
     if as_json:
         print_json({"bus": bus is not None, "changes": [change.as_json() for change in changes]})
         return 0
     if bus is None:
-        click.echo(f"The bus at {company.org.url} does not answer: what would change on it is not known.")
-    click.echo("\n".join(_lines(changes, with_diff)) or "Nothing would change.")
+        put_line(f"The bus at {company.org.url} does not answer: what would change on it is not known.")
+    put_text("\n".join(_lines(changes, with_diff)) or "Nothing would change.")
     return 0
 
 
@@ -44,25 +47,35 @@ async def plan_command(org_file: Path, with_diff: bool, as_json: bool) -> int:
 @org_option
 @click.option("--move", "moves", multiple=True, metavar="OLD=NEW", help="Who takes over the backlog of who has left.")
 @click.option("--force-souls", is_flag=True, help="Replace SOUL.md and AGENTS.md that you have changed.")
+@click.option(
+    "--new-key", "stolen", multiple=True, metavar="KEY", help="Make a stolen key anew: gw-ID, me-ID, steward."
+)
 @run_async
-async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: bool) -> int:
+async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: bool, stolen: tuple[str, ...]) -> int:
     """Take a changed org.toml into the running company. Who is not concerned is not disturbed.
 
-    What waits for an agent that has left is given to the NEW of --move, or becomes dead letters with the reason.
+    What waits for an agent that has left is given to the NEW of --move, or becomes dead letters with the reason. The
+    KEY of --new-key (gw-ID, me-ID, steward) opens nothing from then on; a gateway's goes with its agents' own.
     """
     company = Company.open(org_file)
+    company.refuse_elsewhere("changes are made")
     heirs = _heirs(moves)
     check_moves(company.org, heirs)
     async with _provisioner(company) as bus:
         if bus is None:
             raise _nobody_there(company)
-    await apply_bus(company, heirs, click.echo)
+    forget(company, stolen)
+    await apply_bus(company, heirs, put_text)
     said = await ask_up(company.home, force_souls)
     if said is None:
-        click.echo("the bus is as org.toml says; no `clawbus up` runs here, so nodes must be restarted by hand")
+        put_line("the bus is as org.toml says; no `clawbus up` runs here, so nodes must be restarted by hand")
     else:
-        click.echo("\n".join([*said, "done"]))
-    await settle_late(company, heirs, click.echo)
+        put_text("\n".join([*said, "done"]))
+    await settle_late(company, heirs, put_text)
+    if stolen:
+        put_line(
+            f"new keys: {', '.join(stolen)}; restarted: {', '.join(restart_holders(company.home, stolen)) or 'nothing'}"
+        )
     return 0
 
 

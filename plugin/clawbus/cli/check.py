@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from clawbus.assets import folder
-from clawbus.cli.options import json_option, org_option, print_json
+from clawbus.cli.options import json_option, org_option
+from clawbus.cli.output import print_json, put_text
 from clawbus.org import Gateway, Org, OrgMistakes, load
 from clawbus.org.mistakes import near
 from clawbus.org.notes import notes
@@ -35,7 +36,7 @@ def check_command(org_file: Path, as_json: bool) -> int:
     if as_json:
         print_json({"ok": True, **_facts(org), "notes": said})
     else:
-        click.echo("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {one}." for one in said)]))
+        put_text("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {one}." for one in said)]))
     return 0
 
 
@@ -71,8 +72,9 @@ def _summary(org: Org) -> Iterator[str]:
 
 def _kind(gateway: Gateway) -> str:
     if gateway.is_program:
-        return "a Python program"
-    return f"{'run by clawbus' if gateway.own else 'yours'}, port {gateway.port}"
+        return "a Python program on another machine" if gateway.elsewhere else "a Python program"
+    where = ", on another machine" if gateway.elsewhere else ""
+    return f"{'run by clawbus' if gateway.own else 'yours'}, port {gateway.port}{where}"
 
 
 def _roles(org: Org) -> Iterator[str]:

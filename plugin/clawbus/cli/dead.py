@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -16,12 +17,13 @@ import click
 
 from clawbus.bus import Bus
 from clawbus.channels import DEAD
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async, say
+from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import Envelope
-from clawbus.errors import Away, InvalidInput, NotFound, Refused
+from clawbus.errors import Away, InvalidInput, NotFound, Refused, WireError
 from clawbus.org import STEWARD
-from clawbus.show import inert
+from clawbus.strict import read_object
 from clawbus.subjects import new_message_id
 
 _PATIENCE_S = 15.0
@@ -38,6 +40,10 @@ class _Letter:
     def task(self) -> dict[str, Any]:
         task = self.said.get("envelope")
         return task if isinstance(task, dict) else {}
+
+    def word(self, name: str) -> str:
+        """A field of the letter as text: agents write letters, and one may have written anything there."""
+        return _text(self.said.get(name))
 
     def as_json(self) -> dict[str, Any]:
         return {"task_id": self.task_id, "by": self.by} | self.said
@@ -64,14 +70,15 @@ async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int
     for letter in letters:
         who = f"{letter.task.get('from', '?')} -> {letter.task.get('to', letter.by)}"
         label = f"  {letter.task['subject']}" if letter.task.get("subject") else ""
-        click.echo(inert(f"{letter.task_id}  {letter.said.get('at', '')[:19]}  {who}{label}"))
-        click.echo(inert(f"    {letter.said.get('reason', '')}"))
-    click.echo("" if letters else "There are no dead letters.", nl=not letters)
+        put_line(f"{letter.task_id}  {letter.word('at')[:19]}  {who}{label}")
+        put_text(letter.word("reason"), indent=4)
+    if not letters:
+        put_line("There are no dead letters.")
     return 0
 
 
 @dead_command.command()
-@click.argument("text", metavar="ID")
+@click.argument("text", metavar="ID", callback=beginning)
 @as_option
 @org_option
 @json_option
@@ -95,17 +102,17 @@ async def show(text: str, person: str | None, org_file: Path, as_json: bool) -> 
         ("to", task.get("to")),
         ("label", task.get("subject")),
         ("priority", task.get("priority")),
-        ("path", " -> ".join(task.get("path", ()))),
+        ("path", _text(task.get("path"))),
     ]
     for name, value in rows:
         if value:
-            click.echo(inert(f"{name:>11}  {value}"))
-    click.echo(inert(f"\n{task.get('body') or _raw(said)}"))
+            put_line(f"{name:>11}  {_text(value)}")
+    put_text(f"\n{_text(task.get('body')) or _raw(said)}")
     return 0
 
 
 @dead_command.command()
-@click.argument("text", metavar="ID")
+@click.argument("text", metavar="ID", callback=beginning)
 @click.option("--to", metavar="AGENT", help="Another address than it had.")
 @as_option
 @org_option
@@ -129,7 +136,7 @@ async def redrive(text: str, to: str | None, person: str | None, org_file: Path,
 
 
 @dead_command.command()
-@click.argument("texts", metavar="[ID]...", nargs=-1)
+@click.argument("texts", metavar="[ID]...", nargs=-1, callback=beginning)
 @click.option("--all", "every", is_flag=True, help="All letters that there are.")
 @as_option
 @org_option
@@ -169,13 +176,24 @@ async def _order(bus: Bus, company: Company, me: str, task_id: str, what: dict[s
 async def _letters(bus: Bus, company: Company) -> list[_Letter]:
     found = []
     for stored in await bus.stored(DEAD, company.subjects.everything("dead")):
-        parsed = company.subjects.parse(stored.subject)
-        try:
-            said = json.loads(stored.data)
-        except ValueError:
-            said = None
-        found.append(_Letter(parsed.task_id or "", parsed.sender, said if isinstance(said, dict) else {}))
+        with contextlib.suppress(WireError):  # on a subject that is none, or not its sender's
+            parsed = company.subjects.parse(stored.subject)
+            await bus.verifier.check(stored)
+            found.append(_Letter(parsed.task_id or "", parsed.sender, _said(stored.data)))
     return found
+
+
+def _said(data: bytes) -> dict[str, Any]:
+    try:
+        return read_object(data)
+    except WireError as error:
+        return {"reason": f"the letter itself cannot be read: {error}"}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " -> ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 async def _find(bus: Bus, company: Company, text: str) -> _Letter:

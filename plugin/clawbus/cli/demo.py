@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from clawbus.cli.options import print_json
+from clawbus.cli.output import print_json, put_line
 from clawbus.demo import run, workflow
 from clawbus.demo.stage import KILLS, Outcome, Wish, app_folder
 from clawbus.errors import InvalidInput
@@ -88,7 +88,7 @@ async def _interruptible(work: Any) -> Outcome | None:
     with contextlib.suppress(asyncio.CancelledError):
         outcome: Outcome = await task
         return outcome
-    click.echo("stopped; everything that was started has ended", err=True)
+    put_line("stopped; everything that was started has ended", err=True)
     return None
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from clawbus.cli.options import PATIENCE_S, json_option, org_option, print_json, run_async
+from clawbus.cli.options import PATIENCE_S, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
 from clawbus.errors import Refused
 from clawbus.face import Message, connect
 from clawbus.org import STEWARD
-from clawbus.show import inert
 
 
 @click.command()
@@ -37,11 +37,12 @@ async def inbox_command(who: str, ack: bool, limit: int, org_file: Path, as_json
         print_json(shown)
         return 0
     for row in shown:
-        click.echo(inert(f"#{row['seq']}  {row['type']}  from {row['from']}  {row['at']}  {row['subject']}".rstrip()))
-        click.echo(inert(f"    {row['body']}\n".replace("\n", "\n    ").rstrip()))
+        put_line(f"#{row['seq']}  {row['type']}  from {row['from']}  {row['at']}  {row['subject']}".rstrip())
+        put_text(row["body"], indent=4)
         if is_person and row["type"] == "blocker" and row["from"] != STEWARD:  # the steward says itself how
-            click.echo(inert(f"    Answer it: clawbus send {row['from']} TEXT --about {row['task_id']}"))
-    click.echo("" if shown else f"The inbox of {who} is empty.", nl=not shown)
+            put_line(f"    Answer it: clawbus send {row['from']} TEXT --about {row['task_id']}")
+    if not shown:
+        put_line(f"The inbox of {who} is empty.")
     return 0
 
 

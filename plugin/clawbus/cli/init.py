@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from clawbus.assets import folder
+from clawbus.cli.output import put_line, put_text
 from clawbus.errors import Refused
 from clawbus.org import load
 
@@ -33,9 +34,7 @@ def init_command(template: str, org_file: Path) -> int:
         raise Refused(f"there is an {org_file} already; nothing was changed", "Name another file with --org.")
     org_file.write_text((folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")
     org = load(org_file)
-    click.echo(f"wrote {org_file}: {org.company}, with {', '.join(agent.id for agent in org.agents)}")
+    put_line(f"wrote {org_file}: {org.company}, with {', '.join(agent.id for agent in org.agents)}")
     where = "" if org_file == Path("org.toml") else f" --org {org_file}"
-    click.echo(
-        f"Next: clawbus up{where}, and in another terminal: clawbus ask {org.agents[-1].id} 'Who are you?'{where}"
-    )
+    put_text(f"Next: clawbus up{where}, and in another terminal: clawbus ask {org.agents[-1].id} 'Who are you?'{where}")
     return 0

@@ -9,13 +9,13 @@ from typing import get_args
 import click
 
 from clawbus.bus import Bus
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async, say
+from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import Envelope
 from clawbus.errors import NotFound, Refused
 from clawbus.learning import Insight, State, Word
 from clawbus.org import Org
-from clawbus.show import inert
 from clawbus.steward.duties.learning import insights
 from clawbus.subjects import new_message_id
 
@@ -41,13 +41,14 @@ async def list_insights(state: str | None, person: str | None, org_file: Path, a
         return 0
     for one in found:
         head = f"{one.id}  {one.state:<9} {one.trust:>3} %  {one.author}"
-        click.echo(inert(f"{head}  {one.subject or one.text}"[:160].replace("\n", " ")))
-    click.echo("" if found else "No insights yet. Agents share them with nats_pub to learning.", nl=not found)
+        put_line(f"{head}  {one.subject or one.text}"[:160].replace("\n", " "))
+    if not found:
+        put_line("No insights yet. Agents share them with nats_pub to learning.")
     return 0
 
 
 @learning_command.command()
-@click.argument("insight", metavar="ID")
+@click.argument("insight", metavar="ID", callback=beginning)
 @as_option
 @org_option
 @json_option
@@ -70,13 +71,13 @@ async def show(insight: str, person: str | None, org_file: Path, as_json: bool) 
         "confirmed": ", ".join(one.confirmed_by) or "by nobody yet",
     }
     for name, value in facts.items():
-        click.echo(inert(f"{name:>9}  {value}"))
-    click.echo(inert(f"\n{one.subject}\n{one.text}".replace("\n\n", "\n", 1)))
+        put_line(f"{name:>9}  {value}")
+    put_text(f"\n{one.subject}\n{one.text}".replace("\n\n", "\n", 1))
     return 0
 
 
 def _deciding(word: Word, does: str) -> click.Command:
-    @click.argument("insight", metavar="ID")
+    @click.argument("insight", metavar="ID", callback=beginning)
     @as_option
     @org_option
     @json_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -11,13 +12,13 @@ import click
 
 from clawbus.bus import Bus
 from clawbus.channels import BCAST
-from clawbus.cli.options import as_option, duration, json_option, org_option, run_async, say
+from clawbus.cli.options import as_option, duration, json_option, org_option, run_async
+from clawbus.cli.output import say
 from clawbus.company import Company
-from clawbus.envelope import Envelope, Type, check_body, decode
-from clawbus.errors import Away
+from clawbus.envelope import Envelope, Type, check_body
+from clawbus.errors import Away, WireError
 from clawbus.org import STEWARD
 from clawbus.org.duration import in_words
-from clawbus.show import inert
 from clawbus.steward.duties.meetings import ORDER
 from clawbus.steward.meeting import members
 from clawbus.subjects import new_message_id, new_task_id
@@ -65,7 +66,7 @@ async def meet_command(
             return 0
         later = Away("there is no report yet", f"It comes into your inbox: clawbus inbox {me}")
         report = await _heard(company, bus, team, meeting_id, "report", begin, lasts_s + _LATE_S, later)
-    say(data | {"report": report.body}, inert(report.body), as_json)
+    say(data | {"report": report.body}, report.body, as_json)
     return 0
 
 
@@ -90,8 +91,9 @@ async def _heard(
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for stored in await bus.stored(BCAST, subject, begin):
-            said = decode(stored.data, STEWARD)
-            if (said.task_id, said.type) == (meeting_id, kind):
-                return said
+            with contextlib.suppress(WireError):
+                said = await bus.verifier.envelope(subjects, stored)
+                if (said.task_id, said.type) == (meeting_id, kind):
+                    return said
         await asyncio.sleep(0.5)
     raise late

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.company import Company
 from clawbus.gateway import GatewayRpc
@@ -27,8 +26,7 @@ async def node_command(org_file: Path, gateway: str) -> int:
 async def _serve(company: Company, gateway: str) -> None:
     entry = company.org.gateway(gateway)
     rpc = GatewayRpc(entry.port, company.token_file(gateway))
-    identity = company.identity(f"gw-{gateway}")
     with Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()
-        async with Bus.connect(company.org.url, identity, f"clawbus node {gateway}", wait_s=None) as bus:
+        async with company.connect(f"gw-{gateway}", f"node {gateway}", wait_s=None) as bus:
             await Node(company.org, gateway, bus, rpc, ledger).run(company.home.socket(gateway))

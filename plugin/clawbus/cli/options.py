@@ -1,11 +1,11 @@
-"""What the commands share: options, and the two ways to print."""
+"""What the commands share: options, and how a coroutine runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
-import json
+import re
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 
 import click
 
+from clawbus.errors import InvalidInput
 from clawbus.org.duration import seconds
 
 P = ParamSpec("P")
@@ -33,6 +34,21 @@ as_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def beginning(
+    _context: click.Context, _option: click.Parameter, text: str | tuple[str, ...] | None
+) -> str | tuple[str, ...] | None:
+    """The callback of an argument that takes an id, or its first letters. Raises InvalidInput."""
+    if isinstance(text, tuple):
+        return tuple(_beginning(one) for one in text)
+    return None if text is None else _beginning(text)
+
+
+def _beginning(text: str) -> str:
+    if not re.fullmatch("[a-z2-7]{1,26}", text):
+        raise InvalidInput("ID", text, "neither an id nor the beginning of one", "Copy it from the list.")
+    return text
+
+
 def duration(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
     """The callback of an option that takes a length of time, as org.toml writes it ("90s", "5m"); in seconds."""
     try:
@@ -50,18 +66,6 @@ def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable
         return asyncio.run(command(*args, **kwargs))
 
     return wrapper
-
-
-def print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
-
-
-def say(data: Any, text: str, as_json: bool) -> None:
-    """The same in one of two forms."""
-    if as_json:
-        print_json(data)
-    else:
-        click.echo(text)
 
 
 async def until_stopped(serving: Coroutine[Any, Any, None]) -> None:

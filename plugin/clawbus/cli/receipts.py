@@ -10,18 +10,18 @@ import click
 from clawbus.addressing import channel_of, hearers
 from clawbus.bus import Bus
 from clawbus.channels import BCAST
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
-from clawbus.envelope import Envelope, decode
+from clawbus.envelope import Envelope
 from clawbus.errors import NotFound, WireError
-from clawbus.show import inert
 from clawbus.steward.receipts import expected, seen
 
 _CHANNELS = ("all", "team", "topics")
 
 
 @click.command()
-@click.argument("thread", metavar="ID")
+@click.argument("thread", metavar="ID", callback=beginning)
 @as_option
 @org_option
 @json_option
@@ -38,9 +38,9 @@ async def receipts_command(thread: str, person: str | None, org_file: Path, as_j
         agents = [{"agent": one, "seen_at": at.isoformat() if at else None, "asked": must} for one, at, must in rows]
         print_json({"id": said.task_id, "from": said.sender, "to": said.to, "subject": said.subject, "agents": agents})
         return 0
-    click.echo(inert(f"{said.task_id}  {said.sender} -> {said.to}  {said.subject}".rstrip()))
+    put_line(f"{said.task_id}  {said.sender} -> {said.to}  {said.subject}".rstrip())
     for one, at, must in rows:
-        click.echo(inert(f"  {one:<32}  {_when(at, must)}"))
+        put_line(f"  {one:<32}  {_when(at, must)}")
     return 0
 
 
@@ -56,7 +56,7 @@ async def _find(bus: Bus, company: Company, thread: str) -> Envelope:
     for name in _CHANNELS:
         for stored in await bus.stored(BCAST, company.subjects.everything(name)):
             try:
-                said = decode(stored.data, company.subjects.parse(stored.subject).sender)
+                said = await bus.verifier.envelope(company.subjects, stored)
             except WireError:
                 continue
             if (said.task_id or "").startswith(thread):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from clawbus.cli.options import as_option, json_option, org_option, print_json, run_async
+from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
 from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
@@ -57,15 +58,15 @@ async def replay_command(
         return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
     for one in found:
-        click.echo(line(one, full, width))
+        put_text(line(one, full, width))
     if not found:
-        click.echo("Nothing is remembered of that.")
+        put_line("Nothing is remembered of that.")
     return 0
 
 
 def line(one: Moment, full: bool, width: int = 120) -> str:
     """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
-    who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who)
+    who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who, lines=False)
     stamp = f"{one.at:%m-%d %H:%M:%S}.{one.at.microsecond // 1000:03d}"
     if width < _WIDE:
         return f"{stamp} {one.task_id[:8]}\n  {who}: {one.what}\n  {_text(one.text, full, width - 4)}".rstrip()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.company import Company
 from clawbus.org import STEWARD
@@ -21,7 +20,7 @@ async def steward_command(org_file: Path) -> int:
     company = Company.open(org_file)
 
     async def serve() -> None:
-        async with Bus.connect(company.org.url, company.identity(STEWARD), "clawbus steward", wait_s=None) as bus:
+        async with company.connect(STEWARD, wait_s=None) as bus:
             await Steward(company.org, bus, org_file.parent).run()
 
     await until_stopped(serve())

@@ -9,13 +9,16 @@ from pathlib import Path
 import click
 
 from clawbus.cli.ask import report
-from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, print_json, run_async
+from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line
+from clawbus.company import Company
 from clawbus.errors import Away, InvalidInput
 from clawbus.face import connect
-from clawbus.show import inert
+from clawbus.stopping import standing
 from clawbus.tasks import TaskView
 
-_OPEN = ("queued", "delivered", "running", "interrupted")
+_OPEN = ("queued", "waiting_approval", "delivered", "running", "interrupted")
+_DOING = ("running", "waiting_approval")
 
 
 @click.command()
@@ -33,10 +36,18 @@ async def tasks_command(only_open: bool, limit: int, person: str | None, org_fil
     if as_json:
         print_json([view.as_json() | {"worker_online": view.worker not in away} for view in views])
     elif not views:
-        click.echo("No tasks yet. Give one: clawbus ask AGENT TEXT")
+        put_line("No tasks yet. Give one: clawbus ask AGENT TEXT")
     for view in [] if as_json else views:
-        click.echo(_line(view, view.worker in away))
+        put_line(_line(view, view.worker in away))
+    if away or any(view.state in _OPEN for view in views):
+        await _say_if_stopped(Company.open(org_file), person)
     return 0
+
+
+async def _say_if_stopped(company: Company, person: str | None) -> None:
+    async with company.connect_person(person) as (bus, _):
+        for one in (await standing(bus, company)).standing():
+            put_line(f"clawbus: {one}", err=True)
 
 
 def _line(view: TaskView, worker_away: bool) -> str:
@@ -45,14 +56,12 @@ def _line(view: TaskView, worker_away: bool) -> str:
         note = f"  (waits: the gateway of {view.worker} is away)"
     elif view.delivery == "waiting":
         note = f"  (its result waits for {view.requester})"
-    elif view.progress and view.state == "running":
+    elif view.progress and view.state in _DOING:
         note = f"  ({view.progress})"
     born = min(view.times.values(), default=datetime.now(UTC))
     label = f"  {view.label}" if view.label else ""
     again = f" (attempt {view.attempts})" if view.attempts > 1 else ""
-    return inert(
-        f"{view.task_id}  {view.state + again:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}"
-    )
+    return f"{view.task_id}  {view.state + again:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}"
 
 
 def _age(born: datetime) -> str:
@@ -98,7 +107,7 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
         ("state", view.state),
         ("delivery", view.delivery),
         ("attempts", str(view.attempts)),
-        ("doing", view.progress if view.state == "running" else ""),
+        ("doing", view.progress if view.state in _DOING else ""),
         ("reported", view.reported),
         ("told", view.steered),
         ("ended by", view.ended_by),
@@ -110,7 +119,7 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
     ]
     for name, value in rows:
         if value:
-            click.echo(inert(f"{name:>11}  {value}"))
+            put_line(f"{name:>11}  {value}")
     return 0
 
 
@@ -144,7 +153,7 @@ async def files(task_id: str, folder: Path, person: str | None, org_file: Path, 
     if as_json:
         print_json([{"name": one.artifact.name, "copy": str(one.path or ""), "note": one.note} for one in placed])
     for one in [] if as_json else placed:
-        click.echo(inert(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}")))
+        put_line(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}"))
     return 1 if any(one.path is None and one.artifact.uri is None for one in placed) else 0
 
 
@@ -162,9 +171,9 @@ async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool
     if as_json:
         print_json({"task_id": view.task_id, "cancelled": won, "state": end.status, "ended_by": end.by})
     elif won:
-        click.echo(f"cancelled {view.task_id}")
+        put_line(f"cancelled {view.task_id}")
     else:
-        click.echo(f"not cancelled: {view.task_id} had ended before, as {end.status} (written by {end.by})")
+        put_line(f"not cancelled: {view.task_id} had ended before, as {end.status} (written by {end.by})")
     return 0 if won else 1
 
 
@@ -183,7 +192,7 @@ async def steer(task_id: str, text: str, person: str | None, org_file: Path, as_
     if as_json:
         print_json({"task_id": view.task_id, "sent": why_not is None, "state": view.state, "why_not": why_not})
     elif why_not is not None:
-        click.echo(f"not steered: {view.task_id}: {why_not}")
+        put_line(f"not steered: {view.task_id}: {why_not}")
     else:
-        click.echo(f"sent to {view.worker}. Whether it was heard: clawbus task show {view.task_id[:8]}")
+        put_line(f"sent to {view.worker}. Whether it was heard: clawbus task show {view.task_id[:8]}")
     return 0 if why_not is None else 1

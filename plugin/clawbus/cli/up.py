@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Callable
@@ -12,12 +13,15 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async
+from clawbus.cli.output import put_text
 from clawbus.company import Company
+from clawbus.enrol.following import follow
 from clawbus.errors import BusAway
 from clawbus.flow import watching
 from clawbus.gateway import openclaw, own
-from clawbus.running import Plan, asked, model_port, reconcile, running
+from clawbus.running import Plan, ask_up, asked, model_port, reconcile, running
 from clawbus.screen import Screen
+from clawbus.stopping import telling
 from clawbus.supervisor import Supervisor
 
 _QUIET = {"started", "restarted", "ready", "stopped"}
@@ -47,19 +51,19 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not work.done():
-        click.echo("stopping (a second Ctrl-C kills)")
+        put_text("stopping (a second Ctrl-C kills)")
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, work.cancel)
         work.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await work
-    click.echo("everything has ended; tasks that were running go on at the next `clawbus up`")
+    put_text("everything has ended; tasks that were running go on at the next `clawbus up`")
     return 0
 
 
 async def _plan(company: Company, nats_server: Path | None, force_souls: bool, running: bool = False) -> Plan:
-    needs_claw = any(gateway.is_ours for gateway in company.org.gateways)
-    claw = await openclaw.find(install=True, say=click.echo) if needs_claw else None
+    needs_claw = any(gateway.is_ours for gateway in company.gateways_here)
+    claw = await openclaw.find(install=True, say=put_text) if needs_claw else None
     return Plan(company, claw, nats_server, model_port(company, running), force_souls)
 
 
@@ -78,15 +82,17 @@ async def _run(plan: Plan) -> None:
             return
         elif what == "killed":
             what = "did not drain in time, ended"
-        click.echo(f"{name} {what} {detail}".rstrip())
+        put_text(f"{name} {what} {detail}".rstrip())
 
-    async with running(plan, click.echo, on_event) as supervisor:
-        models = sorted({org.model_of(agent) for agent in org.agents})
-        click.echo(f"{org.company} is up on {org.url}: {', '.join(agent.id for agent in org.agents)}")
-        click.echo(
+    async with running(plan, put_text, on_event) as supervisor:
+        here = {gateway.id for gateway in plan.company.gateways_here}
+        agents = [agent for agent in org.agents if agent.gateway in here]
+        models = sorted({org.model_of(agent) for agent in agents})
+        put_text(f"{org.company} is up on {plan.company.url}: {', '.join(agent.id for agent in agents)}")
+        put_text(
             f"Model: {', '.join(models)}" + (" (the demo's own: no model is called)" if own.SCRIPTED in models else "")
         )
-        click.echo(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
+        put_text(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
         following = asyncio.create_task(_follow(supervisor, plan))
         try:
             await _show(plan.company)
@@ -103,7 +109,7 @@ async def _follow(supervisor: Supervisor, plan: Plan) -> None:
         nonlocal now
 
         def both(line: str) -> None:
-            click.echo(line)
+            put_text(line)
             say(line)
 
         company = Company.open(plan.company.org_file)
@@ -116,11 +122,17 @@ async def _follow(supervisor: Supervisor, plan: Plan) -> None:
 
 
 async def _show(company: Company) -> None:
-    """What happens to tasks, until cancelled."""
+    """What happens to tasks, until cancelled; on a machine that has joined, where no person has a key, only waiting."""
+    if company.here is not None:
+        await follow(company, functools.partial(ask_up, company.home, False))
     screen = Screen(sys.stdout)
     while True:
         with contextlib.suppress(BusAway):
-            async with company.connect_person(None) as (bus, _), watching(bus, company.subjects) as heard:
+            async with (
+                company.connect_person(None) as (bus, _),
+                telling(bus, company, screen.say),
+                watching(bus, company.subjects) as heard,
+            ):
                 while True:
                     screen.show(await heard.get())
         await asyncio.sleep(0.5)

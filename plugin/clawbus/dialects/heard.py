@@ -11,6 +11,8 @@ from clawbus.org import Org
 
 GUEST = "guest"
 """The name of the guests' key."""
+ANSWERS = "_R_."
+"""Where the server awaits an answer to what another account has asked: the only replies that are answered."""
 
 
 def heard(org: Org) -> tuple[str, ...]:

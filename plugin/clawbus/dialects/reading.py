@@ -21,6 +21,8 @@ _TITLES = ("subject", "title", "re", "question")
 _ASSIGNMENTS = ("task", "task_assignment", "task_assigned")
 _TYPES = frozenset(get_args(Type)) - {"task", "result", "control"}
 _MAX_ARTIFACTS = 20
+MAX_WAIT_S = 600
+"""How long a guest may wait for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +128,4 @@ def _artifacts(flat: dict[str, Any]) -> tuple[Artifact, ...]:
 
 
 def _seconds(value: Any) -> int:
-    return int(min(max(value, 1), 600)) if isinstance(value, int | float) and value == value else 30  # noqa: PLR0124 - nan
+    return int(min(max(value, 1), MAX_WAIT_S)) if isinstance(value, int | float) and value == value else 30  # noqa: PLR0124 - nan

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from clawbus.artifacts import Placed, Shelf, Store
 from clawbus.asking import Person
-from clawbus.bus import Bus, fetch_now, person_reader
+from clawbus.budget import read_budget, within
+from clawbus.bus import Bus, Received, fetch_now, person_reader
 from clawbus.channels import EVENTS, INBOX
 from clawbus.company import Company
-from clawbus.envelope import Envelope, OnComplete, Priority, Type, decode
+from clawbus.envelope import Envelope, OnComplete, Priority, Type
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError
 from clawbus.face.settling import Settling
 from clawbus.face.values import Message, Result, Task, message_of, result_of, task_of, unreadable
@@ -66,7 +67,7 @@ class Client:
         self._patience_s = patience_s
         self.me = me
 
-    async def start(
+    async def start(  # noqa: PLR0913 - each is a word of the task
         self,
         to: str,
         text: str,
@@ -75,19 +76,22 @@ class Client:
         priority: Priority = "medium",
         run_timeout_s: int | None = None,
         then: str | None = None,
+        budget: str = "",
         key: str | None = None,
         room_s: float | None = 0.0,
     ) -> Task:
         """Give a task to an agent, a pool or a team. When this returns, the server has it on disk.
 
         `then`: the agent that takes over when it is done, along an edge of org.toml; its result comes into the inbox.
+        `budget`: what it and all that is given because of it may use, such as "turns=20"; at most what org.toml allows.
         `key`: any text of yours that names this piece of work. The same key is the same task, however often it is
         started, also by a program that was killed and begins again. `room_s`: how long to wait while the receiver has
         as many tasks of this person as policies.quota allows; None waits without end.
         Raises InvalidInput, NotFound, BacklogFull, Refused, Away.
         """
         on_complete = OnComplete(to=then) if then else None
-        new = NewTask(to, text, label, priority, run_timeout_s, then=on_complete)
+        allowed = within(self._company.org, read_budget("budget", budget))
+        new = NewTask(to, text, label, priority, run_timeout_s, then=on_complete, budget=allowed)
         return await self.give(make_task(self._company.org, self.me, new), key, room_s)
 
     async def give(self, envelope: Envelope, key: str | None = None, room_s: float | None = 0.0) -> Task:
@@ -111,8 +115,10 @@ class Client:
     async def _given_before(self, envelope: Envelope) -> bool:
         """Whether the bus knows that task: it remembers longer than it knows a message by its id."""
         task_id = envelope.task_id or ""
-        if await self._bus.next_message(EVENTS, self._company.subjects.event(task_id, self.me)) is not None:
-            return True
+        said = await self._bus.next_message(EVENTS, self._company.subjects.event(task_id, self.me))
+        with contextlib.suppress(WireError):
+            if said is not None and await self._bus.verifier.event(self._company.subjects, said):
+                return True
         return await self._company.ends(self._bus).read(task_id, self.me, envelope.to) is not None
 
     async def _give(self, envelope: Envelope, room_s: float | None) -> None:
@@ -226,13 +232,13 @@ class Client:
     async def inbox(self, who: str | None = None, limit: int = 50) -> list[Message]:
         """What waits for this person, or for anybody of the company; all of it stays where it is."""
         stored = await self._bus.stored(INBOX, self._company.subjects.dm_for(who or self.me))
-        return [self._message(one.seq, one.subject, one.data) for one in stored[:limit]]
+        return [await self._message(one.seq, one) for one in stored[:limit]]
 
     async def read(self, limit: int = 50) -> list[Message]:
         """Take messages out of this person's inbox, the oldest first: they are gone from it then."""
         found = []
         for delivery in await fetch_now(self._bus, INBOX, person_reader(self.me), limit):
-            found.append(self._message(delivery.stream_seq, delivery.subject, delivery.data))
+            found.append(await self._message(delivery.stream_seq, delivery))
             await self._bus.ack(delivery.ack_subject)
         return found
 
@@ -247,8 +253,8 @@ class Client:
                     raise
                 await asyncio.sleep(_AWAY_S)
 
-    def _message(self, number: int, subject: str, data: bytes) -> Message:
+    async def _message(self, number: int, received: Received) -> Message:
         try:
-            return message_of(number, decode(data, self._company.subjects.parse(subject).sender))
+            return message_of(number, await self._bus.verifier.envelope(self._company.subjects, received))
         except WireError as error:
             return unreadable(number, str(error))

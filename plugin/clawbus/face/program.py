@@ -14,6 +14,7 @@ from clawbus.face.values import Task, task_of
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Outbox
 from clawbus.org import Org
+from clawbus.rights import bound_of
 from clawbus.worker import bounded, result
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Program:
 
     def __init__(self, handlers: Mapping[str, Handler], ledger: Ledger, outbox: Outbox, org: Org) -> None:
         self._handlers = handlers
+        self._org = org
         self._shared = org.groups
         self._ledger = ledger
         self._outbox = outbox
@@ -55,7 +57,7 @@ class Program:
         allowed_s = run.task.run_timeout_s or _DEADLINE_S
         try:
             async with asyncio.timeout(allowed_s) as bound:
-                text = await self._handlers[run.worker](task_of(run.task, attempt))
+                text = await self._handlers[run.worker](task_of(run.task, attempt, bound_of(self._org, run.task)))
         except Exception as error:
             if isinstance(error, TimeoutError) and bound.expired():
                 return result(run, "timed_out", f"the program did not answer within {allowed_s} s")
@@ -69,3 +71,6 @@ class Program:
 
     async def stop(self, run: Run) -> None:
         """The handler was cancelled with its attempt: nothing is left of it."""
+
+    async def halt(self, run: Run) -> None:
+        """Likewise; it was no strike."""

@@ -15,10 +15,11 @@ from clawbus.channels import CTL
 from clawbus.company import Company
 from clawbus.errors import InvalidInput, Missing
 from clawbus.face.program import Handler, Program
+from clawbus.halting import Halt
 from clawbus.ledger import Ledger
-from clawbus.mailbox import Outbox
+from clawbus.mailbox import Outbox, Reserving
 from clawbus.presence import Presence, Roster
-from clawbus.worker import Worker
+from clawbus.worker import Metered, Obedient, Worker
 
 
 async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handler]) -> None:
@@ -32,25 +33,34 @@ async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handl
     """
     company = Company.open(Path(org_file))
     _check(company, gateway, handlers)
-    identity = company.identity(f"gw-{gateway}")
     with _alone(company, gateway), Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()
-        async with Bus.connect(company.org.url, identity, f"clawbus program {gateway}", wait_s=None) as bus:
+        async with company.connect(f"gw-{gateway}", f"program {gateway}", wait_s=None) as bus:
             outbox = Outbox(bus, ledger, company.subjects)
+            Reserving(bus, company.org, outbox)
             program = Program(handlers, ledger, outbox, company.org)
-            worker = Worker(bus, program, ledger, outbox, company.org, gateway)
+            halt = Halt(bus, company.org)
+            metered = Metered(program, ledger, outbox, company.subjects)
+            obedient = Obedient(metered, halt, ledger, outbox)
+            worker = Worker(bus, obedient, ledger, outbox, company.org, gateway)
+            obedient.on_wait = worker.give_slot
             with _stopped_by_signals():
-                await _run(company, gateway, worker, program, bus, outbox)
+                await _run(company, gateway, worker, program, bus, outbox, halt)
 
 
-async def _run(company: Company, gateway: str, worker: Worker, program: Program, bus: Bus, outbox: Outbox) -> None:
+async def _run(
+    company: Company, gateway: str, worker: Worker, program: Program, bus: Bus, outbox: Outbox, halt: Halt
+) -> None:
     control = Pull(bus, CTL, gateway_reader(gateway), worker.control)
     roster = Roster(company.subjects)
     presence = Presence(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
+    presence.word = halt.word
+    halt.on_change.append(presence.speak)
     try:
         await control.catch_up()
         async with asyncio.TaskGroup() as group:
             for part in (
+                halt.run(),
                 control.run(),
                 outbox.run(),
                 worker.run(),

@@ -23,6 +23,8 @@ class Task:
     priority: Priority = "medium"
     attempt: int = 0
     """For a handler, from 1: beyond 1 an earlier attempt has died, perhaps in the middle of its work."""
+    tools: tuple[str, ...] | None = None
+    """For a handler: all that it may use for this task, as its sender names it; None: that is left to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Message:
     """Of a result: how the task ended."""
 
 
-def task_of(envelope: Envelope, attempt: int = 0) -> Task:
+def task_of(envelope: Envelope, attempt: int = 0, tools: tuple[str, ...] | None = None) -> Task:
     return Task(
         envelope.task_id or "",
         envelope.sender,
@@ -66,6 +68,7 @@ def task_of(envelope: Envelope, attempt: int = 0) -> Task:
         envelope.subject,
         envelope.priority,
         attempt,
+        tools,
     )
 
 

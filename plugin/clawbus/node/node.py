@@ -13,9 +13,22 @@ from clawbus.bus import Bus, Ends, Pull, gateway_reader
 from clawbus.channels import BCAST, CTL, INBOX
 from clawbus.envelope import Envelope
 from clawbus.errors import ClawbusError
-from clawbus.gateway import GatewayRpc, workspace_of
+from clawbus.gateway import Begun, GatewayRpc, tokens_of, workspace_of
+from clawbus.halting import Halt
 from clawbus.ledger import Ledger, Outgoing
-from clawbus.mailbox import Announcer, Bringer, Broadcasts, Files, Inbox, Outbox, Reader, Waker
+from clawbus.mailbox import (
+    Announcer,
+    Bringer,
+    Broadcasts,
+    Cuts,
+    Files,
+    Inbox,
+    MailBounds,
+    Outbox,
+    Reader,
+    Reserving,
+    Waker,
+)
 from clawbus.node.socket import listening
 from clawbus.org import Org
 from clawbus.presence import Presence, Roster
@@ -23,9 +36,10 @@ from clawbus.subjects import Subjects, new_message_id
 from clawbus.tasks import History, Requester
 from clawbus.tools.attaching import Attaching
 from clawbus.tools.following import TasksTool
+from clawbus.tools.gate import Gate
 from clawbus.tools.giving import GivingTools
 from clawbus.tools.handlers import Tools
-from clawbus.worker import Attempts, Lessons, Notifier, Steering, Worker
+from clawbus.worker import Attempts, Lessons, Metered, Notifier, Obedient, Steering, Worker
 
 log = logging.getLogger(__name__)
 _EXPIRY_CHECK_S = 60.0
@@ -38,38 +52,52 @@ class Node:
     def __init__(self, org: Org, gateway: str, bus: Bus, rpc: GatewayRpc, ledger: Ledger) -> None:
         self.agents = frozenset(agent.id for agent in org.agents_of(gateway))
         self._bus, self._rpc, self._ledger = bus, rpc, ledger
-        self._lease_s = org.policies.lease_s
-        self._reader_name = gateway_reader(gateway)
+        self._lease_s, self._reader_name = org.policies.lease_s, gateway_reader(gateway)
         subjects = Subjects(org.company)
         ends = Ends(bus, subjects, org.may_end, org.may_take)
         self.outbox = Outbox(bus, ledger, subjects)
         self.inbox, bringer = Inbox(bus, ledger, self.outbox), Bringer(rpc)
-        self.reader = Reader(bus, ledger, org, self.agents, self.inbox)
-        self.broadcasts = Broadcasts(bus, ledger, org, self.agents)
+        self.halt, bounds = Halt(bus, org), MailBounds(org, Reserving(bus, org, self.outbox))
+        self.reader = Reader(bus, ledger, org, self.agents, self.inbox, bounds)
+        self.broadcasts = Broadcasts(bus, ledger, org, self.agents, bounds)
         store, workspace = Store(bus, subjects), functools.partial(workspace_of, rpc)
         files = Files(Shelf(store, workspace, ledger.folder / "files"), rpc)
         self.announcer = Announcer(bringer, ledger, self.outbox, self.inbox, files, org)
         self.waker = Waker(org, rpc, bringer, ledger, self.inbox, files)
         steering = Steering(rpc, ledger, self.outbox, ends, org)
         self.attempts = Attempts(rpc, ledger, self.outbox, steering, files, org)
-        self.worker = Worker(bus, self.attempts, ledger, self.outbox, org, gateway)
-        self.attempts.lessons = Lessons(bus, org, gateway).below
-        self.attempts.blocked.on_wait = self.worker.give_slot
-        self.worker.on_steer = steering.take
-        self.worker.on_notify = Notifier(rpc, self.outbox, org, gateway).take
+        turns = Metered(self.attempts, ledger, self.outbox, subjects, functools.partial(tokens_of, rpc))
+        obedient = Obedient(turns, self.halt, ledger, self.outbox)
+        self.worker = Worker(bus, obedient, ledger, self.outbox, org, gateway)
+        obedient.on_wait = self.worker.give_slot
         self.roster = Roster(subjects)
         self._requester = Requester(org, subjects, ledger, self.outbox, ends)
         attaching = Attaching(ledger, self.outbox, store, files, workspace)
         giving = GivingTools(org, self.announcer, self._requester, self.roster, attaching)
         following = TasksTool(ledger, self._requester, History(bus, org))
         self.tools = Tools(org, ledger, self.outbox, self.inbox, giving, following, self.roster, attaching)
+        self.gate = Gate(org, ledger, rpc)
         self._presence = Presence(bus, rpc.ready, rpc.on_change, self.worker.load, self.roster, org, gateway)
-        self._connect()
+        self._connect(steering, Notifier(rpc, self.outbox, org, gateway), Lessons(bus, org, gateway))
+        self._obey(bringer)
 
-    def _connect(self) -> None:
-        """Who is told of what."""
+    def _obey(self, bringer: Bringer) -> None:
+        """Whoever begins a turn, or sends, asks first whether people have stopped it."""
+        halt = self.halt
+        self._cuts = Cuts(self._rpc, bringer, self._ledger, halt, self.agents)
+        self._rpc.may_begin, bringer.may_begin = halt.check, halt.may_begin
+        self.waker.barred = functools.partial(halt.barred, self.agents)
+        self.tools.order_of, self.gate.order_of, self._presence.word = halt.of, halt.of, halt.word
+        halt.on_change += [self.waker.look, self._presence.speak]
+
+    def _connect(self, steering: Steering, notifier: Notifier, lessons: Lessons) -> None:
+        """Who is told of what, and who is asked."""
+        self.attempts.lessons = lessons.below
+        self.attempts.blocked.on_wait = self.worker.give_slot
+        self.worker.on_steer, self.worker.on_notify = steering.take, notifier.take
         self.outbox.on_refused.append(self._never_sent)
-        self.reader.on_result.append(self.announcer.due)
+        self._rpc.listeners.append(Begun(self._ledger.begun))
+        self.reader.on_result += [self._requester.breaker.heard, self.announcer.due]
         self.reader.on_mail.append(self.waker.look)
         self.broadcasts.on_mail.append(self.waker.look)
         self._requester.on_cancelled.append(self.announcer.due)
@@ -81,13 +109,15 @@ class Node:
         mail = Pull(self._bus, INBOX, self._reader_name, self.reader.handle)
         broadcasts = Pull(self._bus, BCAST, self._reader_name, self.broadcasts.handle)
         async with (
-            listening(socket, self.agents, self.tools.call),
+            listening(socket, self.agents, self.tools.call, self.gate.may),
             self._rpc.running(),
             asyncio.TaskGroup() as group,
         ):
             await control.catch_up()
             await self.reader.recover()
             for part in (
+                self.halt.run(),
+                self._cuts.run(),
                 control.run(),
                 mail.run(),
                 broadcasts.run(),

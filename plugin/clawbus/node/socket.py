@@ -1,6 +1,7 @@
 """The Unix socket (mode 600) on which the shim forwards tool calls: a line of JSON in, lines of JSON out.
 
     {"v":1,"tool":…,"params":{…},"agentId":…,"sessionKey":…,"workspace":…}  ->  {"ok":true,"text":…,"data":{…}}
+    {"v":1,"hook":"before_tool_call","tool":…,"sessionKey":…}  ->  the same; ok says whether that tool may be called
 
 One connection per call; when it closes early, the call is aborted.
 """
@@ -14,24 +15,27 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-from clawbus.errors import Missing
+from clawbus.errors import Missing, WireError
+from clawbus.strict import read_object
 from clawbus.tools.calls import Answer, Caller
 
 log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 2 * 1024 * 1024
 
 Handler = Callable[[Caller, str, object], Awaitable[Answer]]
+Gate = Callable[[str, str], Awaitable[Answer]]
+"""Called with a session and a tool."""
+_HOOK = "before_tool_call"
 
 
 @contextlib.asynccontextmanager
-async def listening(path: Path, agents: frozenset[str], handler: Handler) -> AsyncIterator[None]:
+async def listening(path: Path, agents: frozenset[str], handler: Handler, gate: Gate) -> AsyncIterator[None]:
     """Serve calls of `agents` on `path`. Raises Missing if another node lives there."""
     await _clear(path)
     old = os.umask(0o177)  # the socket is born with mode 600: no moment in which others may connect
     try:
-        server = await asyncio.start_unix_server(_serve(agents, handler), path, limit=MAX_LINE_BYTES)
+        server = await asyncio.start_unix_server(_serve(agents, handler, gate), path, limit=MAX_LINE_BYTES)
     finally:
         os.umask(old)
     try:
@@ -55,14 +59,14 @@ async def _clear(path: Path) -> None:
 
 
 def _serve(
-    agents: frozenset[str], handler: Handler
+    agents: frozenset[str], handler: Handler, gate: Gate
 ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
             if not line.strip():
                 return
-            call = asyncio.create_task(_call(line, agents, handler))
+            call = asyncio.create_task(_call(line, agents, handler, gate))
             hangup = asyncio.create_task(reader.read(1))
             await asyncio.wait({call, hangup}, return_when=asyncio.FIRST_COMPLETED)
             if not call.done():
@@ -103,17 +107,19 @@ async def _hand_over(writer: asyncio.StreamWriter, answer: Answer, gone: bool) -
             await answer.handed_over(arrived)
 
 
-async def _call(line: bytes, agents: frozenset[str], handler: Handler) -> Answer:
+async def _call(line: bytes, agents: frozenset[str], handler: Handler, gate: Gate) -> Answer:
     try:
-        said: Any = json.loads(line)
+        said = read_object(line)
+        if said.get("hook") == _HOOK:  # of any session of the gateway: a sub-agent may run as another of its agents
+            return await gate(str(said["sessionKey"]), str(said["tool"]))
         caller = Caller(str(said["agentId"]), str(said["sessionKey"]), str(said.get("workspace") or ""))
         tool, params = str(said["tool"]), said.get("params")
-    except (ValueError, TypeError, KeyError) as error:
+    except (WireError, KeyError) as error:
         return Answer(False, f"clawbus could not read the call ({error}). Nothing was sent.")
     if caller.agent not in agents:
         return Answer(
             False,
-            f"the agent {caller.agent!r} of this gateway is not in org.toml. Nothing was sent. "
+            f"the agent {caller.agent[:80]!r} of this gateway is not in org.toml. Nothing was sent. "
             f"Ask the operator to add it; there are: {', '.join(sorted(agents))}.",
         )
     try:

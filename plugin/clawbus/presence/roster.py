@@ -6,15 +6,19 @@ An agent is online while its node has said within three periods that its gateway
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from clawbus.errors import WireError
 from clawbus.org import Agent, Org
+from clawbus.strict import read_object
 from clawbus.subjects import Subjects
 
 PERIOD_S = 5.0
+_MOST_BUSY = 9999
+_VERSION = re.compile(r"[0-9A-Za-z.+-]{1,64}")
 
 
 class Roster:
@@ -27,15 +31,14 @@ class Roster:
     def hear(self, subject: str, data: bytes) -> bool:
         """Take in one message. True if it asks everyone to answer with theirs."""
         try:
-            sender = self._subjects.parse(subject).sender
-            said = json.loads(data)
-        except (WireError, ValueError):
+            parsed = self._subjects.parse(subject)
+            said = read_object(data)
+        except WireError:
             return False
-        if not isinstance(said, dict):
-            return False
-        if said.get("ask"):
+        if parsed.channel == "roll":
             return True
-        self._heard[sender] = (time.monotonic(), said)
+        if parsed.channel == "presence" and isinstance(said.get("ready"), bool):  # else an answer that was aimed here
+            self._heard[parsed.sender] = (time.monotonic(), said)
         return False
 
     def online(self, agent: str) -> bool:
@@ -49,18 +52,23 @@ class Roster:
     def busy(self, agent: str) -> int:
         """Tasks that it has in hand, as its node last said."""
         said = self.said(agent).get("busy")
-        return said if isinstance(said, int) else 0
+        return min(max(said, 0), _MOST_BUSY) if isinstance(said, int) else 0
+
+    def version(self, agent: str) -> str:
+        """Of the clawbus that its node runs, as its node last said; empty for what is none."""
+        said = self.said(agent).get("version")
+        return said if isinstance(said, str) and _VERSION.fullmatch(said) else ""
 
     def said(self, agent: str) -> dict[str, Any]:
         """What an agent's node last said of it: gateway, ready, busy, version, role, team, skills, model."""
         return self._heard.get(agent, (0.0, {}))[1]
 
 
-ASK = json.dumps({"v": 1, "ask": True}).encode()
+ASK = json.dumps({"v": 1}).encode()
 
 
-def presence(org: Org, agent: Agent, ready: bool, busy: int, version: str) -> bytes:
-    """What a node says of an agent. `busy`: tasks that it has in hand."""
-    said = {"v": 1, "gateway": agent.gateway, "ready": ready, "busy": busy, "version": version}
+def presence(org: Org, agent: Agent, ready: bool, busy: int, version: str, state: str) -> bytes:
+    """What a node says of an agent. `busy`: tasks that it has in hand; `state`: whether people have stopped it."""
+    said = {"v": 1, "gateway": agent.gateway, "ready": ready, "busy": busy, "version": version, "state": state}
     said |= {"role": agent.role, "team": agent.team, "skills": list(agent.skills), "model": org.model_of(agent)}
     return json.dumps(said).encode()

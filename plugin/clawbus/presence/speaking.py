@@ -37,14 +37,20 @@ class Presence:
         self._org = org
         self._subjects = Subjects(org.company)
         self._agents = org.agents_of(gateway)
+        self.word: Callable[[str], str] = lambda _agent: "running"
+        """running, paused, stopped or unknown, of an agent; when that changes, call `speak`."""
         self._speak = asyncio.Event()
         self._speak.set()
         on_change.append(lambda _: self._speak.set())
         bus.on_reconnect.append(self._speak.set)
 
+    def speak(self) -> None:
+        """Something has changed: say so at once."""
+        self._speak.set()
+
     async def run(self) -> None:
         """Until cancelled."""
-        stop = await self._bus.listen(self._subjects.everything("presence"), self._hear)
+        stops = [await self._bus.listen(self._subjects.everything(name), self._hear) for name in ("presence", "roll")]
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -54,12 +60,13 @@ class Presence:
                 with contextlib.suppress(BusAway):
                     await self._say()
         finally:
-            await stop()
+            for stop in stops:
+                await stop()
 
     async def _say(self) -> None:
         ready, load = self._ready.is_set(), self._load()
         for agent in self._agents:
-            said = presence(self._org, agent, ready, load.get(agent.id, 0), __version__)
+            said = presence(self._org, agent, ready, load.get(agent.id, 0), __version__, self.word(agent.id))
             await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:

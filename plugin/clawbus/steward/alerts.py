@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from clawbus.bus import Bus, Stored
 from clawbus.channels import ALERTS
 from clawbus.errors import WireError
+from clawbus.strict import read_object
 from clawbus.subjects import Subjects
 
 
@@ -44,18 +44,26 @@ class Alerts:
         """Every alert that is remembered, the oldest state first. Raises BusAway."""
         pattern = self._subjects.everything("alerts")
         for stored in await self._bus.stored(ALERTS, pattern, self._seen_seq + 1):
+            signed = await self._is_signed(stored)
             if stored.seq > self._seen_seq:  # another look at the same time may have been faster
                 self._seen_seq = stored.seq
-                self._take(stored)
+                if signed:
+                    self._take(stored)
         return sorted(self._last.values(), key=lambda alert: alert.at)
 
     async def raised(self, rule: str) -> list[Alert]:
         """The alerts of one rule that are raised now. Raises BusAway."""
         return [alert for alert in await self.all() if alert.rule == rule and alert.raised]
 
+    async def _is_signed(self, stored: Stored) -> bool:
+        with contextlib.suppress(WireError):
+            await self._bus.verifier.check(stored)
+            return True
+        return False
+
     def _take(self, stored: Stored) -> None:
         with contextlib.suppress(WireError, ValueError):
-            tokens, said = self._subjects.parse(stored.subject).tokens, json.loads(stored.data)
+            tokens, said = self._subjects.parse(stored.subject).tokens, read_object(stored.data)
             alert = Alert(
                 tokens["rule"],
                 tokens["key"],

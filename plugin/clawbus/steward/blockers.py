@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from clawbus.accepted import tools_in
 from clawbus.events import Event
 from clawbus.org import STEWARD, Org
+from clawbus.rights import Bound, delegable, meet
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Blocker:
     body: str
     about: str = ""
     resolved_by: str = ""
+    tools: Bound = None
+    """What a turn may use that it begins, whoever brings it on: what who raised it may let others use."""
 
     @property
     def next(self) -> str | None:
@@ -53,4 +57,5 @@ def _raised(event: Event, org: Org) -> Blocker | None:
     if not chain:
         return None
     subject, body, about = detail.get("subject", ""), detail.get("body", ""), detail.get("about", "")
-    return Blocker(event.task_id, event.sender, chain, chain[:1], subject, body, about)
+    bound = meet(tools_in(event), delegable(org, event.sender))
+    return Blocker(event.task_id, event.sender, chain, chain[:1], subject, body, about, tools=bound)

@@ -7,7 +7,6 @@ The steward never speaks for another: what it does on somebody's behalf says so 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 from collections.abc import Collection
@@ -16,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.accepted import accepted
-from clawbus.bus import Bus, Ends, last_message
+from clawbus.bus import Bus, Ends, last_message, spend_of
 from clawbus.channels import ALERTS, EVENTS, TIMERS
 from clawbus.envelope import Envelope, Priority, Type, now
-from clawbus.errors import EndConflict, WireError
-from clawbus.events import Event, Kind, decode_event
+from clawbus.errors import EndConflict, Halted, OverBudget, WireError
+from clawbus.events import Event, Kind
+from clawbus.halting import ALL, Halt
 from clawbus.org import STEWARD, Org
+from clawbus.rights import Bound
 from clawbus.steward.alerts import Alerts
-from clawbus.subjects import Subjects, new_message_id, task_id_of
+from clawbus.subjects import Subjects, new_message_id
 from clawbus.tasks import History
 
 log = logging.getLogger(__name__)
@@ -39,22 +40,31 @@ class Desk:
         self.bus = bus
         self.subjects = Subjects(org.company)
         self.ends = Ends(bus, self.subjects, org.may_end, org.may_take)
+        self.spend = spend_of(bus, org)
         self.history = History(bus, org)
+        self.halt: Halt | None = None
+        """What people have stopped; None where a command of theirs is at work."""
         self.alerts = Alerts(bus, self.subjects)
 
     def message_id(self, *cause: object) -> str:
-        """The id of what follows from a cause: the same words give the same id, in any steward."""
-        return "-".join([STEWARD, *map(str, cause)])[:128]
+        """The id of what follows from a cause: the same words give the same id, in any steward; for others no guess.
+
+        Whoever knew it could use it first: the server would take the steward's own message for a second one.
+        """
+        return f"{STEWARD}-{self._word('message', cause)}"
 
     def task_id(self, *cause: object) -> str:
         """The id of a task, or a thread, that follows from a cause; by its form a task id like any other."""
-        return task_id_of(hashlib.sha256("\n".join([self.org.company, *map(str, cause)]).encode()).digest())
+        return self._word("task", cause)
+
+    def _word(self, what: str, cause: tuple[object, ...]) -> str:
+        return self.bus.signers[STEWARD].secret_word("\n".join([self.org.company, what, *map(str, cause)]))
 
     async def publish(self, subject: str, envelope: Envelope) -> None:
         """Raises BusAway, Refused."""
         await self.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
 
-    async def tell(
+    async def tell(  # noqa: PLR0913 - each is a word of the message
         self,
         to: str,
         body: str,
@@ -65,8 +75,12 @@ class Desk:
         priority: Priority = "medium",
         task_id: str | None = None,
         parent: str | None = None,
+        tools: Bound = None,
     ) -> None:
-        """A message into the inbox of an agent or a person. `cause`: what its id follows from."""
+        """A message into the inbox of an agent or a person. `cause`: what its id follows from.
+
+        `tools`: what a turn may use that it begins, where it brings what somebody else has said (`rights`).
+        """
         mail = Envelope(
             id=self.message_id(*cause, to),
             type=kind,
@@ -77,6 +91,7 @@ class Desk:
             subject=subject[:200],
             body=body,
             priority=priority,
+            tools=tools,
         )
         await self.publish(self.subjects.dm(to, STEWARD), mail)
 
@@ -111,8 +126,23 @@ class Desk:
         event = Event(id=self.message_id(*cause, kind), kind=kind, task_id=task_id, sender=STEWARD, detail=detail)
         await self.bus.publish(self.subjects.event(task_id, STEWARD), event.encode(), msg_id=event.id)
 
+    def check_running(self) -> None:
+        """Before anything is begun in the company's name. Raises Halted: what it follows from comes again."""
+        if self.halt is not None and (order := self.halt.of(ALL)) is not None:
+            raise Halted(str(order), "It comes again until a person resumes it.")
+
     async def give(self, task: Envelope, **detail: Any) -> None:
-        """Give a task away as the steward. `detail` goes into its event `accepted`. Raises BacklogFull, BusAway."""
+        """Give a task away as the steward; `detail` goes into its event `accepted`.
+
+        Raises BacklogFull, OverBudget, BusAway.
+        """
+        self.check_running()
+        try:
+            await self.spend.reserve(task)
+        except OverBudget as error:
+            said = {"used": error.over, "to": task.to, "label": task.subject or None, "parent": task.parent}
+            await self.event("over_budget", error.trace, cause=(task.task_id,), **said)
+            raise
         await self.publish(self.subjects.task(task.to, task.priority, STEWARD), task)
         await self.event("accepted", task.task_id or "", cause=(task.task_id,), **accepted(task), **detail)
 
@@ -123,7 +153,7 @@ class Desk:
         while (stored := await self.bus.next_message(EVENTS, pattern, seq + 1)) is not None:
             seq = stored.seq
             with contextlib.suppress(WireError):
-                event = decode_event(stored.data, self.subjects.parse(stored.subject))
+                event = await self.bus.verifier.event(self.subjects, stored)
                 if event.kind == "accepted":
                     return event
         return None
@@ -206,3 +236,8 @@ class Desk:
         for alert in await self.alerts.raised(rule):
             if alert.key not in keys:
                 await self.alert(rule, alert.key, False, "it is not in org.toml any more")
+
+
+def quoted(text: str) -> str:
+    """Another's words in a text of the steward: a mark before each line, so that none passes for the steward's own."""
+    return "\n".join(f"> {line}" for line in text.replace("\r", "\n").splitlines())

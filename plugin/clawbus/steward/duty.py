@@ -44,6 +44,9 @@ class Duty:
     async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
         """A dead letter was put down (DEAD)."""
 
+    async def on_forged(self, subject: str, reason: str) -> None:
+        """A message on this subject was not its sender's, and was turned away (any stream that stewards read)."""
+
     async def on_mail(self, mail: Envelope) -> None:
         """A message or a result for the steward itself (INBOX)."""
 

@@ -6,15 +6,16 @@ the report in BCAST.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from clawbus.channels import BCAST
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, cut, decode
+from clawbus.envelope import MAX_BODY_BYTES, Envelope, cut
 from clawbus.errors import InvalidInput, WireError
 from clawbus.org import STEWARD, Org
-from clawbus.steward.desk import Desk
+from clawbus.steward.desk import Desk, quoted
 
 RULE = "meetings"
 _ROOM_BYTES = MAX_BODY_BYTES - 4096  # what is left for the contributions beside the agenda and the names
@@ -72,7 +73,7 @@ async def begin(desk: Desk, meeting: Meeting) -> None:
         f'Contribute once, before {until}: nats_pub with to "topic:meeting.{meeting.id}" and type "contribution". Of '
         "several the last one counts. Then one report with all contributions goes to everyone."
     )
-    said = _said(meeting, "agenda", text).model_copy(update={"priority": "high", "expires_at": meeting.deadline})
+    said = _said(desk, meeting, "agenda", text).model_copy(update={"priority": "high", "expires_at": meeting.deadline})
     ack = await desk.bus.publish(_channel(desk, meeting), said.encode(), msg_id=said.id)
     meeting = Meeting.read(meeting.id, meeting.body() | {"agenda_seq": ack.seq})
     if not await _is_over(desk, meeting):
@@ -92,12 +93,11 @@ async def contributions(desk: Desk, meeting: Meeting) -> dict[str, str]:
     found: dict[str, str] = {}
     for stored in await desk.bus.stored(BCAST, pattern):
         try:
-            sender = desk.subjects.parse(stored.subject).sender
-            said = decode(stored.data, sender)
+            said = await desk.bus.verifier.envelope(desk.subjects, stored)
         except WireError:
             continue
-        if said.type == "contribution" and sender in welcome and stored.at <= meeting.deadline:
-            found[sender] = said.body
+        if said.type == "contribution" and said.sender in welcome and stored.at <= meeting.deadline:
+            found[said.sender] = said.body
     return found
 
 
@@ -106,26 +106,26 @@ async def end(desk: Desk, meeting: Meeting) -> None:
     if not await _is_over(desk, meeting):
         text = _report(meeting, asked(desk.org, meeting.of), await contributions(desk, meeting))
         if meeting.report_to in desk.org.people:  # people are not on the agents' channels
-            title = _said(meeting, "report", "").subject
+            title = _said(desk, meeting, "report", "").subject
             await desk.tell(
                 meeting.report_to, text, cause=(RULE, meeting.id), subject=title, kind="report", task_id=meeting.id
             )
-        await desk.publish(_channel(desk, meeting), _said(meeting, "report", text))
+        await desk.publish(_channel(desk, meeting), _said(desk, meeting, "report", text))
     await desk.forget_timer(RULE, meeting.id)
 
 
 def _report(meeting: Meeting, asked: tuple[str, ...], heard: dict[str, str]) -> str:
     silent = [one for one in asked if one not in heard]
     room = _ROOM_BYTES // max(1, len(heard))
-    parts = [f"## {one}\n{cut(text, room)}" for one, text in sorted(heard.items())]
+    parts = [f"## {one}\n{cut(quoted(text), room)}" for one, text in sorted(heard.items())]
     missing = f"Not heard: {', '.join(silent)}." if silent else "Everyone has contributed."
     agenda = cut(meeting.agenda, 2048)
     return "\n\n".join([f"Report of the meeting of {meeting.of}. The agenda was:\n{agenda}", *parts, missing])
 
 
-def _said(meeting: Meeting, what: str, text: str) -> Envelope:
+def _said(desk: Desk, meeting: Meeting, what: str, text: str) -> Envelope:
     return Envelope(
-        id=f"{STEWARD}-{RULE}-{meeting.id}-{what}",
+        id=desk.message_id(RULE, meeting.id, what),
         type="report" if what == "report" else "message",
         sender=STEWARD,
         to=meeting.of,
@@ -143,8 +143,9 @@ def _channel(desk: Desk, meeting: Meeting) -> str:
 
 async def _is_over(desk: Desk, meeting: Meeting) -> bool:
     """Whether its report is out."""
-    report = _said(meeting, "report", "").id
+    report = _said(desk, meeting, "report", "").id
     for stored in await desk.bus.stored(BCAST, _channel(desk, meeting), meeting.seq):
-        if decode(stored.data, STEWARD).id == report:
-            return True
+        with contextlib.suppress(WireError):
+            if (await desk.bus.verifier.envelope(desk.subjects, stored)).id == report:
+                return True
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 from clawbus.bus import STEWARD_READER, Bus, Delivery, Pull
 from clawbus.channels import BCAST, CTL, DEAD, ENDS, EVENTS, GUEST, INBOX, LEARN, TIMERS
 from clawbus.dialects import heard
-from clawbus.envelope import Envelope, decode
-from clawbus.errors import Away, ClawbusError, InvalidInput, WireError
-from clawbus.events import decode_event
+from clawbus.envelope import Envelope
+from clawbus.errors import Away, ClawbusError, Halted, InvalidInput, Unverified, WireError
+from clawbus.halting import Halt
 from clawbus.org import Org
 from clawbus.steward.desk import Desk
 from clawbus.steward.duties import DUTIES
 from clawbus.steward.duty import Duty
+from clawbus.strict import read_object
 
 log = logging.getLogger(__name__)
 Call = Callable[[Duty], Awaitable[None]]
-Reading = Callable[[Delivery], Call]
+Reading = Callable[[Delivery], Awaitable[Call]]
 _AGAIN_S, _LONGEST_S = 5.0, 300.0
 _TRIES = 6  # within 155 s: within the server's window for duplicates, so that what the others do again happens once
 
@@ -33,6 +33,7 @@ class Steward:
     def __init__(self, org: Org, bus: Bus, folder: Path = Path()) -> None:
         """`folder`: where the org file lies; the files that it names lie beside it."""
         self.desk = Desk(org, bus, folder)
+        self.halt = self.desk.halt = Halt(bus, org)
         self.duties = [duty(self.desk) for duty in DUTIES]
         self._bus = bus
         self._handlers: dict[str, Reading] = {
@@ -50,9 +51,11 @@ class Steward:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await _patiently(self.halt.read)
         for duty in self.duties:
             await _patiently(duty.on_start)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.halt.run())
             for stream, handler in self._handlers.items():
                 group.create_task(Pull(self._bus, stream, STEWARD_READER, self._handling(handler)).run())
             for duty in self.duties:
@@ -62,12 +65,19 @@ class Steward:
     def _handling(self, read: Reading) -> Callable[[Delivery], Awaitable[None]]:
         async def handle(delivery: Delivery) -> None:
             try:
-                call = read(delivery)
+                call = await read(delivery)
             except WireError as error:
                 log.warning("%s refused: %s", delivery.subject, error)
+                if isinstance(error, Unverified):
+                    await self._alarm(delivery.subject, error.message)
                 await self._bus.term(delivery.ack_subject, str(error)[:200])
                 return
-            failures = await self._failures(call, delivery.subject)
+            try:
+                failures = await self._failures(call, delivery.subject)
+            except Halted as halted:
+                log.info("%s waits: %s", delivery.subject, halted.message)
+                await self._bus.nak(delivery.ack_subject, _AGAIN_S)
+                return
             if not failures:
                 await self._bus.ack(delivery.ack_subject)
             elif delivery.delivered >= _TRIES and all(_lies_in_the_message(one) for one in failures):
@@ -103,40 +113,41 @@ class Steward:
                 log.exception("the duty %s failed; it looks again in %g s", duty.rule, period_s)
             await asyncio.sleep(period_s)
 
-    def _event(self, delivery: Delivery) -> Call:
-        event = decode_event(delivery.data, self.desk.subjects.parse(delivery.subject))
+    async def _event(self, delivery: Delivery) -> Call:
+        event = await self._bus.verifier.event(self.desk.subjects, delivery)
         return lambda duty: duty.on_event(event)
 
-    def _end(self, delivery: Delivery) -> Call:
-        end, task_id = self._envelope(delivery), self.desk.subjects.parse(delivery.subject).task_id
+    async def _end(self, delivery: Delivery) -> Call:
+        end, task_id = await self._envelope(delivery), self.desk.subjects.parse(delivery.subject).task_id
         if end.task_id != task_id or "." in end.to:
             raise WireError(f"no end of task {task_id}: it names task {end.task_id}, and was asked for by {end.to}")
         return lambda duty: duty.on_end(end)
 
-    def _broadcast(self, delivery: Delivery) -> Call:
-        said, parsed = self._envelope(delivery), self.desk.subjects.parse(delivery.subject)
+    async def _broadcast(self, delivery: Delivery) -> Call:
+        said, parsed = await self._envelope(delivery), self.desk.subjects.parse(delivery.subject)
         return lambda duty: duty.on_broadcast(said, parsed)
 
-    def _learning(self, delivery: Delivery) -> Call:
-        said = self._envelope(delivery)
+    async def _learning(self, delivery: Delivery) -> Call:
+        said = await self._envelope(delivery)
         return lambda duty: duty.on_learning(said)
 
-    def _dead(self, delivery: Delivery) -> Call:
+    async def _dead(self, delivery: Delivery) -> Call:
+        await self._bus.verifier.check(delivery)
         task_id, letter = self.desk.subjects.parse(delivery.subject).task_id or "", _object(delivery.data)
         return lambda duty: duty.on_dead(task_id, letter)
 
-    def _mail(self, delivery: Delivery) -> Call:
-        mail = self._envelope(delivery)
+    async def _mail(self, delivery: Delivery) -> Call:
+        mail = await self._envelope(delivery)
         return lambda duty: duty.on_mail(mail)
 
-    def _control(self, delivery: Delivery) -> Call:
-        note = self._envelope(delivery)
+    async def _control(self, delivery: Delivery) -> Call:
+        note = await self._envelope(delivery)
         return lambda duty: duty.on_control(note)
 
-    def _guest(self, delivery: Delivery) -> Call:
+    async def _guest(self, delivery: Delivery) -> Call:
         return lambda duty: duty.on_guest(delivery.subject, delivery.data, delivery.stream_seq)
 
-    def _timer(self, delivery: Delivery) -> Call:
+    async def _timer(self, delivery: Delivery) -> Call:
         tokens, body = self.desk.subjects.parse(delivery.subject).tokens, _object(delivery.data)
 
         async def call(duty: Duty) -> None:
@@ -145,8 +156,12 @@ class Steward:
 
         return call
 
-    def _envelope(self, delivery: Delivery) -> Envelope:
-        return decode(delivery.data, self.desk.subjects.parse(delivery.subject).sender)
+    async def _envelope(self, delivery: Delivery) -> Envelope:
+        return await self._bus.verifier.envelope(self.desk.subjects, delivery)
+
+    async def _alarm(self, subject: str, reason: str) -> None:
+        for duty in self.duties:
+            await duty.on_forged(subject, reason)
 
 
 def _lies_in_the_message(error: Exception) -> bool:
@@ -156,13 +171,7 @@ def _lies_in_the_message(error: Exception) -> bool:
 
 def _object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises WireError for anything else."""
-    try:
-        found = json.loads(data or b"{}")
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise WireError("not a JSON object")
-    return found
+    return read_object(data or b"{}")
 
 
 async def _patiently(start: Callable[[], Awaitable[None]]) -> None:

@@ -6,16 +6,19 @@ in its event `accepted` (the task itself leaves its queue when it is done).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from datetime import timedelta
 from typing import Any, ClassVar, get_args
 
+from clawbus.accepted import tools_in
 from clawbus.bus import End
 from clawbus.channels import EVENTS
 from clawbus.envelope import Envelope, OnComplete, Priority, now
-from clawbus.errors import BacklogFull
-from clawbus.events import Event, decode_event
+from clawbus.errors import BacklogFull, OverBudget, WireError
+from clawbus.events import Event
 from clawbus.org import EXTERNAL, STEWARD, Edge
+from clawbus.rights import delegable, meet
 from clawbus.steward.duty import Duty
 from clawbus.tasks.chains import edge_for, next_body
 from clawbus.tasks.envelopes import MAX_HOPS, lifetime
@@ -71,6 +74,10 @@ class Chains(Duty):
             log.info("the task after %s waits: the queue of %s is full", said.task_id, then.to)
             await self.desk.at(self.rule, said.task_id, now() + _AGAIN, {"requester": said.sender})
             return
+        except OverBudget as error:
+            await self._explain(said, f"{then.to} does not take over after task {said.task_id}: {error}")
+            await self._decided(said, to=then.to, started=False, why=error.message)
+            return
         await self._decided(said, to=then.to, started=True, task=task.task_id)
 
     def _why_not(self, said: Event, end: End, then: OnComplete, edge: Edge | None) -> str:
@@ -113,6 +120,7 @@ class Chains(Duty):
             expires_at=created + lifetime(self.desk.org),
             run_timeout_s=self.desk.org.policies.run_deadline_s,
             on_complete=OnComplete(to=edge.then) if edge.then else None,
+            tools=meet(tools_in(said), delegable(self.desk.org, said.sender)),
         )
 
     async def _forward(self, said: Event, end: End) -> None:
@@ -151,8 +159,9 @@ class Chains(Duty):
     async def _has_decided(self, task_id: str) -> bool:
         pattern = self.desk.subjects.event(task_id, STEWARD)
         for stored in await self.desk.bus.stored_singly(EVENTS, pattern):
-            if decode_event(stored.data, self.desk.subjects.parse(stored.subject)).kind == "chained":
-                return True
+            with contextlib.suppress(WireError):
+                if (await self.desk.bus.verifier.event(self.desk.subjects, stored)).kind == "chained":
+                    return True
         return False
 
     def _is_member(self, name: str) -> bool:

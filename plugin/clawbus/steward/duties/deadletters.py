@@ -6,17 +6,17 @@ one; it keeps its path and its hops. Its result goes to who had asked first, as 
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
+from clawbus.bus import Kept, Stored
 from clawbus.channels import DEAD
-from clawbus.envelope import Envelope, now
-from clawbus.errors import Away, ClawbusError
+from clawbus.envelope import Envelope, decode, now
+from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
+from clawbus.rights import bound_of
 from clawbus.steward.duty import Duty
+from clawbus.strict import read_object
 from clawbus.tasks.envelopes import lifetime
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ class DeadLetters(Duty):
             f"Look: clawbus dead show {task_id}\nAgain: clawbus dead redrive {task_id}\n"
             f"Enough: clawbus dead prune {task_id}"
         )
+        if letter.get("refused"):  # a forged one: `forged` alerts, once for each name
+            return
         if await self._letters(task_id):  # else it was decided on before this steward came to it
             await self.desk.alert(self.rule, task_id, True, text, reason=str(letter.get("reason")))
 
@@ -62,15 +64,13 @@ class DeadLetters(Duty):
         await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"filter": pattern})
         log.info("dead letter %s: %s", note.task_id, done)
 
-    async def _letters(self, task_id: str) -> list[tuple[int, dict[str, Any]]]:
+    async def _letters(self, task_id: str) -> list[Stored]:
         pattern = self.desk.subjects.filter("dead", task=task_id)
-        stored = await self.desk.bus.stored_singly(DEAD, pattern)
-        return [(one.seq, _object(one.data)) for one in stored]
+        return await self.desk.bus.stored_singly(DEAD, pattern)
 
-    async def _redrive(self, task_id: str, letters: list[tuple[int, dict[str, Any]]], to: str, by: str) -> str:
+    async def _redrive(self, task_id: str, letters: list[Stored], to: str, by: str) -> str:
         """Give the task again. Returns its new id. Raises ClawbusError: then the letter stays where it is."""
-        seq, letter = letters[0]
-        old = _task(task_id, letter)
+        seq, old = letters[0].seq, await self._task(task_id, letters[0])
         address = to or old.to
         self.desk.org.takers(address, "to")
         new_id, created = self.desk.task_id(self.rule, task_id, seq), now()
@@ -80,6 +80,7 @@ class DeadLetters(Duty):
                 "sender": STEWARD,
                 "to": address,
                 "task_id": new_id,
+                "tools": bound_of(self.desk.org, old),
                 "parent": task_id,
                 "created_at": created,
                 "expires_at": created + lifetime(self.desk.org),
@@ -89,6 +90,23 @@ class DeadLetters(Duty):
         said = {"to": address, "started": True, "task": new_id, "why": f"redriven by {by}"}
         await self.desk.event("chained", task_id, cause=(self.rule, task_id, seq), **said)
         return new_id
+
+    async def _task(self, task_id: str, letter: Stored) -> Envelope:
+        """The task of a letter, as its sender has signed it: who writes a letter cannot make him say anything.
+
+        Raises ClawbusError if there is none in it, or if it is not his.
+        """
+        subjects = self.desk.subjects
+        try:
+            kept = Kept.read(_object(letter.data).get("signed"), letter.at)
+            await self.desk.bus.verifier.check(kept, sent_now=False)
+            task = decode(kept.data, subjects.parse(kept.subject).sender)
+        except WireError as error:
+            problem = f"{task_id} holds no task that could be given again: {error.message}"
+            raise ClawbusError(problem, "Prune it.") from None
+        if (task.type, task.task_id, task.to) != ("task", task_id, subjects.addressed(kept.subject)):
+            raise ClawbusError(f"{task_id} holds another task than it says", "Prune it.")
+        return task
 
     async def _asked_first(self, old: Envelope, by: str) -> dict[str, Any]:
         """Whose task it was in the beginning, and its id there: the result goes there, after any number of redrives."""
@@ -103,15 +121,6 @@ class DeadLetters(Duty):
 def _object(said: str | bytes) -> dict[str, Any]:
     """A letter or an order; an empty one for what is none: others' words are data."""
     try:
-        found = json.loads(said)
-    except (ValueError, RecursionError):
+        return read_object(said)
+    except WireError:
         return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _task(task_id: str, letter: dict[str, Any]) -> Envelope:
-    """The task of a letter. Raises ClawbusError if there is none in it."""
-    try:
-        return Envelope.model_validate(letter["envelope"])
-    except (KeyError, ValidationError):
-        raise ClawbusError(f"{task_id} holds no task that could be given again", "Prune it.") from None

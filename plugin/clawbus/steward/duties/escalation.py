@@ -14,7 +14,9 @@ from clawbus.envelope import Envelope, now
 from clawbus.events import Event
 from clawbus.org import STEWARD
 from clawbus.org.duration import in_words
+from clawbus.rights import bound_of
 from clawbus.steward.blockers import Blocker, fold
+from clawbus.steward.desk import quoted
 from clawbus.steward.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,16 @@ class Escalation(Duty):
             await self.desk.reach(to, text, cause=cause, subject=subject, kind="blocker", task_id=key)
         else:
             text = _text(blocker, why, "nats_inbox, action answer")
-            await self.desk.tell(to, text, cause=cause, subject=subject, kind="blocker", priority="high", task_id=key)
+            await self.desk.tell(
+                to,
+                text,
+                cause=cause,
+                subject=subject,
+                kind="blocker",
+                priority="high",
+                task_id=key,
+                tools=blocker.tools,
+            )
         await self.desk.event("escalated", key, cause=cause, to=to, after=blocker.asked[-1])
         log.info("blocker %s of %s goes on to %s", key, blocker.raised_by, to)
         if (further := await self._blocker(key)) is not None:
@@ -79,11 +90,12 @@ class Escalation(Duty):
         if blocker.raised_by != STEWARD:
             await self.desk.tell(
                 blocker.raised_by,
-                f"{mail.sender} answers your blocker {blocker.id}:\n\n{mail.body}",
+                f"{mail.sender} answers your blocker {blocker.id}:\n\n{quoted(mail.body)}",
                 cause=(self.rule, mail.id),
                 subject=f"Re: {blocker.subject}",
                 priority="high",
                 task_id=blocker.id,
+                tools=bound_of(self.desk.org, mail),
             )
         if not blocker.resolved_by:
             await self.desk.event("resolved", blocker.id, cause=(self.rule, mail.id), by=mail.sender)
@@ -115,4 +127,5 @@ def _text(blocker: Blocker, why: str, how: str = "") -> str:
     """What the next one reads. The body is others' words, or, of a breach, the steward's own."""
     who = "" if blocker.raised_by == STEWARD else f"{blocker.raised_by} is blocked. "
     how = how or f"clawbus send {blocker.raised_by} TEXT --about {blocker.id}"
-    return f"{who}{why}\n\n{blocker.body}\n\nAnswer it: {how}".strip()
+    body = blocker.body if blocker.raised_by == STEWARD else quoted(blocker.body)
+    return f"{who}{why}\n\n{body}\n\nAnswer it: {how}".strip()

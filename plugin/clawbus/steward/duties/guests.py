@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from clawbus.accepted import accepted
 from clawbus.bus import Message
-from clawbus.dialects import Place, Words, place, read
+from clawbus.dialects import ANSWERS, Place, Words, place, read
 from clawbus.envelope import Envelope, now
 from clawbus.errors import Away, ClawbusError
 from clawbus.events import Event
@@ -68,6 +68,8 @@ class Guests(Duty):
         box = "tasks" if words.kind == "task" else where.box
         tokens = {**where.tokens, "to": to, "priority": words.priority}
         subject = self.desk.subjects.build(box, EXTERNAL, **tokens)
+        if words.kind == "task":
+            await self.desk.spend.reserve(envelope)
         await self.desk.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
         if words.kind == "task":
             await self._accepted(envelope)
@@ -104,7 +106,7 @@ class Guests(Duty):
 
     def _heard(self, message: Message) -> None:
         reply = str(getattr(message, "reply", ""))
-        if not reply.startswith("_INBOX."):  # nowhere else: a reply subject must not become a way to speak for others
+        if not reply.startswith(ANSWERS):  # nowhere else: a reply subject must not become a way to speak for others
             return
         answering = asyncio.get_running_loop().create_task(self._answer(message.subject, message.data, reply))
         self._answering.add(answering)

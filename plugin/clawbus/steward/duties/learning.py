@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from clawbus.bus import Bus
 from clawbus.channels import LEARN
-from clawbus.envelope import Envelope, decode, now
+from clawbus.envelope import Envelope, now
 from clawbus.errors import WireError
 from clawbus.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
 from clawbus.org import STEWARD, Org
+from clawbus.steward.desk import quoted
 from clawbus.steward.duty import Duty
 from clawbus.subjects import Subjects
 
@@ -21,7 +22,7 @@ async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
     found: list[Said] = []
     for stored in await bus.stored(LEARN, subjects.everything("learning")):
         with contextlib.suppress(WireError):
-            found.append(Said(decode(stored.data, subjects.parse(stored.subject).sender), stored.at))
+            found.append(Said(await bus.verifier.envelope(subjects, stored), stored.at))
     return fold(found, org, now())
 
 
@@ -46,7 +47,7 @@ class Learning(Duty):
 
     async def _ask(self, insight: Insight) -> None:
         text = (
-            f"{insight.author} ({insight.gateway or 'no gateway'}) says:\n{insight.text}\n\n"
+            f"{insight.author} ({insight.gateway or 'no gateway'}) says:\n{quoted(insight.text)}\n\n"
             f"Trust is at {insight.trust} %, confirmed by {', '.join(insight.confirmed_by)}. If you promote it, every "
             f"agent reads it with its tasks, until {insight.expires_at:%Y-%m-%d}.\n"
             f"clawbus learning promote {insight.id}\nclawbus learning refuse {insight.id}"

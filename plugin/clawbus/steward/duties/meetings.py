@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.envelope import Envelope, now
-from clawbus.errors import InvalidInput
+from clawbus.errors import InvalidInput, WireError
 from clawbus.steward import meeting
 from clawbus.steward.duty import Duty
 from clawbus.steward.meeting import Meeting
+from clawbus.strict import read_object
 from clawbus.subjects import Parsed, check_task_id
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,12 @@ class Meetings(Duty):
             return
         try:
             check_task_id("task_id", note.task_id or "")
-            asked = _asked(json.loads(note.body))
+            asked = _asked(read_object(note.body))
             meeting.members(self.desk.org, asked["of"])
-        except (ValueError, TypeError, KeyError, OverflowError, InvalidInput) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, InvalidInput, WireError) as error:
             log.warning("a meeting that %s has called is refused: %s", note.sender, error)
             return
+        self.desk.check_running()
         deadline = now() + timedelta(seconds=asked["lasts_s"])
         called = Meeting(note.task_id or "", asked["of"], asked["agenda"], deadline, note.sender)
         await meeting.begin(self.desk, called)

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from clawbus.channels import TASKS
-from clawbus.envelope import Envelope, decode, now
-from clawbus.errors import Away, ClawbusError
+from clawbus.envelope import Envelope, now
+from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
 from clawbus.org import Recurring as Entry
 from clawbus.org.cron import Cron
@@ -61,6 +61,7 @@ class Recurring(Duty):
         entry = next((one for one in self.desk.org.recurring if one.id == key), None)
         if entry is None or body.get("schedule") != _schedule(entry):  # of an earlier org.toml
             return
+        self.desk.check_running()
         due = datetime.fromisoformat(body["due"])
         try:
             await (self._meet(entry, due) if entry.meeting else self._give(entry, due))
@@ -86,7 +87,10 @@ class Recurring(Duty):
     async def _open(self, task: Envelope) -> bool:
         """Whether an earlier task of the same entry waits or is being worked on."""
         for stored in await self.desk.bus.stored(TASKS, self.desk.subjects.task(task.to, task.priority, STEWARD)):
-            other = decode(stored.data, STEWARD)
+            try:
+                other = await self.desk.bus.verifier.envelope(self.desk.subjects, stored)
+            except WireError:
+                continue
             if other.parent != task.parent or other.task_id == task.task_id:
                 continue
             if await self.desk.ends.read(other.task_id or "", STEWARD, other.to) is None:

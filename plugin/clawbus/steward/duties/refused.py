@@ -1,0 +1,56 @@
+"""Refused calls: a key of the company has tried what is not its own, or somebody came without one; people hear of it.
+
+Nothing has happened: the server let none of it pass. But nodes, people and stewards do not try such things, so a key is
+in wrong hands, or a program has a fault. A steward on the company's own machine reads the server's log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.envelope import now
+from clawbus.provision.forbidden import is_tried_by_the_doctor
+from clawbus.provision.refusals import STRANGER, Refusal, Refusals
+from clawbus.settings import Home
+from clawbus.steward.desk import Desk
+from clawbus.steward.duty import Duty
+
+_QUIET = timedelta(hours=1)
+
+
+class Refused(Duty):
+    """One alert for each key, until an hour has passed without anything more. `counted`: how often, by key."""
+
+    rule: ClassVar[str] = "refused"
+    period_s: ClassVar[float | None] = 1.0
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._refusals = Refusals(Home(desk.folder / ".clawbus"))
+        self.counted: Counter[str] = Counter()
+
+    async def tick(self) -> None:
+        found: dict[str, Refusal] = {}
+        for one in self._refusals.fresh():
+            self.counted[one.key] += 1
+            if not is_tried_by_the_doctor(self.desk.org, one.key, one.label, one.subject):
+                found.setdefault(one.key, one)
+        for key, one in found.items():
+            text = (
+                "Somebody asked nats-server to be let in with credentials that it does not take, or without any."
+                if key == STRANGER
+                else f"The key {key} has tried to {one.what} {one.subject[:300]}, which is not its own."
+            )
+            await self.desk.at(self.rule, key, now() + _QUIET, {})
+            await self.desk.alert(
+                self.rule,
+                key,
+                True,
+                f"{text}\nThe server refused it. Look: .clawbus/logs/nats-server.log, and docs/security.md.",
+                counted=self.counted[key],
+            )
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
+        await self.desk.alert(self.rule, key, False, "nothing more was refused for an hour")
