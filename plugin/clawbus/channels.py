@@ -80,7 +80,7 @@ STREAMS = (
     Stream(TIMERS, "workqueue", 60 * DAY_S, 64, discard="old", schedules=True),  # schedules want "old"
     Stream(KEYS, "limits", 0, 16, per_subject=1),  # the public key of each member; without end
     Stream(STATE, "limits", 0, 16, per_subject=1),  # who is stopped or paused; without end
-    Stream(SPEND, "limits", 14 * DAY_S, 128),
+    Stream(SPEND, "limits", 14 * DAY_S, 1024),  # two records of some 600 bytes per task; full, nothing is given
     Stream(GUEST, "workqueue", 3 * DAY_S, 64, no_ack=True),
 )
 

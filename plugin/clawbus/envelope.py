@@ -191,7 +191,7 @@ def check_body(field: str, text: str) -> str:
 
 def cut(text: str, size_bytes: int) -> str:
     """The text, or as much of its beginning as so many bytes hold; the cut shows."""
-    data = text.encode()
+    data = text.encode("utf-8", "replace")  # half a character is cut like any other
     if len(data) <= size_bytes:
         return text
     return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"

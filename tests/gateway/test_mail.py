@@ -27,7 +27,10 @@ DIGEST = "agent:cto:nats:digest"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mail(tmp_path_factory: pytest.TempPathFactory, claw: OpenClaw, brain: ScriptedModel) -> AsyncIterator[Live]:
     """The CEO in one gateway; the CTO and the QA, whom both wake, in another."""
-    async with live(tmp_path_factory.mktemp("mail"), claw, brain.url, trio_toml(free_ports(3))) as company:
+    toml = trio_toml(free_ports(3)).replace(
+        "quota = 2", "quota = 20"
+    )  # it bounds the turns that one's mail may ask for
+    async with live(tmp_path_factory.mktemp("mail"), claw, brain.url, toml) as company:
         await company.start("gateway-hq", "gateway-lab", "node-hq", "node-lab")
         await company.online("ceo", "cto", "qa")
         yield company

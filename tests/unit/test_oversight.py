@@ -22,6 +22,7 @@ from clawbus.ledger import Ledger
 from clawbus.mailbox import Outbox
 from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
+from clawbus.steward.desk import Desk
 from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, TaskView, make_task
 from clawbus.worker.overseer import Overseer
@@ -164,6 +165,17 @@ async def test_k9_a_report_waits_until_a_person_lets_it_out(shop: Live) -> None:
             assert await shop.company.ends(bus).read(task_id, "ceo", "writer") is None
         await say(shop, task_id, True)
         assert (await end_of(shop, task_id, "writer")).status == "done"
+
+
+async def test_k9_a_chain_is_no_way_around_an_edges_rule(shop: Live) -> None:
+    """The steward gives the next task of a chain: the rule is that of who had asked in the beginning."""
+    async with at_work(shop), shop.company.connect("steward") as bus:
+        desk = Desk(shop.org, bus)
+        task = make_task(shop.org, "ceo", NewTask("writer", "the press release"))
+        ours = {"sender": "steward", "id": desk.message_id("chain"), "path": ("ceo",)}
+        await desk.give(task.model_copy(update=ours))
+        question = await asked(shop, task.task_id or "")
+    assert (question.side, question.agent) == ("report", "writer")
 
 
 async def test_k9_told_is_told_and_waits_for_nobody(shop: Live) -> None:

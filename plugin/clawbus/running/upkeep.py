@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from clawbus.change.applying import apply_bus, write_server_config
+from clawbus.company import Company
 from clawbus.errors import Refused
 from clawbus.here import LeafLink
 from clawbus.provision.ports import LOOPBACK, refuse_taken_port
@@ -57,10 +59,18 @@ async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
     """
     company = plan.company
     if company.org.bus.url is None:
+        if (before := _of_an_older_one(company)) is not None:
+            say(f"what an earlier clawbus had kept, in {before}, is not read any more: remove it when you like")
         say("starting nats-server")
         await supervisor.add(nats_service(plan, write_server_config(company)))
     await apply_bus(company, {}, say, fresh=True)
     await supervisor.add(steward_service(company), *([registrar_service(company)] if company.org.bus.shared else []))
+
+
+def _of_an_older_one(company: Company) -> Path | None:
+    """The streams of the time before accounts: the server's own account, which nobody of the company reads."""
+    folder = company.home.root / "nats" / "jetstream" / "jetstream" / "$G"
+    return folder if folder.exists() else None
 
 
 async def _leaf(supervisor: Supervisor, plan: Plan, link: LeafLink, say: Say) -> None:

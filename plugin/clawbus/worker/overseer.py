@@ -15,7 +15,7 @@ from clawbus.envelope import Envelope, Status
 from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
-from clawbus.org import Org
+from clawbus.org import STEWARD, Org
 from clawbus.tasks import History
 
 Side = Literal["dispatch", "report"]
@@ -52,7 +52,8 @@ class Overseer:
         return await self._verdict("report", run.task, run.worker, run.outcome.body)
 
     async def _verdict(self, side: Side, task: Envelope, worker: str, text: str) -> Verdict:
-        rule = self._org.watch(task.sender, worker) or self._org.watch(task.sender, task.to)
+        source = _asked_first(task)
+        rule = self._org.watch(source, worker) or self._org.watch(source, task.to)
         rule = rule if rule is not None and _LEVELS.get(rule.level) == side else None
         asked = rule is not None or (side == "dispatch" and task.needs_approval)
         if not asked or task.sender in self._org.people:
@@ -79,6 +80,13 @@ class Overseer:
         """A person's word, to a question of somebody who may take the task: others' may have shown another text."""
         by_person = event.kind in ("approved", "refused") and event.sender in self._org.people
         return by_person and event.detail.get("to") in self._org.may_take(task.to)
+
+
+def _asked_first(task: Envelope) -> str:
+    """On whose behalf it is: the steward gives the next task of a chain, and is no way around an edge's rule."""
+    if task.sender != STEWARD:
+        return task.sender
+    return next((one for one in reversed(task.path) if one != STEWARD), STEWARD)
 
 
 def _shown(text: str) -> str:
