@@ -55,11 +55,14 @@ drift: $(VENV)/dev.done
 shim: $(VENV)/dev.done
 	$(BIN)/python -m clawbus.gateway.nodejs --test tests/shim/*.test.mjs
 
+# Real servers and gateways on a shared machine: what fails is tried once more, alone, and both runs are shown.
+AGAIN = (echo "==> once more, what has failed:" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+
 unit: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "not gateway and not long"
+	$(BIN)/python -m pytest -m "not gateway and not long" || $(AGAIN) -m "not gateway and not long")
 
 gateways: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600
+	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600 || $(AGAIN) -m "gateway and not long" --timeout 600)
 
 rows: $(VENV)/dev.done
 	$(BIN)/python -m tests.breaks --check --strict

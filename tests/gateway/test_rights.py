@@ -12,7 +12,7 @@ import pytest_asyncio
 from clawbus.approving import decide, waiting
 from clawbus.bus import spend_of
 from clawbus.demo.model import ScriptedModel
-from clawbus.errors import Refused
+from clawbus.errors import NotFound, Refused
 from clawbus.events import Event, Kind
 from clawbus.gateway.openclaw import OpenClaw
 from clawbus.subjects import new_message_id
@@ -77,7 +77,10 @@ async def give(five: Live, text: str, by: str = "ceo", to: str = "cto", **more: 
 
 async def result(five: Live, task_id: str) -> str:
     async def look() -> str | None:
-        view = await five.view(task_id)
+        try:
+            view = await five.view(task_id)
+        except NotFound:  # its first event is on its way
+            return None
         return f"{view.state}: {view.result}" if view.ended_by else None
 
     return await until(look, f"the end of {task_id}", 120)

@@ -83,12 +83,15 @@ def company_toml() -> str:
 
 
 async def turn(company: Live, agent: str) -> None:
-    """A whole turn of an agent."""
-    run = {"message": "Do it.", "agentId": agent, "sessionKey": f"agent:{agent}:try", "idempotencyKey": f"try-{agent}"}
+    """A whole turn of an agent; begun again if the gateway drops it, as it does while it reads its settings."""
+    run = {"message": "Do it.", "agentId": agent, "sessionKey": f"agent:{agent}:try", "deliver": False}
     async with company.rpc("hq") as rpc:
-        accepted = await rpc.call("agent", {**run, "deliver": False})
-        ended = await rpc.call("agent.wait", {"runId": accepted["runId"], "timeoutMs": 60_000}, timeout_s=70)
-    assert ended["status"] == "ok", ended
+        for attempt in range(3):
+            accepted = await rpc.call("agent", {**run, "idempotencyKey": f"try-{agent}-{attempt}"})
+            ended = await rpc.call("agent.wait", {"runId": accepted["runId"], "timeoutMs": 60_000}, timeout_s=70)
+            if ended["status"] == "ok":
+                return
+    raise AssertionError(ended)
 
 
 async def test_c3_a_researcher_is_offered_nothing_that_runs_code(tmp_path: Path, claw: OpenClaw) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from clawbus.asking import Person
-from clawbus.bus import Bus
 from clawbus.demo.model import ScriptedModel
 from clawbus.tasks import said_to
 from tests.company import Live, until
@@ -153,7 +152,7 @@ async def test_n8_only_the_requester_and_people_are_heard(duo: Live) -> None:
     """Another agent's steer does not reach the turn, and the event says so."""
     task_id = await duo.spawn("@exec sleep 4\n@reply undisturbed")
     await doing(duo, task_id)
-    async with Bus.connect(duo.org.url, duo.company.identity("gw-lab"), "another") as bus:
+    async with duo.company.connect("gw-lab", "another") as bus:
         note = said_to(task_id, "cto-athena", "cto-athena", "@reply disturbed")
         await bus.publish(duo.company.subjects.ctl("cto-athena", "cto-athena"), note.encode(), msg_id=note.id)
     view = await duo.settled(task_id)
