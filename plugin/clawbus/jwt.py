@@ -45,6 +45,11 @@ def claims_of(token: str) -> dict[str, Any]:
     return found
 
 
+def tags_of(claims: Mapping[str, Any]) -> list[str]:
+    """What a user's claims say that the key calls its own."""
+    return list(claims.get("nats", {}).get("tags", ()))
+
+
 def write_creds(creds_file: Path, token: str, seed_file: Path) -> None:
     """A credentials file as all NATS clients read it (docs.nats.io, "Credentials Files"): the JWT and the seed."""
     seed = seed_file.read_text().strip()

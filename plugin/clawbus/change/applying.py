@@ -13,7 +13,7 @@ from clawbus.change.leaving import Leaving
 from clawbus.company import Company
 from clawbus.errors import InvalidInput
 from clawbus.identity import AGENT_KEY
-from clawbus.jwt import claims_of, read_creds
+from clawbus.jwt import claims_of, read_creds, tags_of
 from clawbus.org import Org
 from clawbus.provision import elsewhere
 from clawbus.provision.authority import Authority
@@ -48,12 +48,10 @@ def revoked_keys(company: Company) -> list[Path]:
 
 def _revoke_the_changed(company: Company) -> None:
     """Credentials out in the world that say more than org.toml does now: who has left, who has lost an agent."""
-    authority, granted = Authority(company.home), grants(company.org)
+    authority, granted, there = Authority(company.home), grants(company.org), elsewhere.names(company.org)
     for creds in sorted(company.home.dir("keys").glob("*.creds")):
-        said = claims_of(read_creds(creds))
-        kept = granted[creds.stem].tag_list if creds.stem in granted else []
-        gone = creds.stem not in granted or creds.stem in elsewhere.names(company.org)
-        if set(said.get("nats", {}).get("tags", ())) - set(kept) or gone:
+        said, grant = claims_of(read_creds(creds)), granted.get(creds.stem)
+        if grant is None or creds.stem in there or grant.is_exceeded_by(tags_of(said)):
             authority.revoke(said["sub"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clawbus.errors import InvalidInput
 from clawbus.identity import agent_key, is_public_key
-from clawbus.jwt import claims_of
+from clawbus.jwt import claims_of, tags_of
 from clawbus.org import Org
 from clawbus.provision.authority import Authority
 from clawbus.provision.permissions import Grant, grants
@@ -73,7 +73,7 @@ def has_fewer(home: Home, grant: Grant) -> bool:
         said = claims_of(_given(home, grant.name).read_text())
     except FileNotFoundError:
         return False
-    return bool(set(said.get("nats", {}).get("tags", ())) - set(grant.tag_list))
+    return grant.is_exceeded_by(tags_of(said))
 
 
 def _revoke(home: Home, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clawbus.errors import InvalidInput
-from clawbus.jwt import claims_of, read_creds
+from clawbus.jwt import claims_of, read_creds, tags_of
 from clawbus.org import Org
 from clawbus.provision import elsewhere
 from clawbus.provision.authority import Authority
@@ -37,7 +37,7 @@ def has_changed(home: Home, org: Org, grant: Grant) -> bool:
         line = user_line(User(credentials(home, org, grant.name).public_key, may.publish, may.subscribe))
         return account_file(home).exists() and line not in _account(home)
     said = claims_of(read_creds(home.key(grant.name).with_suffix(".creds")))
-    if said["nats"].get("tags", []) != grant.tag_list:
+    if tags_of(said) != grant.tag_list:
         return True
     may, written = rights(org, grant.role), _written(home, grant)
     return written is not None and written != [list(may.publish), list(may.subscribe)]

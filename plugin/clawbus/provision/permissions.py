@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
@@ -79,6 +80,10 @@ class Grant:
     @property
     def tag_list(self) -> list[str]:
         return [f"{tag}:{value}" for tag, values in self.tags.items() for value in values]
+
+    def is_exceeded_by(self, tags: Iterable[str]) -> bool:
+        """Whether credentials with these tags say more than this."""
+        return bool(set(tags) - set(self.tag_list))
 
 
 def grants(org: Org) -> dict[str, Grant]:
