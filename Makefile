@@ -14,7 +14,7 @@ help:
 	@echo "make demo COMPANY=1   three gateways, a question that climbs to a person, a review"
 	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
 	@echo "make check       the same without the gateways (about a minute)"
-	@echo "make test-long   the long forms: ten random kills of each process"
+	@echo "make test-long   the long forms: ten random kills of each process, 5,000 new examples of each property"
 	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
 	@echo "make bench       what clawbus itself adds, as JSON (tests/bench)"
 
@@ -70,6 +70,7 @@ rows: $(VENV)/dev.done
 
 test-long: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m pytest -m "not gateway and not long" --hypothesis-profile search --timeout 1800 $$(grep -l hypothesis tests/unit/*.py)
 
 bench: $(VENV)/dev.done
 	$(BIN)/python -m tests.bench.road

@@ -7,10 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from clawbus.demo.model import ScriptedModel
 from clawbus.gateway import openclaw
 from tests.company import Live, live
+
+# A change is judged by the same examples each time; `make test-long` looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", max_examples=5000, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ NAMES = [
     "C:\\x", "C:x", "\\\\host\\share\\x", "..\\..\\x", "a\\..\\..\\x", "\\\\?\\C:\\x", "x:stream", "x::$DATA", "CON", "con.txt", "NUL", "nul.tar.gz", "COM1", "com¹.x", "LPT9.md", "aux",
     "PRN.", "x.", "x ", "a\0b", "\0", "a\nb", "a\rb", "x" * 300, "ü" * 300, "." * 300, "x." + "y" * 300, "-rf", "--help", "a\x1b[2Jb", "\u202egpj.exe", "a\u200bb", "\u3164", "\u115f.txt",
     "\u2024\u2024/x", "\uff0e\uff0e\uff0fx", "\u2215etc\u2215passwd", "%2e%2e%2fx", "..%2fx", "..;/x", "a|b", "a>b", "a*b", "a?b", 'a"b', "a;b", "$(id)", "`id`", "\ud800", "x\udc80",
+    "x" * 119 + "." + "y" * 13, "ü" * 59 + "x." + "y" * 13,
 ]  # fmt: skip
 
 

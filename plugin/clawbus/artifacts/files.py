@@ -71,7 +71,7 @@ def safe_name(name: str) -> str:
         stem, dot, suffix = kept, "", ""
     room = _MAX_NAME_BYTES - len((dot + suffix).encode())
     short = stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
-    return short or "file"
+    return short.rstrip(".") or "file"  # once more: the cut may have ended behind a dot
 
 
 def _plain(char: str) -> bool:
