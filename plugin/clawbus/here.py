@@ -27,6 +27,7 @@ class Here(BaseModel):
     """The file `here.json` of a home. `ca`: the authority's certificate, as a path within that folder.
 
     `leaf`: set while this machine's connections go through a leaf of its own (docs/leaf.md).
+    `shut_out`: those of the gateways that the server let in no more when it was asked last: nothing starts for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,12 @@ class Here(BaseModel):
     url: str
     ca: str
     leaf: LeafLink | None = None
+    shut_out: tuple[str, ...] = ()
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The gateways for which something runs here."""
+        return frozenset(self.gateways) - frozenset(self.shut_out)
 
     @property
     def dialled(self) -> str:

@@ -301,7 +301,27 @@ async def test_a_plan_shows_that_a_key_is_set_and_not_the_key(tmp_path: Path) ->
     mine = own.write_settings(live.home, live.org, "lab", tmp_path / "plugin", "http://127.0.0.1:1/v1")
     settings = json.loads(mine.config.read_text())
     settings["skills"]["entries"] = {"weather": {"apiKey": MODEL_KEY}}
-    mine.config.write_text(json.dumps(settings, indent=2))
-    (change,) = [one for one in await plan(live.company, None, "http://127.0.0.1:1/v1") if one.what == "changed"]
-    assert '"apiKey": "(not shown)"' in change.detail
-    assert leaks([Secret("a key", (MODEL_KEY.encode(),))], [("the plan", change.detail.encode())]) == []
+    settings["gateway"]["port"] += 1
+    settings["gateway"]["auth"] = {"mode": "token", "token": f"it's \"{MODEL_KEY}"}
+    settings["mcp"] = {
+        "servers": {"x": {"headers": {"Authorization": f"Bearer {MODEL_KEY}"}, "env": {"MY_PAT": MODEL_KEY}}}
+    }
+    settings["mcp"]["servers"]["y"] = {"url": f"https://me:{MODEL_KEY}@host/", "args": ["--pat", MODEL_KEY], "on": True}
+    settings["keys"] = [MODEL_KEY, {"value": MODEL_KEY}, [MODEL_KEY]]
+
+    async def planned(text: str) -> str:
+        mine.config.write_text(text)
+        (change,) = [one for one in await plan(live.company, None, "http://127.0.0.1:1/v1") if one.what == "changed"]
+        assert leaks([Secret("a key", (MODEL_KEY.encode(),))], [("the plan", change.detail.encode())]) == []
+        return change.detail
+
+    detail = await planned(json.dumps(settings, indent=2))
+    for line in (
+        '"apiKey": "(not shown)"',
+        '"MY_PAT": "(not shown)"',
+        '"url": "(not shown)"',
+        '"on": true',
+        f'"port": {live.org.gateway("lab").port + 1},',
+    ):
+        assert line in detail
+    assert "no plain JSON" in await planned(f"{{token: '{MODEL_KEY}', // mine\n}}")

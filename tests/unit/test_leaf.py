@@ -15,6 +15,7 @@ import pytest
 
 from clawbus.errors import InvalidInput
 from clawbus.org import BusConfig
+from clawbus.org.network import EVERYWHERE
 from clawbus.provision import server
 from clawbus.provision.ca import authority
 from clawbus.provision.greeting import Port, kind_of, who_answers
@@ -96,6 +97,13 @@ def test_k3_the_port_of_clients_is_refused_without_dialling(said: str) -> None:
         "a b",
         "tls://me@hub.example",
         "hub.example/x",
+        "a..b",
+        "h" * 64,
+        "[::1]:7422",
+        "hub.example:0",
+        'hub"example',
+        "-x",
+        EVERYWHERE,
     ],
 )
 def test_what_is_no_address_of_a_hub_is_refused(said: str) -> None:
@@ -269,6 +277,25 @@ async def test_k3_a_leaf_trusts_the_companys_authority_only(two: Branch) -> None
     await two.says("leaf", "there is no link to it yet")
     await until(lambda: complains(two, "certificate signed by unknown authority"), "the reason in the log", 20)
     assert "connected to" not in two.log("leaf").read_text()
+
+
+async def test_a_leaf_that_was_shut_out_says_so_once(two: Branch) -> None:
+    """Another machine has come in for its gateways: it is told what to do, and not again at each try."""
+    await two.leaf()
+    two.forget("leaf")
+    code = two.owner("invite", "cto-athena", "eng-ada").stdout.strip()
+    (two.folders[two.wire.other.name] / "anew").mkdir()
+    joined = two.clawbus(two.wire.other, "join", code, "--org", "anew/org.toml")
+    assert joined.returncode == 0, joined.stdout + joined.stderr
+    log = two.home.root / "logs/leaf.log"
+    await until(lambda: passed_on(log, "Authorization Violation", 6), "three tries of each gateway", 60)
+    said = [line for line in two.log("leaf").read_text().splitlines() if "refuses it" in line]
+    assert sorted(line.partition(":")[0] for line in said) == ["lab", "shop"]
+    assert "clawbus invite" in said[0]
+
+
+async def passed_on(log: Path, words: str, times: int) -> bool:
+    return log.read_text().count(words) >= times
 
 
 # -- where the hub is said ------------------------------------------------------------------------------------------------

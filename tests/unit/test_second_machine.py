@@ -11,7 +11,7 @@ import ssl
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +23,15 @@ from clawbus.enrol.code import Code, parse
 from clawbus.enrol.entering import enter
 from clawbus.enrol.invites import MOST_WRONG, Invites
 from clawbus.enrol.letting import Door
-from clawbus.errors import Away, ClawbusError, Refused
+from clawbus.errors import Away, BusAway, ClawbusError, Refused
 from clawbus.identity import load_or_create
 from clawbus.org.network import EVERYWHERE
-from clawbus.provision import ca, tls
-from clawbus.settings import Home
+from clawbus.provision import ca, elsewhere, tls
+from clawbus.settings import Home, write_secret
 from tests.company import free_ports, until
 from tests.netns import Machine, Wire, two_machines
 from tests.unit.test_mistakes import clawbus, refused
+from tests.up import Up
 
 CLAWBUS = [sys.executable, "-m", "clawbus"]
 WITHIN_S = 60.0
@@ -188,6 +189,27 @@ async def test_n12_nothing_goes_over_the_network_without_tls(
     )  # the authority is known, so TLS it is: the word in the address makes no difference
 
 
+@pytest.mark.timeout(120)
+async def test_a_client_that_is_slow_to_begin_is_let_in(tmp_path: Path) -> None:
+    """A busy machine takes its time between the call and its first word; and who waits for the greeting gets it."""
+    ports = free_ports(3)
+    bus = f"[bus]\nport = {ports[0]}\njoin_port = {ports[1]}\nleaf_port = {ports[2]}\n"
+    text = org_toml(EVERYWHERE).replace("[bus]\n", f'{bus}hosts = ["127.0.0.1"]\n')
+    up = Up(tmp_path, text)
+    try:
+        await up.ready()
+        trusting = ssl.create_default_context(cafile=tls.ca_file(up.live.home))
+        with socket.create_connection(("127.0.0.1", ports[0]), 5) as wire_, contextlib.ExitStack() as stack:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 0.3)  # the time it takes
+            secured = stack.enter_context(trusting.wrap_socket(wire_, server_hostname="127.0.0.1"))
+            assert (await asyncio.to_thread(secured.recv, 5)) == b"INFO "
+        with socket.create_connection(("127.0.0.1", ports[0]), 5) as waiting:
+            assert (await asyncio.to_thread(waiting.recv, 5)) == b"INFO "
+    finally:
+        up.end()
+
+
 PLAIN = """
 import socket, sys
 wire = socket.create_connection((sys.argv[1], 4222), 5)
@@ -290,11 +312,34 @@ def test_up_says_that_the_port_for_leaves_is_taken(tmp_path: Path) -> None:
         refused(clawbus(tmp_path, "up"), 3, f"bus.leaf_port = {ports[2]}", "in use")
 
 
+def test_up_says_that_the_address_is_not_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "org.toml").write_text(org_toml(NOBODY))
+    refused(clawbus(tmp_path, "up"), 3, f"bus.listen = {NOBODY}: this machine cannot listen there", EVERYWHERE)
+
+
+async def test_an_invite_is_not_printed_while_another_program_has_the_port(tmp_path: Path) -> None:
+    """Somebody takes the call there, and is not the registrar: the code would lead to him."""
+    async with door(tmp_path / "hub") as (company, code):
+        pass
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((EVERYWHERE, code.port))
+        taken.listen(1)
+        run = await asyncio.to_thread(clawbus, tmp_path / "hub", "invite", "cto")
+        refused(run, 5, f"nobody listens for the other machine on {code.url}: the port is in use by", "join_port")
+    assert not Invites(company.home).opened()
+
+
 # -- the conversation itself, on the loopback: the same classes, the same sockets ---------------------------------------
 
 
+async def nothing() -> None: ...
+
+
 @contextlib.asynccontextmanager
-async def door(folder: Path) -> AsyncIterator[tuple[Company, Code]]:
+async def door(
+    folder: Path, on_entered: Callable[[], Awaitable[None]] = nothing
+) -> AsyncIterator[tuple[Company, Code]]:
     """An open door, and a code for it."""
     port = free_ports(1)[0]
     folder.mkdir()
@@ -306,23 +351,11 @@ async def door(folder: Path) -> AsyncIterator[tuple[Company, Code]]:
     company = Company.open(folder / "org.toml")
     invites = Invites(company.home)
     secret, expires = invites.open(["lab"])
-
-    async def nothing() -> None: ...
-
-    serving = asyncio.create_task(Door(company, nothing).run())
+    serving = asyncio.create_task(Door(company, on_entered).run())
     try:
-
-        async def pinned() -> bool:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port + 1)
-                writer.close()
-                return True
-            return False
-
-        await until(pinned, "the door", 10)
-        pin = ca.pin_of(tls.ca_file(company.home).read_text())
-        url = f"127.0.0.1:{port + 1}"
-        yield company, Code(url=url, pin=pin, secret=secret, expires=int(expires), gateways=("lab",), company="acme")
+        code = Code(url=f"127.0.0.1:{port + 1}", pin="0" * 64, secret=secret, expires=int(expires), gateways=("lab",), company="acme")  # fmt: skip
+        await until(lambda: listening(code), "the door", 10)
+        yield company, code.model_copy(update={"pin": ca.pin_of(tls.ca_file(company.home).read_text())})
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
@@ -337,7 +370,7 @@ async def test_who_guesses_closes_the_invite_and_gets_nothing(tmp_path: Path) ->
     async with door(tmp_path / "hub") as (company, code):
         wrong = code.model_copy(update={"secret": "B" * 22})
         for _ in range(MOST_WRONG):
-            with pytest.raises(Refused, match="not right"):
+            with pytest.raises(Refused, match="the code is not right"):
                 await enter(wrong, tmp_path / "there" / "org.toml")
         assert not Invites(company.home).opened()
         with pytest.raises(ClawbusError):
@@ -419,6 +452,141 @@ async def test_a_folder_that_has_a_company_is_left_alone(tmp_path: Path) -> None
             await enter(code, company.org_file)
         assert company.org_file.read_bytes() == before
         assert Invites(company.home).opened()
+
+
+# -- cut off in the middle, and again ------------------------------------------------------------------------------------
+
+
+async def test_n12_the_bus_is_away_for_a_moment_and_the_same_line_goes_on(tmp_path: Path) -> None:
+    """The machine hears that it may say it again, and does; its keys are those of before; nobody else gets in with it."""
+    told: list[str] = []
+
+    async def tell() -> None:
+        told.append("")
+        if len(told) == 1:
+            raise BusAway("the bus did not answer", "")
+
+    async with door(tmp_path / "hub", tell) as (company, code):
+        with pytest.raises(Away, match="the bus did not answer") as caught:
+            await enter(code, tmp_path / "there" / "org.toml")
+        assert "Say the same line again in this folder" in caught.value.remedy
+        first = elsewhere.public_key(company.home, "gw-lab")
+        with pytest.raises(Refused, match="is being used by another machine"):
+            await enter(code, tmp_path / "another" / "org.toml")
+        assert nothing_in(tmp_path / "another")
+        await enter(code, tmp_path / "there" / "org.toml")
+        assert len(told) == 2
+        came(tmp_path / "there")
+        assert elsewhere.public_key(company.home, "gw-lab") == first
+        assert not Invites(company.home).opened()
+        with pytest.raises(Refused, match="by this very code already"):
+            await enter(code, tmp_path / "there" / "org.toml")
+
+
+async def test_n12_a_machine_that_is_stopped_in_the_middle_goes_on_with_the_same_line(tmp_path: Path) -> None:
+    """Ctrl-C after its keys are known there, and the registrar ends, too: its grant never came."""
+    entered = asyncio.Event()
+
+    async def hang() -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async with door(tmp_path / "hub", hang) as (company, code):
+        entering = asyncio.create_task(enter(code, tmp_path / "there" / "org.toml"))
+        await entered.wait()
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+    assert not (tmp_path / "there" / "org.toml").exists()
+    second = asyncio.create_task(Door(company, nothing).run())
+    try:
+        await until(lambda: listening(code), "the door", 10)
+        await enter(code, tmp_path / "there" / "org.toml")
+    finally:
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+    came(tmp_path / "there")
+    mine = load_or_create("gw-lab", tmp_path / "there" / ".clawbus" / "keys" / "gw-lab.nk").public_key
+    assert elsewhere.public_key(company.home, "gw-lab") == mine
+
+
+async def test_a_machine_that_is_killed_between_its_last_two_writes_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is there, and org.toml is not; without it nothing of clawbus would start there."""
+
+    class Killed(BaseException): ...
+
+    def die(path: Path, text: str) -> None:
+        if path.name == "org.toml":
+            raise Killed
+        write_secret(path, text)
+
+    async with door(tmp_path / "hub") as (company, code):
+        with monkeypatch.context() as patch:
+            patch.setattr("clawbus.enrol.staging.write_secret", die)
+            with pytest.raises(Killed):
+                await enter(code, tmp_path / "there" / "org.toml")
+        assert (tmp_path / "there" / ".clawbus").exists()
+        await enter(code, tmp_path / "there" / "org.toml")
+        came(tmp_path / "there")
+        assert not Invites(company.home).opened()
+
+
+async def test_two_joins_in_one_folder_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    """The second one is refused at once, with whatever code; the first one comes in."""
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        entered.set()
+        await go.wait()
+
+    async with door(tmp_path / "hub", wait) as (company, code):
+        first = asyncio.create_task(enter(code, tmp_path / "there" / "org.toml"))
+        await entered.wait()
+        for secret in (code.secret, "B" * 22):
+            with pytest.raises(Refused, match="another `clawbus join` is under way"):
+                await enter(code.model_copy(update={"secret": secret}), tmp_path / "there" / "org.toml")
+        go.set()
+        await first
+        came(tmp_path / "there")
+        assert not Invites(company.home).opened()
+
+
+async def test_what_was_begun_with_an_older_line_does_not_hinder_a_new_one(tmp_path: Path) -> None:
+    """The line ran out meanwhile: a new one in the same folder begins with new keys, and nothing is left of the old."""
+    failing = True
+
+    async def tell() -> None:
+        if failing:
+            raise BusAway("the bus did not answer", "")
+
+    async with door(tmp_path / "hub", tell) as (company, code):
+        with pytest.raises(Away):
+            await enter(code, tmp_path / "there" / "org.toml")
+        first, failing = elsewhere.public_key(company.home, "gw-lab"), False
+        secret, _ = Invites(company.home).open(["lab"])
+        with pytest.raises(Refused, match="replaced by a newer one"):
+            await enter(code, tmp_path / "there" / "org.toml")
+        assert nothing_in(tmp_path / "there")
+        await enter(code.model_copy(update={"secret": secret}), tmp_path / "there" / "org.toml")
+        came(tmp_path / "there")
+        assert elsewhere.public_key(company.home, "gw-lab") not in (first, None)
+
+
+def came(folder: Path) -> None:
+    """A machine has come in, and nothing else is left there."""
+    assert {path.name for path in folder.iterdir()} == {"org.toml", ".clawbus"}
+    assert here.read(Home(folder / ".clawbus")) is not None
+    assert load_or_create("gw-lab", folder / ".clawbus" / "keys" / "gw-lab.nk")
+    assert (folder / ".clawbus" / "keys" / "gw-lab.creds").exists()
+
+
+async def listening(code: Code) -> bool:
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection(code.host, code.port)
+        writer.close()
+        return True
+    return False
 
 
 async def test_nobody_at_the_door_is_said_with_the_time_of_the_code(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from clawbus.enrol.entering import enter
 async def spend(line: str, org_file: Path) -> Company:
     """Spend a code, and return the company as this machine now has it. Raises InvalidInput, Refused, Away."""
     code = parse(line)
-    org_file.absolute().parent.mkdir(parents=True, exist_ok=True)
     await enter(code, org_file)
     return Company.open(org_file)
 

@@ -12,9 +12,11 @@ from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
 from clawbus.enrol.code import Code
+from clawbus.enrol.entering import authority_of
 from clawbus.enrol.invites import Invites
-from clawbus.errors import Away, InvalidInput, Refused
+from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
 from clawbus.provision.ca import pin_of
+from clawbus.provision.ports import holder_of
 from clawbus.provision.tls import ca_file
 
 _LISTENS_S = 5.0
@@ -37,23 +39,21 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
     company = Company.open(org_file)
     gateways = _gateways(company, agents)
     dialled = _dialled(company, host)
-    invites = Invites(company.home)
+    if not ca_file(company.home).exists():
+        raise _nobody(company)
+    invites, port = Invites(company.home), company.org.bus.enrol_port
     secret, expires = invites.open(gateways)
-    bus = company.org.bus
-    if not await _listens(bus.local_host, bus.enrol_port):
-        invites.close(secret)
-        raise Away(
-            f"nobody listens for the other machine on {bus.local_host}:{bus.enrol_port}",
-            "`clawbus up` does, once started with what org.toml says now; .clawbus/logs/registrar.log has more.",
-        )
     code = Code(
-        url=f"{dialled}:{bus.enrol_port}",
+        url=f"{dialled}:{port}",
         pin=pin_of(ca_file(company.home).read_text()),
         secret=secret,
         expires=int(expires),
         gateways=tuple(gateways),
         company=company.org.company,
     )
+    if not await _listens(code.model_copy(update={"url": f"{company.org.bus.local_host}:{port}"})):
+        invites.close(secret)
+        raise _nobody(company)
     if as_json:
         print_json({"code": code.line(), "expires": code.expires, "gateways": gateways})
     else:
@@ -89,14 +89,23 @@ def _dialled(company: Company, host: str | None) -> str:
     return host or known[0]
 
 
-async def _listens(host: str, port: int) -> bool:
-    """Whether the registrar has seen the invite, and listens."""
+async def _listens(code: Code) -> bool:
+    """Whether the registrar has seen the invite, and listens: nobody else there could show the authority."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LISTENS_S):
             while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection(host, port)
-                    writer.close()
+                with contextlib.suppress(ClawbusError):
+                    await authority_of(code)
                     return True
                 await asyncio.sleep(0.05)
     return False
+
+
+def _nobody(company: Company) -> Away:
+    bus = company.org.bus
+    where = f"{bus.local_host}:{bus.enrol_port}"
+    if by := holder_of(bus.enrol_port):
+        problem = f"nobody listens for the other machine on {where}: the port is in use by {by}"
+        return Away(problem, "End that program, or set `join_port` under [bus] to a port that is free.")
+    remedy = "`clawbus up` does, once started with what org.toml says now; .clawbus/logs/registrar.log has more."
+    return Away(f"nobody listens for the other machine on {where}", remedy)

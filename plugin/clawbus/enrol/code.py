@@ -15,6 +15,7 @@ from clawbus.errors import InvalidInput
 PREFIX = "clawbus1:"
 _MOST = 8192
 _CHECK_BYTES = 4
+_LAST_PORT = 65535
 _TEXT = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -75,7 +76,10 @@ def _decoded(text: str) -> Code:
     data, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
     if check != _checksum(data):
         raise ValueError("not whole")
-    return Code.model_validate_json(data)
+    code = Code.model_validate_json(data)
+    if not 0 < code.port <= _LAST_PORT:
+        raise ValueError("no port")
+    return code
 
 
 def _checksum(data: bytes) -> bytes:

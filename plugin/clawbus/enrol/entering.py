@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from clawbus import here
 from clawbus.enrol import wire
 from clawbus.enrol.code import Code
-from clawbus.errors import Away, InvalidInput, Refused
+from clawbus.enrol.staging import Staging
+from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
 from clawbus.identity import agent_key, load_or_create
 from clawbus.jwt import write_creds
 from clawbus.org import Org, load_text
@@ -20,6 +20,7 @@ from clawbus.provision.ca import pin_of
 from clawbus.settings import Home, write_secret
 
 _CA = "ca.pem"
+_KEPT_S = 2.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -29,37 +30,51 @@ async def enter(code: Code, org_file: Path) -> Org:
     Raises Refused (there is a company already; the authority is not the code's; the code is wrong, used or expired),
     Away (nobody answers), InvalidInput (what is offered cannot be read).
     """
-    home = Home.beside(org_file)
-    _refuse_company(org_file, home)
+    staging, org = Staging(code, org_file), None
     try:
         async with asyncio.timeout(wire.WITHIN_S):
-            authority = await _authority(code)
-            async with _call(code, _trusting(authority)) as (reader, writer):
-                await wire.hear(reader, wire.Greeting)
-                await wire.say(writer, wire.Hello(secret=code.secret))
-                offer = await wire.hear(reader, wire.Offer)
-                org = _read(code, offer)
-                with _staging(home) as staged:
-                    keys = _make_keys(staged, org, offer)
-                    await wire.say(writer, wire.Keys(keys=keys))
-                    grant = await wire.hear(reader, wire.Grant)
-                    _keep(staged, code, offer, grant, authority)
-                    staged.root.rename(home.root)
-                write_secret(org_file, offer.org)
-                org_file.chmod(0o644)
+            authority = await authority_of(code)
+            async with _call(code, _trusting(authority)) as streams:
+                org = await _converse(streams, code, staging, authority)
+                with contextlib.suppress(Away, TimeoutError, OSError):  # we are in; the code ends by itself, too
+                    await wire.say(streams[1], wire.Kept())
+                    await asyncio.wait_for(streams[0].read(), _KEPT_S)  # it hangs up: the code is used
                 return org
     except TimeoutError:
-        raise Away(f"{code.url} has not let this machine in within {wire.WITHIN_S:g} s", "Try again.") from None
+        if org is not None:  # the time was over while the other side hung up
+            return org
+        error = Away(f"{code.url} has not let this machine in within {wire.WITHIN_S:g} s", "Try again.")
+        raise staging.told(error) from None
+    except ClawbusError as error:
+        raise staging.told(error) from None
+    finally:
+        staging.clear()
 
 
-def _refuse_company(org_file: Path, home: Home) -> None:
-    for path in (org_file, home.root):
-        if path.exists():
-            raise Refused(f"there is {path} already: a code is spent in an empty folder", "Make one, and go there.")
+async def _converse(streams: Streams, code: Code, staging: Staging, authority: str) -> Org:
+    reader, writer = streams
+    await wire.hear(reader, wire.Greeting)
+    try:
+        await wire.say(writer, wire.Hello(secret=code.secret, keys=staging.keys_of(code.gateways)))
+        offer = await wire.hear(reader, wire.Offer)
+        org = _read(code, offer)
+        keys = _make_keys(staging.home, org, offer)
+        staging.begin()
+        await wire.say(writer, wire.Keys(keys=keys))
+        grant = await wire.hear(reader, wire.Grant)
+    except Refused:  # by the company's own machine, which has heard the secret: there is nothing to go on with
+        staging.forget()
+        raise
+    _keep(staging.home, code, offer, grant, authority)
+    staging.settle(offer.org)
+    return org
 
 
-async def _authority(code: Code) -> str:
-    """The authority's certificate, if it is the one that the code pins. Nothing is sent to whoever shows another."""
+async def authority_of(code: Code) -> str:
+    """The authority's certificate, if it is the one that the code pins. Nothing is sent to whoever shows another.
+
+    Raises Refused for another, Away.
+    """
     unproven = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unproven.minimum_version = ssl.TLSVersion.TLSv1_3
     unproven.check_hostname, unproven.verify_mode = False, ssl.CERT_NONE
@@ -92,7 +107,7 @@ async def _call(code: Code, context: ssl.SSLContext) -> AsyncIterator[Streams]:
     except ssl.SSLCertVerificationError as error:
         remedy = "Look whether the clocks of both machines are right, and bus.hosts in the company's org.toml."
         raise Refused(f"{code.url} does not prove who it is: {error.verify_message}", remedy) from None
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: what cannot be a name
         raise Away(
             f"nobody lets machines in at {code.url}",
             f"The code was good until {code.until} or its first use. The company's `clawbus up` has to run, and that "
@@ -112,17 +127,6 @@ def _read(code: Code, offer: wire.Offer) -> Org:
     if org.company != code.company or not offer.gateways or not {*offer.gateways} <= known:
         raise InvalidInput("offer", org.company, "does not fit the code", "Make a new code with `clawbus invite`.")
     return org
-
-
-@contextlib.contextmanager
-def _staging(home: Home) -> Iterator[Home]:
-    """A folder that becomes the home, or vanishes."""
-    staged = home.root.with_name(f"{home.root.name}.joining")
-    shutil.rmtree(staged, ignore_errors=True)
-    try:
-        yield Home(staged)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _make_keys(staged: Home, org: Org, offer: wire.Offer) -> dict[str, str]:

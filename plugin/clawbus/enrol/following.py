@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from clawbus import here
 from clawbus.bus import Bus
 from clawbus.company import Company
 from clawbus.enrol.answering import digest_of
-from clawbus.errors import ClawbusError, Refused
+from clawbus.errors import Away, ClawbusError, Refused
 from clawbus.identity import agent_key, load_or_create
 from clawbus.org import Org, load_text
 from clawbus.provision.accounts import credentials_subject
@@ -22,42 +25,110 @@ from clawbus.settings import write_secret
 
 log = logging.getLogger(__name__)
 EVERY_S = 5.0
+_LONGEST_S = 300.0
+"""Between two tries to have the processes take a change in: each may start some of them anew."""
+_PATIENCE_S = 2.0
 
 Buses = dict[str, Bus]
-"""A connection per gateway of this machine, each with its own key."""
+"""A connection per gateway of this machine that the server lets in, each with its own key."""
 
 
 async def follow(company: Company, changed: Callable[[], Awaitable[object]]) -> None:
     """Until cancelled: keep org.toml as the company's own machine has it, and call `changed` when it is another.
 
     By then this machine has told the keys of agents that are new to it, and has the credentials for them. Does nothing
-    on the company's own machine. What cannot be taken over is logged, and the file stays as it was.
+    on the company's own machine. What fails is logged and tried again, and the file stays as it was; so is `changed`,
+    ever more rarely. Raises Refused if the server lets none of this machine's gateways in.
     """
     if company.here is None:
         return
     async with contextlib.AsyncExitStack() as stack:
-        buses = {
-            gateway: await stack.enter_async_context(company.connect(f"gw-{gateway}", f"follower {gateway}", None))
-            for gateway in company.here.gateways
-        }
+        buses = await _connected(company, stack, None)
+        again_s, due = EVERY_S, math.inf
         while True:
             try:
                 if (text := await _newer(company, buses)) is not None:
-                    company = replace(company, org=_checked(company, text))
-                    for gateway, bus in buses.items():
-                        await _make_known(company, gateway, bus)
-                    write_secret(company.org_file, text)  # last: who reads it finds all that belongs to it
+                    company = await _take_over(company, buses, text)
+                    again_s, due = EVERY_S, time.monotonic()
+                if time.monotonic() >= due:
+                    due, again_s = time.monotonic() + again_s, min(2 * again_s, _LONGEST_S)
                     await changed()
-            except ClawbusError as error:
-                log.warning("org.toml could not be taken over from the company's own machine: %s", error.message)
+                    due = math.inf
+            except (ClawbusError, OSError) as error:  # a full disk is no reason to end what runs
+                log.warning("org.toml could not be taken over from the company's own machine: %s", _line(error))
             await asyncio.sleep(EVERY_S)
 
 
+async def caught_up(company: Company) -> Company:
+    """The company as its own machine has it, taken over before anything starts here; as it is, if that is away.
+
+    A gateway that has left it, or was shut out, must not keep the others of this machine from starting. Raises Refused
+    if the server lets none of them in.
+    """
+    if company.here is None or company.here.leaf is not None:  # a leaf is started with the rest
+        return company
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            buses = await _connected(company, stack, _PATIENCE_S)
+        except Away:
+            return company
+        try:
+            _note(company, buses)
+            if (text := await _newer(company, buses)) is not None:
+                return await _take_over(company, buses, text)
+        except (ClawbusError, OSError) as error:
+            log.warning("org.toml stays as it is here for now: %s", _line(error))
+    return company
+
+
+async def _connected(company: Company, stack: contextlib.AsyncExitStack, wait_s: float | None) -> Buses:
+    """Raises Refused if no gateway is let in, BusAway."""
+    found: Buses = {}
+    refused: Refused | None = None
+    mine = company.here.gateways if company.here is not None else ()
+    known = {one.id for one in company.org.gateways if one.elsewhere}
+    for gateway in [one for one in mine if one in known] or mine:
+        connecting = company.connect(f"gw-{gateway}", f"follower {gateway}", wait_s)
+        try:
+            found[gateway] = await stack.enter_async_context(connecting)
+        except Refused as error:
+            log.warning("gateway %s: %s. %s", gateway, error.message, error.remedy)
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
 async def _newer(company: Company, buses: Buses) -> str | None:
-    """The company's org.toml, if it is not the one that is here. Raises BusAway or Refused."""
-    gateway, bus = next(iter(buses.items()))
-    text = (await _ask(company, gateway, bus, org=digest_of(company.org_file.read_text("utf-8")))).get("org")
-    return text if isinstance(text, str) else None
+    """The company's org.toml, if it is not the one that is here. Raises BusAway or Refused if no gateway hears it."""
+    digest = digest_of(company.org_file.read_text("utf-8"))
+    *others, last = buses.items()
+    for gateway, bus in others:
+        with contextlib.suppress(ClawbusError):  # shut out, it may be
+            return _text(await _ask(company, gateway, bus, org=digest))
+    return _text(await _ask(company, *last, org=digest))
+
+
+def _text(said: dict[str, Any]) -> str | None:
+    return said["org"] if isinstance(said.get("org"), str) else None
+
+
+async def _take_over(company: Company, buses: Buses, text: str) -> Company:
+    """Write it. Gateways that have left, are at home again, or were shut out have nothing to tell any more."""
+    new = replace(company, org=_checked(company, text))
+    _note(company, buses)
+    for gateway in (one.id for one in new.gateways_here if one.elsewhere and one.id in buses):
+        await _make_known(new, gateway, buses[gateway])
+    write_secret(new.org_file, text)  # last: who reads it finds all that belongs to it
+    return new
+
+
+def _note(company: Company, buses: Buses) -> None:
+    """Write down which gateways of this machine the server does not let in now."""
+    if (mine := company.here) is not None:
+        out = tuple(one for one in mine.gateways if one not in buses or buses[one].refused)
+        if out != mine.shut_out:
+            here.write(company.home, mine.model_copy(update={"shut_out": out}))
 
 
 def _checked(company: Company, text: str) -> Org:
@@ -69,12 +140,14 @@ def _checked(company: Company, text: str) -> Org:
 
 
 async def _make_known(company: Company, gateway: str, bus: Bus) -> None:
-    """Tell the public keys of a gateway's agents, made here where they are missing, and get new credentials."""
+    """Tell the public keys of a gateway's agents, made here where they are missing, and get new credentials.
+
+    They are for what is started after; this connection asks for no more than its old ones say.
+    """
     names = [agent_key(agent.id) for agent in company.org.agents_of(gateway)]
     keys = {name: load_or_create(name, company.home.key(name)).public_key for name in names}
     await _ask(company, gateway, bus, keys=keys)
     await renew(company.home, company.org, f"gw-{gateway}", bus)
-    await bus.reconnect()
 
 
 async def _ask(company: Company, gateway: str, bus: Bus, **question: Any) -> dict[str, Any]:
@@ -84,3 +157,7 @@ async def _ask(company: Company, gateway: str, bus: Bus, **question: Any) -> dic
     if said.get("error"):
         raise Refused(str(said["error"]))
     return said
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,6 +1,7 @@
-"""The invites of a company: of each secret only its hash, and how often it was guessed wrong. A used one is gone.
+"""The invites of a company: of each secret only its hash, and how often it was guessed wrong.
 
 `clawbus invite` opens them and the registrar spends them, two processes: each change is made under a lock of the file.
+What is over is remembered for a day, so that whoever comes too late hears why, and is not taken for one who guesses.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from clawbus.errors import Refused
 from clawbus.settings import Home, write_secret
 
 LIFE_S = 600
@@ -23,8 +26,16 @@ MOST_WRONG = 5
 """Of so many wrong secrets each invite that was open is closed: 128 bits are not guessed, so somebody is trying."""
 
 
+REMEDY = "Make a new one on the company's own machine: clawbus invite."
+_REMEMBERED_S = 86_400
+
+
 class Invite(BaseModel):
-    """`hash`: SHA-256 of the secret, in hex. `expires`: Unix time, in seconds."""
+    """`hash`: SHA-256 of the secret, in hex. `expires`: Unix time, in seconds.
+
+    `by`: the machine that has begun to use it (`machine_of`): it may begin anew until it has come in, and no other may.
+    `over`: why it is good no more, in words, unless that is for its time or for guessing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,9 +43,19 @@ class Invite(BaseModel):
     gateways: tuple[str, ...]
     expires: float
     wrong: int = 0
+    by: str = ""
+    over: str = ""
 
     def open_at(self, now: float) -> bool:
-        return self.wrong < MOST_WRONG and now < self.expires
+        return not self.why_not(now)
+
+    def why_not(self, now: float) -> str:
+        """Why it opens nothing at that time, empty if it does."""
+        if self.over:
+            return self.over
+        if self.wrong >= MOST_WRONG:
+            return f"was closed: {MOST_WRONG} wrong ones had come"
+        return "has expired" if now >= self.expires else ""
 
 
 class _Kept(BaseModel):
@@ -59,34 +80,54 @@ class Invites:
         """Open one for these gateways, and close earlier ones for any of them. Returns the secret and the expiry."""
         secret, expires = secrets.token_urlsafe(16), time.time() + life_s
         with self._locked():
-            kept = [one for one in self.opened() if not {*one.gateways} & {*gateways}]
-            self._write([*kept, Invite(hash=_hash(secret), gateways=tuple(gateways), expires=expires)])
+            newer = Invite(hash=_hash(secret), gateways=tuple(gateways), expires=expires)
+            self._write([*(self._replaced(one, newer) for one in self._remembered()), newer])
         return secret, expires
 
-    def find(self, secret: str) -> Invite | None:
-        """The open invite of a secret. None, and counted as a wrong try of every open one, if there is none."""
+    def find(self, secret: str, by: str = "") -> Invite:
+        """The open invite of a secret, for the machine `by`. Raises Refused with the reason.
+
+        A secret that was never given out counts as a wrong try of every open invite.
+        """
         digest, found = _hash(secret), None
         with self._locked():
-            opened = self.opened()
-            for one in opened:  # all of them, so that the time tells nothing
+            known = self._remembered()
+            for one in known:  # all of them, so that the time tells nothing
                 found = one if hmac.compare_digest(one.hash, digest) else found
             if found is None:
-                self._write([one.model_copy(update={"wrong": one.wrong + 1}) for one in opened])
-        return found
+                now = time.time()
+                self._write([_change(one, wrong=one.wrong + one.open_at(now)) for one in known])
+                raise Refused("the code is not right", REMEDY)
+        return _usable(found, by)
 
-    def use(self, invite: Invite) -> bool:
-        """Spend it; False if it was used, closed or expired since it was found."""
+    def begin(self, invite: Invite, by: str) -> None:
+        """From now on it is good for the machine `by` alone. Raises Refused: closed, or begun by another one since."""
         with self._locked():
-            opened = self.opened()
-            present = next((one for one in opened if one.hash == invite.hash), None)
-            if present is not None:
-                self._write([one for one in opened if one is not present])
-        return present is not None
+            known = self._remembered()
+            present = next((one for one in known if one.hash == invite.hash), invite)
+            _usable(present, by)
+            self._write([_change(one, by=by) if one is present else one for one in known])
+
+    def finish(self, invite: Invite) -> None:
+        """It is used."""
+        self._end(invite.hash, "was used")
 
     def close(self, secret: str) -> None:
         """Take one back."""
+        self._end(_hash(secret), "was taken back")
+
+    def _end(self, digest: str, over: str) -> None:
         with self._locked():
-            self._write([one for one in self.opened() if one.hash != _hash(secret)])
+            self._write([_change(one, over=over) if one.hash == digest else one for one in self._remembered()])
+
+    def _remembered(self) -> list[Invite]:
+        now = time.time()
+        return [one for one in self._read() if now < one.expires + _REMEMBERED_S]
+
+    @staticmethod
+    def _replaced(one: Invite, newer: Invite) -> Invite:
+        again = one.open_at(time.time()) and {*one.gateways} & {*newer.gateways}
+        return _change(one, over="was replaced by a newer one") if again else one
 
     def _read(self) -> tuple[Invite, ...]:
         try:
@@ -102,6 +143,25 @@ class Invites:
         with Path(f"{self._file}.lock").open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def machine_of(keys: Mapping[str, str]) -> str:
+    """What tells a machine from another one: the public keys of its gateways, `gw-<id>`, hashed; empty without any."""
+    mine = sorted(f"{name} {key}" for name, key in keys.items() if name.startswith("gw-"))
+    return _hash("\n".join(mine)) if mine else ""
+
+
+def _usable(invite: Invite, by: str) -> Invite:
+    why_not = invite.why_not(time.time())
+    if not why_not and invite.by not in ("", by):
+        why_not = "is being used by another machine, or by another folder"
+    if why_not:
+        raise Refused(f"the code {why_not}", REMEDY)
+    return invite
+
+
+def _change(invite: Invite, **to: Any) -> Invite:
+    return invite.model_copy(update=to)
 
 
 def _hash(secret: str) -> str:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from clawbus.company import Company
 from clawbus.enrol import wire
-from clawbus.enrol.invites import Invite, Invites
-from clawbus.errors import ClawbusError, Refused
+from clawbus.enrol.invites import REMEDY, Invite, Invites, machine_of
+from clawbus.errors import Away, ClawbusError, Refused
 from clawbus.identity import agent_key, is_public_key
 from clawbus.provision import elsewhere
 from clawbus.provision.issuer import mint
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _AT_ONCE = 8
 """Conversations; who comes beyond that is hung up on. Each lasts ten seconds at most."""
-_NO = "the code is not right, was used, or has expired"
-_REMEDY = "Make a new one on the company's own machine: clawbus invite."
 
 
 @dataclass
@@ -72,11 +70,14 @@ class Door:
             if self._present <= _AT_ONCE:
                 async with asyncio.timeout(wire.WITHIN_S):
                     await self._converse(reader, writer)
+        except wire.HungUp:  # as each machine does, once it has compared the authority's hash
+            log.debug("a machine has hung up")
         except ClawbusError as error:
             log.warning("a machine was not let in: %s", error.message)
             with contextlib.suppress(ClawbusError, TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await wire.say(writer, wire.Refusal(error=error.message, remedy=error.remedy))
+                    away = isinstance(error, Away)
+                    await wire.say(writer, wire.Refusal(error=error.message, remedy=error.remedy, away=away))
         except TimeoutError:
             log.info("a machine that wanted to be let in has said nothing")
         finally:
@@ -89,25 +90,25 @@ class Door:
         company = Company.open(self.company.org_file)  # as it is now
         invites = Invites(company.home)
         await wire.say(writer, wire.Greeting(ca=ca_file(company.home).read_text()))
-        invite = invites.find((await wire.hear(reader, wire.Hello)).secret)
-        if invite is None:
-            raise Refused(_NO, _REMEDY)
+        hello = await wire.hear(reader, wire.Hello)
+        invite = invites.find(hello.secret, machine_of(hello.keys))
         text = company.org_file.read_text("utf-8")
         await wire.say(writer, wire.Offer(org=text, gateways=invite.gateways, port=company.org.bus.port))
         keys = (await wire.hear(reader, wire.Keys)).keys
         _check(company, invite, keys)
-        if not invites.use(invite):
-            raise Refused(_NO, _REMEDY)
+        invites.begin(invite, machine_of(keys))
         granted = admit(company, invite.gateways, keys)
         await self.on_entered()
         await wire.say(writer, wire.Grant(credentials=granted))
+        await wire.hear(reader, wire.Kept)
+        invites.finish(invite)
         log.info("let in: %s", ", ".join(invite.gateways))
 
 
 def _check(company: Company, invite: Invite, keys: dict[str, str]) -> None:
     """The keys of exactly these gateways and their agents, each another one; and not of what lives here by now."""
     if not {f"gw-{gateway}" for gateway in invite.gateways} <= elsewhere.names(company.org):
-        raise Refused("by the company's org.toml these gateways are not elsewhere any more", _REMEDY)
+        raise Refused("by the company's org.toml these gateways are not elsewhere any more", REMEDY)
     wanted = {f"gw-{gateway}" for gateway in invite.gateways}
     wanted |= {agent_key(agent.id) for gateway in invite.gateways for agent in company.org.agents_of(gateway)}
     right = all(is_public_key(key) for key in keys.values()) and len({*keys.values()}) == len(keys)

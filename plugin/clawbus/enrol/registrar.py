@@ -31,12 +31,16 @@ class Registrar:
 
             async def learned() -> None:
                 now = Company.open(company.org_file)
-                await push(now.home, now.org)
                 await publish_keys(bus, now.org, now.home)
+
+            async def entered() -> None:
+                now = Company.open(company.org_file)
+                await push(now.home, now.org)  # who was there before is shut out
+                await learned()
 
             parts = [Answers(company, bus, learned).run()]
             if company.org.bus.shared:
-                parts += [Door(company, learned).run(), self._keep_certificate()]
+                parts += [Door(company, entered).run(), self._keep_certificate()]
             async with asyncio.TaskGroup() as group:
                 for part in parts:
                     group.create_task(part)

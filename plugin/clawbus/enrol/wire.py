@@ -2,10 +2,12 @@
 
     registrar  Greeting   the authority's certificate: the machine compares its hash with the pin, and calls again, now
                           trusting that authority alone. Until then it has sent nothing.
-    machine    Hello      the secret
+    machine    Hello      the secret; if it had begun before and was cut off, the public keys of then
     registrar  Offer      org.toml, and which gateways are to live there
     machine    Keys       the public keys of those gateways and of their agents, made there
     registrar  Grant      the gateways' credentials
+    machine    Kept       it has written everything: now the code is used. Until then this machine may begin anew with
+                          the same keys, and no other may
 
 Instead of an Offer or a Grant there may be a Refusal.
 """
@@ -36,6 +38,7 @@ class Greeting(Said):
 
 class Hello(Said):
     secret: str = Field(max_length=64, repr=False)
+    keys: dict[str, str] = Field(default_factory=dict, max_length=1024)
 
 
 class Offer(Said):
@@ -58,9 +61,20 @@ class Grant(Said):
     credentials: dict[str, str]
 
 
+class Kept(Said):
+    """Everything is written."""
+
+
 class Refusal(Said):
+    """`away`: it is not the machine that is refused: something is away that is needed, and it may try again."""
+
     error: str
     remedy: str = ""
+    away: bool = False
+
+
+class HungUp(Away):
+    """The other side has ended the call."""
 
 
 S = TypeVar("S", bound=Said)
@@ -69,15 +83,18 @@ S = TypeVar("S", bound=Said)
 class _Answer(Said):
     error: str | None = None
     remedy: str = ""
+    away: bool = False
 
 
 async def hear(reader: asyncio.StreamReader, kind: type[S]) -> S:
-    """The other side's next line. Raises Refused with its words if it refuses; Away if it says nothing that fits."""
+    """The other side's next line. Raises Refused or Away with its words; HungUp; Away if it says nothing that fits."""
     try:
         line = await reader.readline()
+        if not line:
+            raise HungUp("the other side has hung up", "Try again.")
         answer = _Answer.model_validate_json(line)
         if answer.error is not None:
-            raise Refused(answer.error, answer.remedy)
+            raise (Away if answer.away else Refused)(answer.error, answer.remedy)
         return kind.model_validate_json(line)
     except (ValueError, ValidationError, OSError):  # ValueError: a line beyond the bound
         raise Away("the other side said nothing that can be understood", "Try again.") from None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import BusConfig, Org
+from clawbus.org.network import is_host
 from clawbus.provision.config import MAX_PAYLOAD_BYTES, quoted
 from clawbus.provision.greeting import Port, who_answers
 from clawbus.provision.included import User, user_line
@@ -50,13 +51,14 @@ def hub_of(said: str, field: str, bus: BusConfig) -> Hub:
 
     Raises InvalidInput for what is no address, for another scheme than tls, and for the port of clients.
     """
-    remedy = f"Write HOST, or HOST:{bus.leaf_port}."
+    remedy = f"Write HOST, or HOST:{bus.leaf_port}: a name, or an IPv4 address."
     try:
         parts = urlsplit(said if "//" in said else f"//{said}")
-        host, port = parts.hostname, parts.port or bus.leaf_port
+        host, port = parts.hostname, bus.leaf_port if parts.port is None else parts.port
     except ValueError:
         host, port, parts = None, 0, urlsplit("")
-    if not host or parts.path.strip("/") or parts.query or "@" in parts.netloc or len(said.split()) != 1:
+    plain = not (parts.path.strip("/") or parts.query or "@" in parts.netloc) and len(said.split()) == 1
+    if host is None or not is_host(host) or port == 0 or not plain:
         raise InvalidInput(field, said, "not the address of a hub", remedy)
     if parts.scheme not in ("", "tls"):
         raise InvalidInput(field, said, "a leaf dials with TLS, and in no other way", remedy)

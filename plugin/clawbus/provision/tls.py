@@ -33,17 +33,22 @@ def prepare(home: Home, org: Org) -> bool:
     return ca.certify(certificate_file(home), authority, [*names])
 
 
-def server_block(home: Home, org: Org) -> str:
+FOR_OUR_CLIENTS, FOR_LEAVES = "500ms", "auto"
+"""How long a listener waits for TLS before it greets in the clear. Our clients begin with TLS, and one that comes later
+is turned away: with `auto`, 50 ms, a busy machine's were. Leaves wait for the greeting."""
+
+
+def server_block(home: Home, org: Org, first: str = FOR_OUR_CLIENTS) -> str:
     """The `tls` block for a listener of nats-server that others can reach, made ready; empty on the loopback.
 
-    docs.nats.io, "Enabling TLS". Our own clients begin with TLS, so that nobody in between can talk them out of it;
-    `auto` greets the others, which wait for the greeting. Raises InvalidInput for an authority that cannot be read.
+    docs.nats.io, "Enabling TLS". Our own clients begin with TLS, so that nobody in between can talk them out of it; the
+    others, which wait for the greeting, get it after `first`. Raises InvalidInput for an authority that cannot be read.
     """
     if not org.bus.shared:
         return ""
     prepare(home, org)
     file = certificate_file(home)
-    settings = ("handshake_first: auto", 'min_version: "1.3"', "timeout: 5")
+    settings = (f'handshake_first: "{first}"', 'min_version: "1.3"', "timeout: 5")
     lines = [f'cert_file: "{file}"', f'key_file: "{file}"', *settings]
     return "tls {\n" + "".join(f"  {line}\n" for line in lines) + "}\n"
 

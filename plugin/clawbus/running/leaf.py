@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _SERVER = "nats-server"
 _LOOK_EVERY_S = 2.0
 _READY_S = 15.0
-_ERROR = re.compile(r"\[ERR\] (.*)")
+_ERROR = re.compile(r"\[ERR\] (?:\S+ - lid:\d+ - )?(.*)")  # the number is another one at each try
 _LOG_TAIL_BYTES = 8192
 Say = Callable[[str], None]
 
@@ -116,7 +116,12 @@ class Leaf:
         except BusAway:
             if await look(self.hub, self.company.org.bus) is Port.NOBODY:
                 return f"nobody answers at {self.hub}; what is sent waits here"
-            return f"{self.hub} answers, but there is no link to it yet: {_last_error(log_file(self.company.home))}"
+            error = _last_error(log_file(self.company.home))
+            if "Authorization Violation" in error:
+                return (
+                    f"{self.hub} refuses it. Was it shut out? `clawbus invite` there lets it in again, in a new folder"
+                )
+            return f"{self.hub} answers, but there is no link to it yet: {error}"
         return self._linked
 
     @property
