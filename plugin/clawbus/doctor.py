@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from clawbus.errors import ClawbusError, GatewayAway
+from clawbus.errors import ClawbusError
 from clawbus.gateway.nodejs import find_node
 from clawbus.gateway.openclaw import find
 from clawbus.gateway.readiness import status_of
@@ -31,11 +31,14 @@ _PLUGIN = "clawbus"
 _RPC_S = 15.0
 _SOCKET_S = 2.0
 _NATS_PORT = 4222
+_FILES = "files"
+_SECRET = ("keys/*", "authority/*", "tls/*", "nats/nats.conf", "gateways/*/token")
 _FORBIDDEN, _NOT_TRIED = "forbidden calls", "not tried, since the bus does not answer"
 
 ProbeBus = Callable[[], Awaitable[str]]
 TryForbidden = Callable[[], Awaitable[dict[str, list[str]]]]
 """By key: what of that which it must not be able to do the server did not refuse."""
+More = Callable[[], Awaitable[list["Check"]]]
 TokenFile = Callable[[str], Path]
 Place = tuple[str, Sequence[Gateway]]
 """Where the bus is for a machine, and the gateways that are on it."""
@@ -58,20 +61,26 @@ async def examine(
     probe_bus: ProbeBus | None = None,
     here: Place | None = None,
     try_forbidden: TryForbidden | None = None,
+    more: More | None = None,
 ) -> list[Check]:
     """Try everything, and report in the order in which things build on each other.
 
     Without a company (`org` and `home` None) only this machine's programs are looked at. `token_file` tells where a
     gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError. `here`: what
     of the company is on this machine, if that is not all of it. `try_forbidden`: makes calls that have to be refused.
+    `more`: what else the bus can tell, if it is well.
     """
     checks = [_node(), await _openclaw(), _server(org)]
     if org is None or home is None:
         return checks
     url, gateways = here or (org.url, org.gateways)
+    checks += [_files(home)] if home.root.exists() else []
     checks.append(await _bus(org, url, probe_bus))
+    well = checks[-1].ok
     if try_forbidden is not None:
-        checks.append(await _forbidden(try_forbidden) if checks[-1].ok else Check(_FORBIDDEN, None, _NOT_TRIED))
+        checks.append(await _forbidden(try_forbidden) if well else Check(_FORBIDDEN, None, _NOT_TRIED))
+    if more is not None and well:
+        checks += await more()
     tokens = token_file or (lambda gateway: home.root / "gateways" / gateway / "token")
     parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens) for gateway in gateways))
     return checks + [check for part in parts for check in part]
@@ -91,7 +100,7 @@ def _node() -> Check:
     try:
         node = find_node()
     except ClawbusError as error:
-        return _failed("Node.js", error)
+        return failed("Node.js", error)
     return Check("Node.js", True, f"{node.version}, {node.path}")
 
 
@@ -100,7 +109,7 @@ async def _openclaw() -> Check:
     try:
         found = await find(False, said.append)
     except ClawbusError as error:
-        return _failed("OpenClaw", error)
+        return failed("OpenClaw", error)
     return Check("OpenClaw", True, " ".join([f"{found.version}, {found.script}", *said]))
 
 
@@ -110,8 +119,18 @@ def _server(org: Org | None) -> Check:
     except ClawbusError as error:
         if org is not None and org.bus.url:
             return Check("nats-server", None, f"{error.message}; not needed, since bus.url is set")
-        return _failed("nats-server", error)
+        return failed("nats-server", error)
     return Check("nats-server", True, f"{found.version}, {found.path}")
+
+
+def _files(home: Home) -> Check:
+    """Whether others than their owner can get at the keys, the tokens, or the folder in which all of it lies."""
+    secret = (path for pattern in _SECRET for path in home.root.glob(pattern) if path.is_file())
+    loose = [path for path in (home.root, *sorted(secret)) if path.stat().st_mode & 0o077]
+    if not loose:
+        return Check(_FILES, True, f"only you can read {home.root}")
+    names = ", ".join(str(path) for path in loose[:3]) + (f" and {len(loose) - 3} more" if loose[3:] else "")
+    return Check(_FILES, False, f"others than you can read {names}", f"chmod -R go= {home.root}")
 
 
 async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:
@@ -129,14 +148,14 @@ async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:
     try:
         return Check(name, True, await probe_bus())
     except ClawbusError as error:
-        return _failed(name, error)
+        return failed(name, error)
 
 
 async def _forbidden(try_them: TryForbidden) -> Check:
     try:
         found = await try_them()
     except ClawbusError as error:
-        return _failed(_FORBIDDEN, error)
+        return failed(_FORBIDDEN, error)
     if wrong := [f"{key} could {what}" for key, allowed in found.items() for what in allowed]:
         remedy = "Run `clawbus up`, which tells the server who may do what; one of yours has to include account.conf."
         return Check(_FORBIDDEN, False, f"not refused: {'; '.join(wrong)}", remedy)
@@ -148,11 +167,14 @@ async def _gateway(org: Org, home: Home, gateway: Gateway, token_file: TokenFile
     if gateway.is_program:
         return [Check(f"program {gateway.id}", None, "a program of yours does its agents' tasks (docs/python.md)")]
     status = await status_of(gateway.port)
+    token = token_file(gateway.id)
     checks = [_readiness(home, gateway, status)]
     if status is None:
         checks.append(Check(f"plugin in {gateway.id}", None, "not known while its gateway is down"))
+    elif not token.exists():
+        checks.append(_without_token(gateway, token))
     else:
-        checks.append(await _plugin(org, gateway, token_file(gateway.id)))
+        checks.append(await _plugin(org, gateway, token))
     return [*checks, await _socket(home, gateway)]
 
 
@@ -174,6 +196,16 @@ def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
     )
 
 
+def _without_token(gateway: Gateway, token: Path) -> Check:
+    detail = f"there is no {token}: what answers on port {gateway.port} is not known to be this gateway"
+    remedy = (
+        "Run `clawbus up` (anew, if it runs); if another company is there, give this gateway another port in org.toml."
+        if gateway.own
+        else f"Set token_file of this gateway in org.toml, or run `clawbus join --gateway {gateway.id}`."
+    )
+    return Check(f"plugin in {gateway.id}", False, detail, remedy)
+
+
 async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
     """Ask the running gateway which tools it has from our plugin: its settings may say more than it does."""
     name = f"plugin in {gateway.id}"
@@ -183,8 +215,14 @@ async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
     remedy = "Run `clawbus up`." if gateway.own else f"Run `clawbus join --gateway {gateway.id}`."
     try:
         catalog = await _ask(GatewayRpc(gateway.port, token_file), agents[0].id)
+    except TimeoutError:
+        again = (
+            "End `clawbus up` and start it again" if gateway.own else "Look at token_file, or start that gateway again"
+        )
+        detail = f"what answers on port {gateway.port} lets nobody in with the token of {token_file}"
+        return Check(name, False, detail, f"{again}: it reads its token when it starts.")
     except ClawbusError as error:
-        return _failed(name, error)
+        return failed(name, error)
     groups = [group for group in catalog.get("groups", []) if group.get("pluginId") == _PLUGIN]
     tools = [str(tool.get("id")) for group in groups for tool in group.get("tools", [])]
     if not tools:
@@ -193,14 +231,10 @@ async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
 
 
 async def _ask(rpc: GatewayRpc, agent: str) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(_RPC_S), rpc.running():
-            await rpc.ready.wait()
-            return await rpc.call("tools.catalog", {"agentId": agent})
-    except TimeoutError:
-        raise GatewayAway(
-            f"it lets nobody in with its token within {_RPC_S:g} s", "Look at token_file of this gateway in org.toml."
-        ) from None
+    """Raises TimeoutError, or a ClawbusError of the call."""
+    async with asyncio.timeout(_RPC_S), rpc.running():
+        await rpc.ready.wait()
+        return await rpc.call("tools.catalog", {"agentId": agent})
 
 
 async def _socket(home: Home, gateway: Gateway) -> Check:
@@ -221,5 +255,6 @@ async def _socket(home: Home, gateway: Gateway) -> Check:
     return Check(name, True, f"listens on {path}")
 
 
-def _failed(name: str, error: ClawbusError) -> Check:
+def failed(name: str, error: ClawbusError) -> Check:
+    """A check that a fault of ours has ended, with the remedy that it names."""
     return Check(name, False, error.message, error.remedy)

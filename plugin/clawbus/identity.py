@@ -46,9 +46,7 @@ def load_or_create(name: str, seed_file: Path, prefix: int = USER) -> Identity:
     if not seed_file.exists():
         seed = nkeys.encode_seed(os.urandom(32), prefix)
         write_secret(seed_file, seed.decode())
-    mode = stat.S_IMODE(seed_file.stat().st_mode)
-    if mode & 0o077:
-        raise InvalidInput("key file", str(seed_file), f"others may read it (mode {mode:o})", f"chmod 600 {seed_file}")
+    refuse_readable(seed_file)
     try:
         pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
         public = str(pair.public_key.decode())
@@ -61,6 +59,13 @@ def load_or_create(name: str, seed_file: Path, prefix: int = USER) -> Identity:
             f"Remove it and run `clawbus up`: rm {seed_file}",
         ) from None
     return Identity(name, public, seed_file)
+
+
+def refuse_readable(file: Path) -> None:
+    """Raises InvalidInput if others than its owner may read a file that holds a seed."""
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        raise InvalidInput("key file", str(file), f"others may read it (mode {mode:o})", f"chmod 600 {file}")
 
 
 def agent_key(agent: str) -> str:

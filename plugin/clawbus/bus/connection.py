@@ -109,7 +109,8 @@ class Bus:
 
     @property
     def server_version(self) -> str:
-        return str(self._link.client.connected_server_version)
+        said = str(self._link.client.connected_server_version)  # nats-py gives it as a repr only
+        return said.removeprefix("<nats server v").removesuffix(">")
 
     async def publish(
         self,

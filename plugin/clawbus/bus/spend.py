@@ -74,7 +74,7 @@ class Spend:
         """Raises OverBudget, BusAway."""
         tree = self._tree(trace)
         if trace != task.task_id or tree.seq:  # of a new tree the server says whether there is anything
-            await self.tree(trace)
+            tree = await self.tree(trace)
         for _ in range(_TRIES):
             if self._has(tree, task):
                 return
@@ -83,7 +83,7 @@ class Spend:
             with contextlib.suppress(EndConflict):
                 await self._write(tree, task)
                 return
-            await self.tree(trace)
+            tree = await self.tree(trace)  # not the same one, if as many others were looked at meanwhile as are kept
         raise BusAway("others keep writing on this tree's account", "It is tried again.")
 
     async def _write(self, tree: Tree, task: Envelope) -> None:

@@ -1,15 +1,13 @@
 """Whether a message that came from a stream is its sender's: looked at here before anything of it is believed.
 
-The public keys are in the stream KEYS, which only the provisioner writes. Kept in memory; asked for again when a
-message does not fit, ten times a second for each member at most.
+The public keys are in the stream KEYS, which only the provisioner writes. Kept in memory; asked for again for each
+message that does not fit, and at once: whoever was made to wait would wait behind a flood of forgeries.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +28,6 @@ log = logging.getLogger(__name__)
 MAX_AGE = timedelta(days=1)
 """How far the signer's clock may be from the server's. What is older is a replay (ledgers remember for 60 days)."""
 PUBLISHER = "provisioner"
-_AGAIN_S = 0.1
 
 
 class Received(Protocol):
@@ -53,7 +50,6 @@ class Received(Protocol):
 class _Keys:
     """The public keys of one member: the one that counts, and earlier ones with the moment until which they did."""
 
-    looked_at: float
     key: str | None = None
     former: list[tuple[str, datetime]] = field(default_factory=list)
 
@@ -127,9 +123,7 @@ class Verifier:
         known = self._known.get((company, sender))
         if known is not None and known.fits(key, at):
             return True
-        if known is not None and (rest_s := known.looked_at + _AGAIN_S - time.monotonic()) > 0:
-            await asyncio.sleep(rest_s)  # a key that was published a moment ago must not lose its first message
-        try:
+        try:  # a key that was published a moment ago must not lose its first message
             subject = Subjects(company).build("keys", PUBLISHER, member=sender)
         except InvalidInput:
             return False
@@ -143,7 +137,7 @@ class Verifier:
         except Refused as refusal:
             if "no message found" not in refusal.message:
                 raise
-            return _Keys(time.monotonic())
+            return _Keys()
         said: dict[str, Any] = json.loads(stored_of(answer["message"]).data)
         former = [(one["key"], datetime.fromisoformat(one["until"])) for one in said.get("former", ())]
-        return _Keys(time.monotonic(), said.get("key"), former)
+        return _Keys(said.get("key"), former)

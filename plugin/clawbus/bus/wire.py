@@ -17,6 +17,7 @@ ANSWER_S = 5.0
 _WRONG_LAST_SEQUENCE = (10071, 10164)  # nats-server errors.json: JSStreamWrongLastSequenceErrF and its constant form
 _MAX_PER_SUBJECT = 10077
 _NO_ROOM = (10047, 10122, 10023)  # JSInsufficientResources, storage and stream limits exceeded
+_MISSING = (10059, 10014)  # no such stream, no such consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +153,5 @@ def translate(error: dict[str, Any], subject: str) -> ClawbusError:
         return BacklogFull(f"the backlog is full: {text}", "Wait until some of what waits there is done with.")
     if code in _NO_ROOM or "maximum" in text:
         return Refused(f"the nats-server has no room: {text}", "Free disk space, or raise the stream's max_bytes.")
-    return Refused(f"{subject}: {text} (nats-server error {code})", "Run `clawbus doctor`.")
+    remedy = "Run `clawbus apply`, which makes what is missing." if code in _MISSING else "Run `clawbus doctor`."
+    return Refused(f"{subject}: {text} (nats-server error {code})", remedy)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from clawbus.bus import STEWARD_READER
+from clawbus.change import plan
 from clawbus.channels import ENDS, EVENTS, INBOX, TASKS
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
-from clawbus.doctor import examine, render
+from clawbus.doctor import Check, examine, failed, render
+from clawbus.errors import ClawbusError
+from clawbus.org import STEWARD
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
+from clawbus.provision.permissions import PROVISIONER
+from clawbus.running import running_model_url
+from clawbus.seeing import who_is_online
 from clawbus.stopping import standing
+
+_LOOKS = 4
+"""At who is there: a node that is busy may take its time."""
 
 
 @click.command()
@@ -23,7 +34,7 @@ from clawbus.stopping import standing
 @json_option
 @run_async
 async def doctor_command(org_file: Path, as_json: bool) -> int:
-    """Look at Node, OpenClaw, nats-server, the bus, each gateway, its plugin and its node.
+    """Look at Node, OpenClaw, nats-server, the bus, the steward, each gateway, its plugin and its node.
 
     Some calls that must be refused are tried, too; none of them could do harm.
 
@@ -34,7 +45,7 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
     async def probe() -> str:
         assert company is not None  # noqa: S101 - called for a company only
         if company.here is not None:  # no person has a key here
-            async with company.connect(f"gw-{company.here.gateways[0]}") as bus:
+            async with company.connect(f"gw-{min(company.here.served, default=company.here.gateways[0])}") as bus:
                 return f"nats-server {bus.server_version} takes this machine's credentials"
         async with company.connect_person(None) as (bus, _):
             counts = []
@@ -49,7 +60,8 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
     else:
         place = (company.url, company.gateways_here)
         forbidden = functools.partial(_try_forbidden, company)
-        checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden)
+        more = functools.partial(_of_the_company, company) if company.here is None else None
+        checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
@@ -68,3 +80,55 @@ async def _try_forbidden(company: Company) -> dict[str, list[str]]:
         async with company.connect(key, LABEL) as bus:
             found[key] = await allowed_of_them(bus, company.org, key)
     return found
+
+
+async def _of_the_company(company: Company) -> list[Check]:
+    """What only the company's own machine can tell."""
+    tries = {"org.toml": _applied, "steward": _stewarded, "agents": _answering}
+    return [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
+
+
+async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
+    try:
+        return await look()
+    except ClawbusError as error:
+        return failed(name, error)
+
+
+async def _applied(company: Company, name: str) -> Check:
+    """Whether the bus, the keys and the gateways are as org.toml says now."""
+    async with company.connect(PROVISIONER) as bus:
+        changes = await plan(company, bus, running_model_url(company))
+    left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
+    if not left:
+        return Check(name, True, "the bus, the keys and the gateways are as it says")
+    more = f" and {len(left) - 3} more" if left[3:] else ""
+    remedy = "Run `clawbus apply`; `clawbus plan` shows what it changes."
+    return Check(name, False, f"not applied: {', '.join(left[:3])}{more}", remedy)
+
+
+async def _stewarded(company: Company, name: str) -> Check:
+    """Whether a steward waits for events, or is busy with some."""
+    async with company.connect(STEWARD, LABEL) as bus:
+        said = await bus.api(f"CONSUMER.INFO.{EVENTS}.{STEWARD_READER}")
+    if not said["num_waiting"] and not said["num_ack_pending"]:
+        detail = "nobody reads what happens: no alerts, no deadlines, nothing is chained or repeated"
+        return Check(name, False, detail, "Run `clawbus up`, which runs one; its log: .clawbus/logs/steward.log.")
+    return Check(name, True, f"reads what happens, {said['num_pending']} events behind")
+
+
+async def _answering(company: Company, name: str) -> Check:
+    """Whether each agent's node answers on the bus; a program of yours, or another machine, may be off."""
+    own = {one.id for one in company.gateways_here if not one.is_program}
+    expected = {one.id for one in company.org.agents if one.gateway in own}
+    silent = {one.id for one in company.org.agents}
+    async with company.connect_person(None) as (bus, _):
+        for _ in range(_LOOKS):
+            roster = await who_is_online(bus, company)
+            silent = {agent for agent in silent if not roster.heard([agent])}
+            if not silent:
+                return Check(name, True, f"all {len(company.org.agents)} answer on the bus")
+    said = f"nothing is heard of {', '.join(sorted(silent))}"
+    if silent & expected:
+        return Check(name, False, said, "Run `clawbus up`; if it runs, look at .clawbus/logs/node-*.log.")
+    return Check(name, None, said, "A program or a machine of theirs is off, or `clawbus doctor` there says why not.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from clawbus.errors import WireError
 from clawbus.org import Agent, Org
@@ -21,6 +21,17 @@ _MOST_BUSY = 9999
 _VERSION = re.compile(r"[0-9A-Za-z.+-]{1,64}")
 
 
+class Spoken(Protocol):
+    """What was heard."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, str] | None: ...
+
+
 class Roster:
     """Fed with every presence message that is heard."""
 
@@ -28,8 +39,15 @@ class Roster:
         self._subjects = subjects
         self._heard: dict[str, tuple[float, dict[str, Any]]] = {}
 
-    def hear(self, subject: str, data: bytes) -> bool:
-        """Take in one message. True if it asks everyone to answer with theirs."""
+    def hear(self, message: Spoken) -> bool:
+        """Take in one message. True if it asks everyone to answer with theirs.
+
+        Nodes say it without headers. What has some is an answer of the server that somebody has aimed here: a person's
+        key can have a stored message of his own sent to any subject that people and stewards hear (`DIRECT.GET`).
+        """
+        if message.headers:
+            return False
+        subject, data = message.subject, message.data
         try:
             parsed = self._subjects.parse(subject)
             said = read_object(data)

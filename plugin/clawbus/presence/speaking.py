@@ -39,6 +39,8 @@ class Presence:
         self._agents = org.agents_of(gateway)
         self.word: Callable[[str], str] = lambda _agent: "running"
         """running, paused, stopped or unknown, of an agent; when that changes, call `speak`."""
+        self.on_asked: Callable[[], None] = lambda: None
+        """Called when the roll is called."""
         self._speak = asyncio.Event()
         self._speak.set()
         on_change.append(lambda _: self._speak.set())
@@ -70,5 +72,6 @@ class Presence:
             await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:
-        if self._roster.hear(message.subject, message.data):
+        if self._roster.hear(message):
             self._speak.set()
+            self.on_asked()

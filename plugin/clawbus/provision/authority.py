@@ -6,7 +6,9 @@ credentials reads them. Revoked keys are remembered there, with the second up to
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +122,10 @@ class Authority:
 
     def revoke(self, public_key: str) -> None:
         """Credentials of this key that were issued until now count no more; what is issued later does."""
-        write_secret(self._folder / "revoked.json", json.dumps(self.revoked() | {public_key: _now()}))
+        lock = os.open(self._folder / "revoked.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(lock):  # `apply` and the registrar may do so at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            write_secret(self._folder / "revoked.json", json.dumps(self.revoked() | {public_key: _now()}))
 
 
 def _export(one: Service) -> dict[str, Any]:

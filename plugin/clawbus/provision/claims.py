@@ -6,7 +6,12 @@ What it is told it keeps, across restarts; a connection whose key is revoked is 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
 import json
+import os
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from clawbus.bus import Bus
@@ -19,26 +24,47 @@ from clawbus.provision.tls import trusted
 from clawbus.settings import Home
 
 _WAIT_S = 5.0
+_LOOK_S = 0.05
 
 
 async def push(home: Home, org: Org) -> bool:
-    """Tell the server of this home of its accounts as they are now; False if none runs. Raises Refused or BusAway."""
+    """Tell the server of this home of its accounts as they are now; False if none runs. Raises Refused or BusAway.
+
+    One process after the other: who was slower would tell of accounts in which the other's revocations are missing.
+    """
     if not await greets(org.bus.local_host, org.bus.port):
         return False
     authority = Authority(home)
     key = authority.key("system")
-    creds_file = key.seed_file.with_suffix(".creds")
-    write_creds(creds_file, authority.system_user(), key.seed_file)
-    try:
-        system = replace(key, creds_file=creds_file)
-        trust = trusted(home, org)
-        async with Bus.connect(org.url, system, "clawbus system", _WAIT_S, ca_file=trust) as bus:
-            for public_key, token in authority.accounts(org).items():
-                answer = await bus.ask("$SYS.REQ.CLAIMS.UPDATE", token.encode())
-                _raise_if_refused(public_key, answer)
-    finally:
-        creds_file.unlink(missing_ok=True)
+    async with _alone(home):
+        creds_file = key.seed_file.with_suffix(".creds")
+        write_creds(creds_file, authority.system_user(), key.seed_file)
+        try:
+            system = replace(key, creds_file=creds_file)
+            trust = trusted(home, org)
+            async with Bus.connect(org.url, system, "clawbus system", _WAIT_S, ca_file=trust) as bus:
+                for public_key, token in authority.accounts(org).items():
+                    answer = await bus.ask("$SYS.REQ.CLAIMS.UPDATE", token.encode())
+                    _raise_if_refused(public_key, answer)
+        finally:
+            creds_file.unlink(missing_ok=True)
     return True
+
+
+@contextlib.asynccontextmanager
+async def _alone(home: Home) -> AsyncIterator[None]:
+    """Wait until no other process tells the server; the system ends the lock of one that has died."""
+    descriptor = os.open(home.dir("authority") / "system.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_LOOK_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _raise_if_refused(public_key: str, answer: bytes) -> None:

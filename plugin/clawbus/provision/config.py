@@ -12,7 +12,7 @@ from clawbus.errors import InvalidInput
 from clawbus.org import Org
 from clawbus.provision.authority import SYSTEM, Authority
 from clawbus.provision.server import log_file
-from clawbus.provision.tls import server_block
+from clawbus.provision.tls import FOR_LEAVES, server_block
 from clawbus.settings import Home, write_secret
 
 MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
@@ -37,6 +37,7 @@ listen: {quoted("listen", f"{org.bus.listen}:{org.bus.port}")}
 pid_file: {quoted("folder", str(pid_file(home)))}
 log_file: {quoted("folder", str(log_file(home)))}
 logfile_size_limit: 16MB
+logfile_max_num: 4
 max_payload: {MAX_PAYLOAD_BYTES}
 max_control_line: 16KB
 max_connections: 1024
@@ -64,7 +65,7 @@ def _leaves(home: Home, org: Org) -> str:
     if not org.bus.shared:
         return ""
     listen = quoted("listen", f"{org.bus.listen}:{org.bus.leaf_port}")
-    return f"leafnodes {{\n  listen: {listen}\n{server_block(home, org)}}}\n"
+    return f"leafnodes {{\n  listen: {listen}\n{server_block(home, org, FOR_LEAVES)}}}\n"
 
 
 def resolver_dir(home: Home) -> Path:

@@ -59,11 +59,10 @@ def tried_keys(org: Org, gateways: list[str]) -> list[str]:
     return [*found, *([f"me-{org.humans[0].id}"] if org.humans else []), STEWARD]
 
 
-def is_tried_by_the_doctor(org: Org, key: str, label: str, subject: str) -> bool:
-    """Whether a refusal is one that `clawbus doctor` has asked for. Whoever imitates it is refused all the same."""
-    if label != f"clawbus {LABEL}" or key not in grants(org):
-        return False
-    return any(one.subject == subject for one in forbidden_calls(org, key, API_PREFIX))
+def tried_by_the_doctor(org: Org, key: str) -> frozenset[str]:
+    """The subjects of `forbidden_calls`, by which a refusal is known as one that `clawbus doctor` has asked for."""
+    calls = forbidden_calls(org, key, API_PREFIX) if key in grants(org) else ()
+    return frozenset(one.subject for one in calls)
 
 
 async def allowed_of_them(bus: Bus, org: Org, key: str) -> list[str]:

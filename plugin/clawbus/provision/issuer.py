@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 from clawbus import here
-from clawbus.errors import BusAway, NotFound
-from clawbus.identity import SERVER_API, Identity, load_or_create
+from clawbus.errors import BusAway, InvalidInput, NotFound
+from clawbus.identity import SERVER_API, Identity, load_or_create, refuse_readable
 from clawbus.jwt import claims_of, encode, read_creds, write_creds
 from clawbus.org import Org
 from clawbus.provision import elsewhere
@@ -22,7 +22,10 @@ def mint(home: Home, org: Org, key_name: str, public_key: str, life_s: float) ->
 
     Raises NotFound if the company has no such key.
     """
-    grant = _grant(org, key_name)
+    return _minted(home, _grant(org, key_name), public_key, life_s)
+
+
+def _minted(home: Home, grant: Grant, public_key: str, life_s: float) -> str:
     authority = Authority(home)
     issued = max(int(time.time()), authority.revoked().get(public_key, -1) + 1)
     nats = {
@@ -33,7 +36,7 @@ def mint(home: Home, org: Org, key_name: str, public_key: str, life_s: float) ->
         "issuer_account": authority.key(grant.account).public_key,
     }
     ends = issued + max(1, int(life_s))
-    return encode(public_key, key_name, nats, authority.key(grant.role), iat=issued, exp=ends)
+    return encode(public_key, grant.name, nats, authority.key(grant.role), iat=issued, exp=ends)
 
 
 def credentials(home: Home, org: Org, key_name: str) -> Identity:
@@ -42,27 +45,34 @@ def credentials(home: Home, org: Org, key_name: str) -> Identity:
     On a machine that may not, those that it has. Raises InvalidInput for files that are none, or that others may read,
     NotFound for a key that the company does not have, BusAway where it was never started: there are none then.
     """
+    grant: Grant | None = None
     if Authority(home).is_here:
-        _grant(org, key_name)
+        grant = _grant(org, key_name)
         if key_name in elsewhere.names(org):
             raise NotFound(f"{key_name} is on another machine", "`clawbus invite` lets one in.")
     elif here.read(home) is not None and not home.key(key_name).exists():
         raise NotFound(f"there is no key of {key_name} on this machine", "Run it on the company's own machine.")
+    elif org.bus.url is None and not (home.root / "keys" / f"{key_name}.nk").exists():
+        raise _not_started(org, key_name)  # and nothing is made by looking
     me = load_or_create(key_name, home.key(key_name))
     creds_file = me.seed_file.with_suffix(".creds")
     api = SERVER_API if account_of(key_name) == OFFICE else API_PREFIX
     if org.bus.url is not None:  # somebody else's server: its configuration has our public keys, and no JWT counts
         return replace(me, api=api)
     found = replace(me, creds_file=creds_file, api=api)
-    if Authority(home).is_here and not _good(home, org, found):
-        life_s = org.bus.credentials_s
-        write_creds(creds_file, mint(home, org, key_name, me.public_key, life_s), me.seed_file)
+    if grant is not None and not _good(home, org, grant, found):
+        write_creds(creds_file, _minted(home, grant, me.public_key, org.bus.credentials_s), me.seed_file)
     if not creds_file.exists():
-        raise BusAway(
-            f"{org.company} has not been started here: there are no credentials of {key_name}",
-            "Start it with `clawbus up`.",
-        )
+        raise _not_started(org, key_name)
+    refuse_readable(creds_file)
     return found
+
+
+def _not_started(org: Org, key_name: str) -> BusAway:
+    return BusAway(
+        f"{org.company} has not been started here: there are no credentials of {key_name}",
+        "Start it with `clawbus up`.",
+    )
 
 
 def account_of(key_name: str) -> str:
@@ -77,12 +87,15 @@ def _grant(org: Org, key_name: str) -> Grant:
         raise NotFound(f"{org.company} has no key {key_name!r}", f"There are: {', '.join(grants(org))}.") from None
 
 
-def _good(home: Home, org: Org, me: Identity) -> bool:
+def _good(home: Home, org: Org, grant: Grant, me: Identity) -> bool:
     """Whether credentials say what they should, are not revoked, and have more than half of their life before them."""
-    authority, grant = Authority(home), _grant(org, me.name)
+    authority = Authority(home)
     if me.creds_file is None or not me.creds_file.exists():
         return False
-    said = claims_of(read_creds(me.creds_file))
+    try:
+        said = claims_of(read_creds(me.creds_file))
+    except InvalidInput:  # half a file, or somebody has put something else there
+        return False
     now = time.time()
     return (
         (said.get("sub"), said.get("name")) == (me.public_key, me.name)

@@ -27,9 +27,14 @@ def port_free(host: str, port: int) -> bool:
 
 
 def refuse_taken_port(field: str, port: int, org_file: Path | None = None, host: str = LOOPBACK) -> None:
-    """Raise Missing if something listens on host:port. `field` is the port's place in org.toml (`bus.port`)."""
-    if port_free(host, port):
-        return
+    """Raise Missing if nobody could listen on host:port now. `field` is the port's place in org.toml (`bus.port`)."""
+    try:
+        if port_free(host, port):
+            return
+    except OSError as error:
+        problem = f"bus.listen = {host}: this machine cannot listen there ({error.strerror})"
+        where = f"under [bus] in {org_file or 'org.toml'}"
+        raise Missing(problem, f"Write an address that it has {where}, or 0.0.0.0 and `hosts`.") from None
     holder = holder_of(port)
     by = f" by {holder}" if holder else ""
     table, _, key = field.rpartition(".")

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from clawbus.bus import Bus
-from clawbus.channels import CHANNELS, GUEST, INBOX, STREAMS, TASKS, Stream
+from clawbus.channels import CHANNELS, ENDS, GUEST, INBOX, STREAMS, TASKS, Stream
 from clawbus.dialects import heard
 from clawbus.errors import Refused
 from clawbus.org import Org
@@ -26,6 +26,9 @@ MAX_MESSAGE_BYTES = 1 * _MIB
 MOST_MAIL = 1_000
 """Messages of one sender in one inbox, whoever wrote them: a stolen key cannot bury a reader. A node refuses its agents
 long before (policies.mail_quota), so that there is room for results; one that finds none waits, and is not lost."""
+MOST_ENDS = 4
+"""Writes of one sender on the end of one task, of which the first is his: a stolen key cannot keep the others from
+theirs by writing on and on, nor make everybody read thousands."""
 
 
 def stream_configs(org: Org) -> list[dict[str, Any]]:
@@ -59,7 +62,7 @@ def _config(stream: Stream, subjects: list[str], org: Org) -> dict[str, Any]:
         "max_consumers": -1,
         "allow_direct": True,
     }
-    if (most := {TASKS: org.policies.quota, INBOX: MOST_MAIL}.get(stream.name)) is not None:
+    if (most := {TASKS: org.policies.quota, INBOX: MOST_MAIL, ENDS: MOST_ENDS}.get(stream.name)) is not None:
         config |= {"max_msgs_per_subject": most, "discard_new_per_subject": True}
     if stream.per_subject is not None:
         config["max_msgs_per_subject"] = stream.per_subject

@@ -6,21 +6,28 @@ messages the receiver's node puts down a dead letter that names the kind.
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.envelope import now
 from clawbus.errors import InvalidInput
+from clawbus.steward.desk import Desk
 from clawbus.steward.duty import Duty
 from clawbus.subjects import check_id
 
 _QUIET = timedelta(hours=1)
+_SAID_FOR_S = 60.0
 
 
 class Forged(Duty):
     """One alert for each name that was misused, until nothing has come under it for an hour."""
 
     rule: ClassVar[str] = "forged"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._said: dict[str, float] = {}  # of a flood under one name, each minute's first is enough
 
     async def on_forged(self, subject: str, reason: str) -> None:
         await self._alarm(subject, reason, "the steward turned it away")
@@ -39,6 +46,8 @@ class Forged(Duty):
             check_id("from", claimed)
         except InvalidInput:
             claimed = "nobody"
+        if time.monotonic() < self._said.get(claimed, 0.0):
+            return
         text = (
             f"A message under the name of {claimed} was not sent by {claimed}, or not like this: {reason}\n"
             f"It came on {subject[:300]}; {what}.\n"
@@ -46,3 +55,4 @@ class Forged(Duty):
         )
         await self.desk.at(self.rule, claimed, now() + _QUIET, {})
         await self.desk.alert(self.rule, claimed, True, text, reason=reason[:300], subject=subject[:300])
+        self._said[claimed] = time.monotonic() + _SAID_FOR_S

@@ -11,13 +11,15 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.envelope import now
-from clawbus.provision.forbidden import is_tried_by_the_doctor
+from clawbus.provision.forbidden import LABEL, tried_by_the_doctor
 from clawbus.provision.refusals import STRANGER, Refusal, Refusals
 from clawbus.settings import Home
 from clawbus.steward.desk import Desk
 from clawbus.steward.duty import Duty
 
 _QUIET = timedelta(hours=1)
+_MOST_OF_DOCTORS = 50
+"""Within one look: some `clawbus doctor` at once."""
 
 
 class Refused(Duty):
@@ -30,12 +32,16 @@ class Refused(Duty):
         super().__init__(desk)
         self._refusals = Refusals(Home(desk.folder / ".clawbus"))
         self.counted: Counter[str] = Counter()
+        self._tried: dict[str, frozenset[str]] = {}
 
     async def tick(self) -> None:
         found: dict[str, Refusal] = {}
+        doctors: Counter[str] = Counter()
         for one in self._refusals.fresh():
             self.counted[one.key] += 1
-            if not is_tried_by_the_doctor(self.desk.org, one.key, one.label, one.subject):
+            if self._is_the_doctors(one) and doctors[one.key] < _MOST_OF_DOCTORS:
+                doctors[one.key] += 1
+            else:
                 found.setdefault(one.key, one)
         for key, one in found.items():
             text = (
@@ -51,6 +57,14 @@ class Refused(Duty):
                 f"{text}\nThe server refused it. Look: .clawbus/logs/nats-server.log, and docs/security.md.",
                 counted=self.counted[key],
             )
+
+    def _is_the_doctors(self, one: Refusal) -> bool:
+        """Whoever imitates it is refused all the same, and counted."""
+        if one.label != f"clawbus {LABEL}":
+            return False
+        if one.key not in self._tried:
+            self._tried[one.key] = tried_by_the_doctor(self.desk.org, one.key)
+        return one.subject in self._tried[one.key]
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
         await self.desk.alert(self.rule, key, False, "nothing more was refused for an hour")

@@ -1,0 +1,99 @@
+"""Telling the server who may do what, and who counts no more: several processes of one company may do so at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from clawbus.jwt import claims_of
+from clawbus.provision.authority import Authority
+from clawbus.provision.claims import push
+from clawbus.provision.config import resolver_dir
+from clawbus.settings import Home
+from tests.company import Live, live
+
+pytestmark = pytest.mark.timeout(120)
+
+REVOKING = """
+import sys
+from pathlib import Path
+from clawbus.provision.authority import Authority
+from clawbus.settings import Home
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(100):
+    Authority(Home(Path(sys.argv[1]))).revoke(f"{sys.argv[2]}-{number}")
+"""
+TELLING = """
+import asyncio, sys
+from pathlib import Path
+from clawbus.company import Company
+from clawbus.provision.claims import push
+company = Company.open(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(5):
+    asyncio.run(push(company.home, company.org))
+"""
+
+
+def at_once(script: str, *argv: list[str]) -> None:
+    """Run it in several processes, which begin together; each has to succeed."""
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, *one], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for one in argv
+    ]
+    for one in running:
+        assert one.stdin is not None
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in running:
+        _, said = one.communicate(timeout=60)
+        assert one.returncode == 0, said
+
+
+@pytest.fixture
+async def bus_only(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live(tmp_path, None) as company:
+        yield company
+
+
+def test_no_revocation_is_lost_when_two_revoke_at_once(tmp_path: Path) -> None:
+    """`clawbus apply` for a stolen key, and the registrar for a machine that is let in anew."""
+    home = Home(tmp_path / ".clawbus")
+    at_once(REVOKING, [str(home.root), "a"], [str(home.root), "b"], [str(home.root), "c"])
+    assert len(Authority(home).revoked()) == 300
+    assert {path.stat().st_mode & 0o777 for path in (home.root / "authority").iterdir()} == {0o600}
+
+
+async def test_several_tell_the_server_at_once(bus_only: Live) -> None:
+    """None takes the other's credentials away, none tells of accounts as they were before; nothing of it stays."""
+    await asyncio.to_thread(at_once, TELLING, *[[str(bus_only.org_file)]] * 3)
+    assert not list((bus_only.home.root / "authority").glob("*.creds"))
+
+
+async def test_who_tells_the_server_last_tells_of_every_revocation(bus_only: Live) -> None:
+    """One process that revokes while others tell: what the server keeps in the end names all whom it has revoked."""
+    authority = Authority(bus_only.home)
+    names = [bus_only.company.identity(name).public_key for name in ("gw-hq", "gw-lab", "me-owner")]
+
+    async def revoke() -> None:
+        for name in names:
+            authority.revoke(name)
+            assert await push(bus_only.home, bus_only.org)
+
+    await asyncio.gather(asyncio.to_thread(at_once, TELLING, *[[str(bus_only.org_file)]] * 2), revoke())
+    kept = resolver_dir(bus_only.home) / f"{authority.key('AGENTS').public_key}.jwt"
+    assert {*claims_of(kept.read_text())["nats"]["revocations"]} == {*names}
+    assert {*json.loads((bus_only.home.root / "authority" / "revoked.json").read_text())} == {*names}
