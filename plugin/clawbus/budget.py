@@ -7,19 +7,23 @@ its reservation; minutes and tokens are known when a turn has ended, so what run
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from clawbus.envelope import Budget, now
-from clawbus.errors import InvalidInput, WireError
+from clawbus.envelope import Budget, Envelope, now, read_as
+from clawbus.errors import InvalidInput
 from clawbus.org import Org
+from clawbus.subjects import is_task_id, task_id_of
 
 Takers = Callable[[str], Collection[str]]
 MEASURES = ("turns", "minutes", "tokens")
+_MOST = {"turns": 1_000_000, "minutes": 1_000_000, "tokens": 1_000_000_000_000}
+"""The most of each that one word may name: [budget] of org.toml has the same bounds."""
 
 
 class Record(BaseModel):
@@ -47,12 +51,21 @@ class Record(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+def tree_of(said: Envelope) -> str:
+    """The trace of the tree to which what follows from a task or a message belongs.
+
+    One that names none (the steward's word, another program's) begins one of its own: all that is done because of it
+    has one budget together.
+    """
+    for named in (said.trace_id, said.task_id if said.type == "task" else None):
+        if is_task_id(named or ""):
+            return str(named)
+    return task_id_of(hashlib.sha256(said.id.encode()).digest())
+
+
 def decode_record(data: bytes) -> Record:
     """Raises WireError for what is none."""
-    try:
-        return Record.model_validate_json(data)
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise WireError(f"no record of a budget: {str(error)[:200]}") from None
+    return read_as(Record, data, "record of a budget")
 
 
 @dataclass(slots=True)
@@ -184,11 +197,13 @@ def within(org: Org, asked: Budget | None) -> Budget | None:
 
 def read_budget(field: str, text: str) -> Budget | None:
     """A budget as people write it, such as turns=20,minutes=30; None for no text. Raises InvalidInput for `field`."""
-    remedy = f"Write it as turns=20,minutes=30; known: {', '.join(MEASURES)}."
+    remedy = f"Write it as turns=20,minutes=30; known: {', '.join(MEASURES)}, each once."
     values: dict[str, int] = {}
     for part in text.replace(",", " ").split():
         name, _, number = part.partition("=")
-        if name not in MEASURES or not re.fullmatch(r"[1-9][0-9]{0,11}", number):
+        if name not in _MOST or name in values or not re.fullmatch(r"[1-9][0-9]{0,18}", number):
             raise InvalidInput(field, text, f"{part!r} is no budget", remedy)
+        if int(number) > _MOST[name]:
+            raise InvalidInput(field, text, f"{name} is more than {_MOST[name]}", remedy)
         values[name] = int(number)
     return Budget(**values) if values else None

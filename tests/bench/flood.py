@@ -6,7 +6,9 @@
     mail      a person writes to an agent beside the flooded one, on the same node, until it stands in its inbox
 
 while nothing else happens (baseline); while an agent calls its tools as fast as its node answers (5,000 times `nats_spawn`
-and `nats_pub` each); and while somebody who has that gateway's key publishes as many himself, without a node.
+and `nats_pub` each, 100 calls side by side: more than the eight turns of a gateway can make); and while somebody who has
+that gateway's key publishes as many himself, without a node. Both floods come from a process of their own, at the lowest
+priority (nice 19): it stands for another machine, and shall cost the company what reaches it, not the processor.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import platform
 import statistics
 import sys
@@ -35,7 +38,8 @@ from tests.company import Live, free_ports, live
 from tests.unit.crew import Crew, crew, crew_toml
 
 EACH = 5_000
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 100
+WRITERS = 8
 MORE = """
 [[gateways]]
 id = "hq"
@@ -90,6 +94,7 @@ async def during(company: Live, client: Client, kind: str) -> tuple[Times, Count
 
 
 async def flood(kind: str, org_file: Path) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
     company = Live(org_file.parent, org_file.read_text(), None, "")
     if kind == "tools":
         print(json.dumps(await by_tools(company)))
@@ -114,12 +119,12 @@ async def by_tools(company: Live) -> Counter[str]:
 
 
 async def by_key(company: Live, bus: Bus) -> Counter[str]:
-    """Somebody with the gateway's key. He reserves a turn for each task, so that they count."""
+    """Somebody with the gateway's key, eight messages at a time. He reserves a turn for each task, so that they count."""
     answers: Counter[str] = Counter()
     spend = spend_of(bus, company.org)
 
     async def publish(what: str, subject: str, make: Callable[[], Envelope]) -> None:
-        for _ in range(EACH // (SIDE_BY_SIDE // 2)):
+        for _ in range(EACH // (WRITERS // 2)):
             envelope = make()
             try:
                 if what == "task":
@@ -136,7 +141,7 @@ async def by_key(company: Live, bus: Bus) -> Counter[str]:
         return make_message(company.org, "mad", NewMessage("victim", "hey", priority="high"))
 
     tasks = [publish("task", f"acme.tasks.victim.{one}.mad", task(one)) for one in get_args(Priority)]
-    mails = [publish("mail", "acme.dm.victim.mad", mail) for _ in range(SIDE_BY_SIDE // 2)]
+    mails = [publish("mail", "acme.dm.victim.mad", mail) for _ in range(WRITERS // 2)]
     await asyncio.gather(*tasks, *mails)
     return answers
 
@@ -183,7 +188,7 @@ def beside(baseline: Times, times: Times, answers: Counter[str]) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What others notice of a flood.")
-    parser.add_argument("--samples", type=int, default=300)
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "reports" / "flood.json")
     parser.add_argument("--flood", choices=("tools", "key"), help=argparse.SUPPRESS)
     parser.add_argument("--org", type=Path, help=argparse.SUPPRESS)

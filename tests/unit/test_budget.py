@@ -100,7 +100,19 @@ def test_what_is_no_record_counts_for_nothing(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["turns", "turns=0", "turns=-1", "turns=1e9", "hours=2", "turns=", "turns=99999999999999"]
+    "text",
+    [
+        "turns",
+        "turns=0",
+        "turns=-1",
+        "turns=1e9",
+        "hours=2",
+        "turns=",
+        "turns=99999999999999",
+        "turns=1000001",
+        "minutes=999999999999",
+        "turns=1 turns=2",
+    ],
 )
 def test_a_budget_that_is_none_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(InvalidInput, match="turns=20,minutes=30"):

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from clawbus.errors import ClawbusError, InvalidInput, NotFound
-from clawbus.subjects import new_task_id
 from clawbus.tools import generate
 from clawbus.tools.models import TOOLS, NatsInbox, NatsPub, NatsRequest, NatsSpawn, NatsTasks, parse
 from clawbus.tools.schema import MAX_BYTES, request_bytes
 
-TASK = new_task_id()
+TASK = "a" * 26
 HOSTILE_IDS = [
     "agent.>",
     "*",

@@ -62,7 +62,7 @@ class Alerts:
         return False
 
     def _take(self, stored: Stored) -> None:
-        with contextlib.suppress(WireError, ValueError):
+        with contextlib.suppress(WireError):
             tokens, said = self._subjects.parse(stored.subject).tokens, read_object(stored.data)
             alert = Alert(
                 tokens["rule"],
@@ -70,6 +70,6 @@ class Alerts:
                 bool(said.get("raised")),
                 str(said.get("text", "")),
                 stored.at,
-                dict(said.get("detail") or {}),
+                detail if isinstance(detail := said.get("detail"), dict) else {},
             )
             self._last[alert.rule, alert.key] = alert

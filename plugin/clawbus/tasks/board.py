@@ -22,6 +22,7 @@ _STATE = {
 }
 _REQUESTERS = ("accepted", "announced")
 _DECISIONS = ("approved", "refused")
+_SHOWN = 1_000
 _KNOWN = frozenset({*_STATE, *_DECISIONS, "announced", "ended", "steered"})
 
 
@@ -98,9 +99,11 @@ def fold(
     for event in heard:
         if event.kind == "accepted":
             parties.setdefault(event.task_id, (event.sender, str(event.detail.get("to", ""))))
+    known = {one.task_id for one in heard if _may_say(one, parties.get(one.task_id), takers)}
     views: dict[str, TaskView] = {}
     for event in sorted(heard, key=lambda event: event.at):
-        decides = event.kind in _DECISIONS and event.sender in people and event.task_id in views
+        # of a known task, whenever it was heard of: the clock of a person's machine may be behind
+        decides = event.kind in _DECISIONS and event.sender in people and event.task_id in known
         if decides or _may_say(event, parties.get(event.task_id), takers):
             views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
     for envelope, at in ends:
@@ -130,8 +133,8 @@ def _after(view: TaskView, event: Event) -> TaskView:
             requester=event.sender,
             to=str(detail.get("to", "")),
             worker=view.worker or str(detail.get("to", "")),
-            label=str(detail.get("label") or ""),
-            priority=str(detail.get("priority", "")),
+            label=_words(detail.get("label")),
+            priority=str(detail.get("priority", ""))[:_SHOWN],
             state=_later(view.state, "queued"),
         )
     if event.kind == "announced":
@@ -141,14 +144,14 @@ def _after(view: TaskView, event: Event) -> TaskView:
     if event.kind in _DECISIONS:
         return _decided(view, event)
     if event.kind == "steered":
-        return replace(view, steered=": ".join(str(detail[name]) for name in ("outcome", "why") if detail.get(name)))
+        return replace(view, steered=": ".join(_words(detail[name]) for name in ("outcome", "why") if detail.get(name)))
     return _worked_on(view, event)
 
 
 def _worked_on(view: TaskView, event: Event) -> TaskView:
     """What its worker has said of it."""
     if event.kind == "progress" and event.detail.get("said"):
-        return replace(view, reported=str(event.detail.get("what") or ""))
+        return replace(view, reported=_words(event.detail.get("what")))
     return replace(
         view,
         state=_STATE[event.kind],
@@ -169,7 +172,13 @@ def _progress(event: Event) -> str:
     if event.kind == "waiting_approval":
         side = "start" if event.detail.get("side") == "dispatch" else "report"
         return f"its {side} waits for {event.detail.get('to')}"
-    return str(event.detail.get("what") or "") if event.kind == "progress" else ""
+    return _words(event.detail.get("what")) if event.kind == "progress" else ""
+
+
+def _words(said: object) -> str:
+    """A few words of others for a list, which one row of any length would push off the screen."""
+    text = str(said or "")
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _later(state: str, new: str) -> str:

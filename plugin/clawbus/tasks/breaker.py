@@ -30,8 +30,8 @@ class Breaker:
         self._ledger = ledger
         self._outbox = outbox
 
-    def check(self, agent: str, to: str) -> None:
-        """Before a task is given. Raises Refused as long as the edge rests."""
+    def check(self, agent: str, to: str, count: int = 1) -> None:
+        """Before tasks are given. Raises Refused as long as the edge rests, and after that for more than one."""
         edge = self._ledger.breakers.get(agent, to)
         if not edge.until_s:
             return
@@ -41,6 +41,12 @@ class Breaker:
             raise Refused(
                 f"{edge.failures} tasks of yours in a row for {to} have failed alike ({edge.why}); nothing was sent",
                 f"One may go at {at:%H:%M:%S} UTC, in {round(left_s) + 1} s. Until then do without it, or report.",
+            )
+        if count > 1:
+            raise Refused(
+                f"{edge.failures} tasks of yours in a row for {to} have failed alike ({edge.why}); of these {count} "
+                "nothing was sent",
+                "Give one, to see. When it is done, the others may go.",
             )
 
     def goes(self, agent: str, to: str) -> None:

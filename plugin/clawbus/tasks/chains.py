@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from clawbus.envelope import MAX_BODY_BYTES, OnComplete, cut
+from clawbus.envelope import MAX_BODY_BYTES, Envelope, OnComplete, cut
 from clawbus.errors import Refused
-from clawbus.org import Edge, Org
+from clawbus.org import STEWARD, Edge, Org
 
 _WORD = re.compile(r"\{(worker|requester|task|result|label)\}")
 _ROOM_BYTES = MAX_BODY_BYTES - 1024
@@ -34,6 +34,11 @@ def check_chain(org: Org, to: str, then: OnComplete | None) -> None:
         f"onComplete = {then.to!r}: org.toml names no edge from {to} to there; nothing was sent",
         f"Give that task yourself when the result is here. Edges: {known}.",
     )
+
+
+def path_on_behalf(old: Envelope) -> tuple[str, ...]:
+    """The path of a task that the steward gives again in another's stead: who had given it waits for it, as before."""
+    return old.path if old.sender == STEWARD else (*old.path, old.sender)
 
 
 def next_body(edge: Edge, words: Mapping[str, str], result: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from clawbus.budget import narrowed
+from clawbus.budget import narrowed, tree_of
 from clawbus.envelope import (
     MAX_TOOLS,
     Artifact,
@@ -21,7 +21,7 @@ from clawbus.envelope import (
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import Org
 from clawbus.rights import Bound, bound_of, delegable, meet
-from clawbus.subjects import is_task_id, new_message_id, new_task_id
+from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks.chains import check_chain
 
 MAX_HOPS = 8
@@ -71,7 +71,7 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
         sender=sender,
         to=new.to,
         task_id=task_id,
-        trace_id=parent.trace_id if parent and is_task_id(parent.trace_id or "") else task_id,
+        trace_id=tree_of(parent) if parent else task_id,
         parent=parent.task_id if parent else None,
         path=path,
         hops=hops,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from clawbus.accepted import accepted
@@ -9,7 +10,7 @@ from clawbus.bus import End, Ends
 from clawbus.envelope import Envelope
 from clawbus.errors import BacklogFull, NotFound, Refused
 from clawbus.ledger import Ledger, Outgoing, Sent
-from clawbus.mailbox import Outbox
+from clawbus.mailbox import Outbox, Pace
 from clawbus.org import Org
 from clawbus.subjects import Subjects, check_task_id, new_message_id, new_task_id
 from clawbus.tasks.board import TaskView
@@ -27,6 +28,7 @@ class Requester:
         self._outbox = outbox
         self._ends = ends
         self.breaker = Breaker(org, ledger, outbox)
+        self._steers = Pace(org.policies.quota)
         outbox.on_sent.append(self._accepted)
         self.on_cancelled: list[Callable[[str], None]] = []
         """Called with each task that an agent here has cancelled: others of its group may have waited for it."""
@@ -53,17 +55,31 @@ class Requester:
         cause = self._ledger.cause(session_key)
         self._check(sender, news)
         tasks = [make_task(self._org, sender, new, cause) for new in news]
-        return list(zip(tasks, await self._give(tasks, session_key, "spawn", new_task_id()), strict=True))
+        fitting = self._fitting(sender, tasks)
+        sent = iter(await self._give(fitting, session_key, "spawn", new_task_id()))
+        return [(task, next(sent) if task in fitting else self._full(task.to)) for task in tasks]
+
+    def _fitting(self, sender: str, tasks: list[Envelope]) -> list[Envelope]:
+        """Of a group the first ones, up to the quota of each receiver."""
+        given: Counter[str] = Counter()
+        fitting = []
+        for task in tasks:
+            given[task.to] += 1
+            if self._ledger.sent.open_count(sender, task.to) + given[task.to] <= self._org.policies.quota:
+                fitting.append(task)
+        return fitting
 
     def _check(self, sender: str, news: Sequence[NewTask]) -> None:
         """The breaker and the quota of each receiver, whatever the priorities. Raises Refused, BacklogFull."""
-        for to in sorted({new.to for new in news}):
-            self.breaker.check(sender, to)
-            waiting = self._ledger.sent.open_count(sender, to)
-            if waiting >= self._org.policies.quota:
-                full = BacklogFull("")
-                full.count(waiting, to)
-                raise full
+        for to, count in sorted(Counter(new.to for new in news).items()):
+            self.breaker.check(sender, to, count)
+            if self._ledger.sent.open_count(sender, to) >= self._org.policies.quota:
+                raise self._full(to)
+
+    def _full(self, to: str) -> BacklogFull:
+        full = BacklogFull("")
+        full.count(self._org.policies.quota, to)
+        return full
 
     async def _give(
         self, tasks: list[Envelope], session_key: str, kind: str, group_id: str | None = None
@@ -146,8 +162,10 @@ class Requester:
     async def steer(self, sent: Sent, worker: str, text: str) -> bool:
         """Say something to a task that `worker` has, or will have. False if it waits here for the bus.
 
-        The worker's node hands it on and says in an event `steered` what came of it. Raises Refused.
+        The worker's node hands it on and says in an event `steered` what came of it. Raises Refused, and BacklogFull
+        for more than policies.quota of them in a minute: a control queue that is full would stop cancels, too.
         """
+        self._steers.check("words to tasks", sent.task.sender, worker)
         note = said_to(sent.task_id, sent.task.sender, worker, text)
         return await self._outbox.send(self._subjects.ctl(worker, note.sender), note)
 

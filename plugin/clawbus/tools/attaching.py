@@ -9,7 +9,7 @@ from clawbus.artifacts import MAX_FILES, Store, foreign, read_inside
 from clawbus.envelope import Artifact, Envelope
 from clawbus.errors import BusAway, Refused
 from clawbus.ledger import Ledger, Run
-from clawbus.mailbox import Files, Outbox
+from clawbus.mailbox import Files, Outbox, Pace
 from clawbus.prompts import harmless
 from clawbus.show import inert
 from clawbus.tools.calls import Answer, Caller
@@ -60,15 +60,17 @@ class Attaching:
             )
         return said
 
-    async def of_own_task(self, caller: Caller, asked: NatsPub) -> Answer | None:
+    async def of_own_task(self, caller: Caller, asked: NatsPub, pace: Pace) -> Answer | None:
         """Progress of the task that the caller's session works on, or files for its result. None for all else.
 
-        It is an event of the task, which its requester sees with nats_tasks; nobody is woken.
+        It is an event of the task, which its requester sees with nats_tasks; nobody is woken. Raises BacklogFull
+        for more than `pace` lets through.
         """
         run = self._at_work(caller)
         about = asked.task_id is None or (run is not None and asked.task_id == run.task_id)
         if run is None or not about or not (asked.type == "progress" or (asked.type == "report" and asked.artifacts)):
             return None
+        pace.check("words", caller.agent, f"task {run.task_id}")
         had = {one.name for one in self._ledger.attached.of(run.task_id)}
         artifacts = await self.put(caller, asked.artifacts)
         if len(had | {one.name for one in artifacts}) > MAX_FILES:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clawbus import frames
 from clawbus.bus import End
-from clawbus.errors import BusAway, NotFound
+from clawbus.errors import BusAway, NotFound, Refused
 from clawbus.ledger import Ledger, Sent
 from clawbus.prompts import harmless
 from clawbus.tasks import History, Requester, TaskView
@@ -63,7 +63,7 @@ class TasksTool:
         return Answer(all(went for went, _ in said), "\n".join(text for _, text in said), {"tasks": data})
 
     async def _steer_one(self, one: Sent, message: str) -> tuple[bool, str]:
-        """Whether it was sent, and what the model is told. Raises BusAway or Refused."""
+        """Whether it was sent, and what the model is told. Raises BusAway."""
         if (end := await self._requester.end_of(one)) is not None:
             return False, f"{one.task_id}: not steered, it had ended before: {end.status}."
         try:
@@ -73,7 +73,10 @@ class TasksTool:
         worker = self._requester.worker_of(one, view)
         if worker is None:
             return False, f"{one.task_id}: not steered, nobody of {one.task.to} has taken it yet. Try when it runs."
-        on_bus = await self._requester.steer(one, worker, message)
+        try:
+            on_bus = await self._requester.steer(one, worker, message)
+        except Refused as refusal:
+            return False, f"{one.task_id}: not steered. {refusal}"
         where = "sent" if on_bus else "kept here, for the bus is away: it goes out when the bus is back,"
         running = view is not None and view.state == "running"
         when = "its turn hears it before its next step" if running else "it is told when its turn starts"

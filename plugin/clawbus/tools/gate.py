@@ -6,6 +6,7 @@ for the one that has spawned it, so nothing is gained by spawning.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from clawbus.errors import ClawbusError, Refused
@@ -24,6 +25,7 @@ _ELSEWHERE = ("sessions", "sessions_send", "conversations_send", "conversations_
 _MAIL = tuple(tool.name for tool in TOOLS)
 """A turn for mail may always answer, ask and pass on: what it sends is bounded as it is."""
 _DEPTH = 16
+_REMEMBERED = 10_000
 
 
 class Gate:
@@ -33,7 +35,7 @@ class Gate:
         self._org = org
         self._ledger = ledger
         self._rpc = rpc
-        self._users: set[str] = set()
+        self._users: OrderedDict[str, None] = OrderedDict()  # spawned sessions that are known to be users'
         self.order_of: Callable[[str], Order | None] = lambda _agent: None
         """What people have ordered about an agent (ADR 21)."""
 
@@ -56,10 +58,17 @@ class Gate:
                     self._ledger.descents.add(session_key, above)
                 return above
             if above is None or above in self._users or not is_spawned(above):
-                self._users.add(session_key)
+                self._remember(session_key)
                 return None
             above = self._ledger.descents.root(above) or await spawner(self._rpc, above)
         raise Refused(f"more than {_DEPTH} sessions lie above it")
+
+    def _remember(self, session_key: str) -> None:
+        """It is a user's: not asked about again as long as it is among the last ones."""
+        self._users[session_key] = None
+        self._users.move_to_end(session_key)
+        while len(self._users) > _REMEMBERED:
+            self._users.popitem(last=False)
 
     def _objection(self, root: str, tool: str) -> str | None:
         order = self.order_of(root.split(":")[1])

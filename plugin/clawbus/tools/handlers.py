@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from clawbus.errors import ClawbusError
+from clawbus.errors import Away, ClawbusError
 from clawbus.halting import Order
 from clawbus.ledger import Ledger
 from clawbus.mailbox import Inbox, Outbox
@@ -21,7 +21,8 @@ from clawbus.tools.looking import OrgTool
 from clawbus.tools.models import NatsInbox, NatsOrg, NatsPub, NatsRequest, NatsSpawn, NatsTasks, Params, parse
 from clawbus.tools.reading import InboxTool
 from clawbus.tools.sending import PubTool
-from clawbus.tools.stopped import check
+from clawbus.tools.slowing import Slowing
+from clawbus.tools.stopped import check, sends
 
 
 class Tools:
@@ -39,6 +40,7 @@ class Tools:
         attaching: Attaching,
     ) -> None:
         self._ledger = ledger
+        self.slowing = Slowing()
         self.order_of: Callable[[str], Order | None] = lambda _agent: None
         """What people have ordered about an agent."""
         self._doers: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
@@ -57,7 +59,12 @@ class Tools:
             check(self.order_of(caller.agent), asked)
             answer = await self._doers[type(asked)](caller, asked)
         except ClawbusError as error:
-            return Answer(False, harmless(str(error)), {"error": type(error).__name__})
+            refusal = Answer(False, harmless(str(error)), {"error": type(error).__name__})
+            return refusal if isinstance(error, Away) else await self.slowing.refused(caller.agent, refusal)
+        if sends(asked):
+            if not answer.ok and not isinstance(asked, NatsRequest):  # of several nothing was sent
+                return await self.slowing.refused(caller.agent, answer)
+            self.slowing.taken(caller.agent)
         unread = self._ledger.mail.unread(caller.agent)
         if unread and not isinstance(asked, NatsInbox):
             return replace(answer, text=f"{answer.text}\n(You have {unread} unread in nats_inbox.)")

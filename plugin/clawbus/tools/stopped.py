@@ -12,7 +12,7 @@ def check(order: Order | None, asked: Params) -> None:
 
     A paused agent finishes its turn, so it may send; and as long as nothing is known, what is sent waits for the bus.
     """
-    if order is None or order.state != "stopped" or not _sends(asked):
+    if order is None or order.state != "stopped" or not sends(asked):
         return
     resume = f"clawbus resume {'--all' if order.target == ALL else order.target}"
     raise Refused(
@@ -21,7 +21,8 @@ def check(order: Order | None, asked: Params) -> None:
     )
 
 
-def _sends(asked: Params) -> bool:
+def sends(asked: Params) -> bool:
+    """Whether a call says something to others; reading, acknowledging and cancelling do not."""
     if isinstance(asked, NatsInbox):
         return asked.action == "answer"
     if isinstance(asked, NatsTasks):

@@ -1,7 +1,7 @@
 """What each task's turn has taken, written into the account of its tree: minutes, and tokens where a gateway tells.
 
 Minutes are those of the attempt that brought the outcome, from the call that started it; they include what the turn
-waited for. Said again after a crash, it is the same record.
+waited for. Said again, by a turn that was stopped as it ended or after a crash, the last record counts (`budget`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from clawbus.envelope import Envelope
 from clawbus.errors import ClawbusError, InvalidInput
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Outbox
-from clawbus.subjects import Subjects
+from clawbus.subjects import Subjects, new_message_id
 from clawbus.worker.doer import Doer
 
 Tokens = Callable[[str, str], Awaitable[int | None]]
@@ -71,4 +71,4 @@ class Metered:
             subject = self._subjects.build("spend", run.worker, trace=run.task.trace_id or run.task_id)
         except InvalidInput:  # its tree is none
             return
-        self._outbox.later(subject, f"{run.worker}-used-{run.task_id}", record.encode())
+        self._outbox.later(subject, new_message_id(run.worker), record.encode())

@@ -1,0 +1,48 @@
+"""Room: a stream that is nearly full raises an alert, before it refuses what is said next.
+
+Each stream has its bound (`channels.STREAMS`) and an age after which its messages go, so that one fills up only by a
+flood, such as that of a stolen key. One whose oldest message makes room for the newest refuses nothing; the guests' is
+their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+from clawbus.channels import GUEST, STREAMS
+from clawbus.steward.duty import Duty
+
+_RAISED, _CLEARED = 0.75, 0.7
+_LATEST = 20
+
+
+class Room(Duty):
+    """An alert's key is the stream's name. It says who has written there last."""
+
+    rule: ClassVar[str] = "room"
+    period_s: ClassVar[float | None] = 15.0
+
+    async def tick(self) -> None:
+        raised = {alert.key for alert in await self.desk.alerts.raised(self.rule)}
+        for stream in STREAMS:
+            if stream.discard != "new" or stream.name == GUEST:
+                continue
+            key, info = stream.name.lower(), await self.desk.bus.api(f"STREAM.INFO.{stream.name}")
+            part = info["state"]["bytes"] / info["config"]["max_bytes"]
+            if part > _RAISED:
+                await self._raise(stream.name, part, int(info["state"]["last_seq"]))
+            elif key in raised and part < _CLEARED:
+                await self.desk.alert(self.rule, key, False, f"{stream.name} has room again")
+
+    async def _raise(self, name: str, part: float, last: int) -> None:
+        pattern = f"{self.desk.org.company}.>"
+        latest = await self.desk.bus.stored(name, pattern, max(1, last - _LATEST + 1))
+        writers = Counter(self.desk.subjects.parse(one.subject).sender for one in latest)
+        named = ", ".join(f"{count} of {sender}" for sender, count in writers.most_common(5))
+        text = (
+            f"The stream {name} holds {part:.0%} of what it may; when it is full, it refuses what is said next.\n"
+            f"Its last {len(latest)} messages: {named}.\n\nStop who floods it: clawbus stop AGENT. Of a stolen key: "
+            "clawbus apply --new-key KEY. What it holds goes by its age."
+        )
+        await self.desk.alert(self.rule, name.lower(), True, text, percent=round(100 * part))
