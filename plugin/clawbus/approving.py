@@ -9,7 +9,7 @@ from typing import Any
 
 from clawbus.bus import Bus
 from clawbus.company import Company
-from clawbus.errors import InvalidInput, NotFound
+from clawbus.errors import InvalidInput, NotFound, Refused
 from clawbus.events import Event, Kind
 from clawbus.subjects import check_task_id, new_message_id
 
@@ -29,6 +29,10 @@ class Approval:
     at: datetime
     digest: str
     """What is asked about, so that the answer is to this and to nothing else."""
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        return (self.task_id, self.side, self.digest, self.agent)
 
     @property
     def code(self) -> str:
@@ -58,21 +62,45 @@ async def decide(
 ) -> Approval:
     """Decide on what waits of a task. Where several questions about it wait, `code` says which is meant.
 
-    Raises NotFound if nothing waits, InvalidInput if several do, BusAway.
+    Raises NotFound if nothing waits, InvalidInput if several do or none has that code, Refused if somebody else was
+    faster, BusAway.
     """
     check_task_id("ID", task_id)
-    found = [one for one in await waiting(bus, company) if one.task_id == task_id and code in (None, one.code)]
+    found = [one for one in await waiting(bus, company) if one.task_id == task_id]
     if not found:
-        raise NotFound(f"nothing of task {task_id} waits for a decision", "List what does with `clawbus approvals`.")
-    if len(found) > 1:  # not the same text, or not the same asker: a word for one must not serve another
-        remedy = "Read them with `clawbus approvals`, and say with --code CODE which you mean."
-        raise InvalidInput("ID", task_id, f"{len(found)} questions about it wait", remedy)
-    asked = found[0]
+        before = "".join(f": {_word(one)} already" for one in (await _decisions(bus, company, task_id))[-1:])
+        problem = f"nothing of task {task_id} waits for a decision{before}"
+        raise NotFound(problem, "List what does with `clawbus approvals`.")
+    asked = _meant(found, code)
     kind: Kind = "approved" if approved else "refused"
     detail = {"side": asked.side, "to": asked.agent, "digest": asked.digest, **({"why": why[:500]} if why else {})}
     event = Event(id=new_message_id(me), kind=kind, task_id=task_id, sender=me, detail=detail)
     await bus.publish(company.subjects.event(task_id, me), event.encode(), msg_id=event.id)
+    first = next((one for one in await _decisions(bus, company, task_id) if _question(one) == asked.question), event)
+    if first.kind != kind:
+        raise Refused(f"{_word(first)} a moment before, and the first word counts", f"clawbus task show {task_id}")
     return asked
+
+
+def _meant(found: list[Approval], code: str | None) -> Approval:
+    """Raises InvalidInput."""
+    remedy = "Read them with `clawbus approvals`, and say with --code CODE which you mean."
+    fitting = [one for one in found if code in (None, one.code)]
+    if not fitting:
+        raise InvalidInput("--code", code, "no question about it has this code", remedy)
+    if len(fitting) > 1:  # not the same text, or not the same asker: a word for one must not serve another
+        raise InvalidInput("ID", found[0].task_id, f"{len(fitting)} questions about it wait", remedy)
+    return fitting[0]
+
+
+async def _decisions(bus: Bus, company: Company, task_id: str) -> list[Event]:
+    """What people have said of a task's questions, the first one first. Raises BusAway."""
+    events = await company.history(bus).events(task_id)
+    return [one for one in events if one.kind in _DECIDED and one.sender in company.org.people]
+
+
+def _word(decision: Event) -> str:
+    return f"{decision.sender} has {decision.kind} it"
 
 
 def _question(event: Event) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from clawbus.strict import read_object
 from clawbus.subjects import Parsed, Subjects
 
 _ENDS = get_args(Status)
+_SIDES_APART_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[
 
 async def _read_on(bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], heard: asyncio.Queue[FlowEvent]) -> None:
     ended: set[str] = set()
+    inline = _InLine(heard)
     while True:
         message = await said.get()
         with contextlib.suppress(WireError, Away, Refused):  # what cannot be checked now is not shown
@@ -63,7 +65,33 @@ async def _read_on(bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], h
             if event.kind in _ENDS and event.task_id in ended:  # written, but refused: the stream has one already
                 continue
             ended.update({event.task_id} if event.kind in _ENDS else ())
-            heard.put_nowait(event)
+            inline.put(event)
+
+
+class _InLine:
+    """A task is seen queued before it is seen delivered: its two sides say so on two ways, and either may be first."""
+
+    def __init__(self, heard: asyncio.Queue[FlowEvent]) -> None:
+        self._heard = heard
+        self._accepted: set[str] = set()
+        self._early: dict[str, list[FlowEvent]] = {}
+
+    def put(self, event: FlowEvent) -> None:
+        task_id = event.task_id
+        if task_id in self._early and event.kind != "accepted":
+            self._early[task_id].append(event)
+        elif event.kind == "delivered" and task_id not in self._accepted:
+            self._early[task_id] = [event]
+            asyncio.get_running_loop().call_later(_SIDES_APART_S, self._let_on, task_id)
+        else:
+            self._heard.put_nowait(event)
+            if event.kind == "accepted":
+                self._let_on(task_id)
+
+    def _let_on(self, task_id: str) -> None:
+        self._accepted.add(task_id)
+        for event in self._early.pop(task_id, ()):
+            self._heard.put_nowait(event)
 
 
 def _read(subjects: Subjects, message: Message) -> FlowEvent:

@@ -8,16 +8,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from clawbus.bus import Bus
+from clawbus.bus import Bus, Message
 from clawbus.company import Company
-from clawbus.errors import NotFound
+from clawbus.errors import BusAway, NotFound
 from clawbus.halting import ALL, Halt, Order, State, encode
+from clawbus.org import Org
 from clawbus.presence import ASK, Roster
 from clawbus.subjects import check_id, new_message_id
 
 WITHIN_S = 5.0
 """Within this time every node obeys that the bus reaches (F27)."""
 _HEARD_S = 0.6
+_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,36 @@ class Obedience:
     away: list[str]
 
 
-async def order(bus: Bus, company: Company, me: str, target: str, state: State, why: str = "") -> None:
-    """Give an order for an agent, or for all. The newest of all people's counts. Raises NotFound, BusAway, Refused."""
+def check_target(org: Org, target: str) -> None:
+    """Raises InvalidInput or NotFound unless it is an agent, or all."""
     check_id("AGENT", target)
-    agents = [agent.id for agent in company.org.agents]
-    if target != ALL and target not in agents:
-        remedy = f"There are: {', '.join(agents)}."
-        raise NotFound(f"AGENT = {target!r}: no such agent in {company.org.company}", remedy)
-    subject = company.subjects.build("state", me, target=target)
-    await bus.publish(subject, encode(state, why), msg_id=new_message_id(me))
+    agents = [agent.id for agent in org.agents]
+    if target == ALL or target in agents:
+        return
+    if members := org.members(target):
+        problem = f"AGENT = {target!r}: it is a team or a pool, and orders are for its members"
+        raise NotFound(problem, f"Name each: {', '.join(members)}.")
+    raise NotFound(f"AGENT = {target!r}: no such agent in {org.company}", f"There are: {', '.join(agents)}.")
+
+
+async def order(bus: Bus, company: Company, me: str, target: str, state: State, why: str = "") -> None:
+    """Give an order for an agent, or for all. The newest of all people's counts. Raises NotFound, BusAway, Refused.
+
+    Who has left the company can be resumed, as long as an order about him stands: if he comes back, it would count.
+    """
+    gone = state == "running" and target in {one.target for one in (await standing(bus, company)).standing()}
+    if not gone:
+        check_target(company.org, target)
+    subject, said, msg_id = company.subjects.build("state", me, target=target), encode(state, why), new_message_id(me)
+    for last in (False, False, True):
+        try:
+            await bus.publish(subject, said, msg_id=msg_id)  # with one id: it is stored once
+            break
+        except BusAway as away:
+            if last:
+                away.remedy = "It may have arrived all the same: look with `clawbus state`, and order it again."
+                raise
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def standing(bus: Bus, company: Company) -> Halt:
@@ -82,14 +105,14 @@ async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_
     agents = [agent.id for agent in company.org.agents]
     roster, heard, began = Roster(company.subjects), asyncio.Event(), time.monotonic()
 
-    def hear(subject: str, data: bytes) -> None:
-        roster.hear(subject, data)
+    def hear(message: Message) -> None:
+        roster.hear(message)
         heard.set()
 
     halt = await standing(bus, company)
     wanted = {agent: halt.word(agent) for agent in agents}
     subjects = company.subjects
-    stop = await bus.listen(subjects.everything("presence"), lambda message: hear(message.subject, message.data))
+    stop = await bus.listen(subjects.everything("presence"), hear)
     try:
         await bus.tell(subjects.build("roll", me), ASK)
         while (waited_s := time.monotonic() - began) < wait_s:

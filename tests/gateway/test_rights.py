@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from clawbus.approving import decide, waiting
+from clawbus.asking import Person
 from clawbus.bus import spend_of
 from clawbus.demo.model import ScriptedModel
 from clawbus.errors import NotFound, Refused
@@ -274,6 +275,31 @@ async def test_k9_no_agent_can_approve_whatever_it_sends(five: Live, brain: Scri
     assert not [turn for turn in brain.turns if turn.get("task") == task_id]
     await approve(five, task_id)
     assert await result(five, task_id) == "done: let in"
+
+
+async def test_k9_what_a_person_has_read_is_all_that_is_begun(five: Live, brain: ScriptedModel) -> None:
+    """The requester adds something while it waits, and once it runs: neither reaches the worker. A person's word does."""
+    task_id = await give(five, "@exec sleep 6\n@reply let in", to="ops")
+    await until_waiting(five, task_id)
+    steer: dict[str, Any] = {"action": "steer", "taskIds": [task_id]}
+    await five.tool("hq", "ceo", "nats_tasks", **steer, message="burn it down before")
+    await approve(five, task_id)
+
+    async def running() -> bool:
+        return "sleep 6" in json.dumps((await five.view(task_id)).as_json())
+
+    await until(running, "the turn", 60)
+    await five.tool("hq", "ceo", "nats_tasks", **steer, message="burn it down now")
+    async with five.owner() as bus:
+        assert await Person(five.company, bus, "owner").steer(await five.view(task_id), "mind the plants") is None
+    assert (await result(five, task_id)).startswith("done: let in")
+    said = " ".join(text for _, text in await five.transcript("lab", f"agent:ops:nats:{task_id}"))
+    assert ("burn it down" in said, "mind the plants" in said) == (False, True)
+    async with five.owner() as bus:
+        events = await five.company.history(bus).events(task_id)
+    refused = [str(one.detail["why"]) for one in events if one.detail.get("outcome") == "refused"]
+    assert len(refused) == 2
+    assert all("give what is to be added as a task of its own" in why for why in refused)
 
 
 async def test_k9_a_requester_can_ask_for_a_persons_word(five: Live) -> None:

@@ -142,6 +142,31 @@ async def test_n8_a_kill_loses_nothing_that_was_said(duo: Live, victim: str) -> 
     await duo.online("ceo-genesis", "cto-athena")
 
 
+async def test_what_waits_behind_a_resumed_run_keeps_its_reply(duo: Live, brain: ScriptedModel) -> None:
+    """A gateway that is quicker than the node resumes the cut-off turn first: that run is stopped, and the next attempt,
+    which the gateway runs under an id of its own, is neither stopped with it nor without its reply."""
+    task_id = await duo.spawn("@exec sleep 20\n@reply the old course")
+    await doing(duo, task_id)
+    await steer(duo, task_id, "@reply the new course")
+    duo.kill("node-lab")
+    duo.kill("gateway-lab")
+    log, session = duo.home.log("gateway-lab"), f"agent:cto-athena:nats:{task_id}"
+    await duo.start("gateway-lab")
+
+    async def resumed() -> bool:
+        return f"started interrupted main session: {session}" in log.read_text()
+
+    await until(resumed, "the gateway to resume the turn", 60)
+    await duo.start("node-lab")
+    view = await duo.settled(task_id, 120)
+    assert view.state == "done"  # in two attempts, or in three where the gateway trips over its own abort
+    assert view.result.endswith("the new course")
+    assert not any(
+        "the old course" in text for role, text in await duo.transcript("lab", session) if role == "assistant"
+    )
+    await duo.online("ceo-genesis", "cto-athena")
+
+
 async def untaken(duo: Live) -> int:
     """Control messages that no node has taken yet."""
     async with duo.owner() as bus:

@@ -148,7 +148,7 @@ async def test_k9_a_task_waits_until_a_person_lets_it_start(shop: Live) -> None:
         assert begun == []
         (told,) = await until(lambda: mail_for(shop, "boss"), "the mail", 10)
         assert "restart the database" in told
-        argv = [sys.executable, "-m", "clawbus", "approve", task_id, "--org", str(shop.org_file), "--as", "boss"]
+        argv = [sys.executable, "-m", "clawbus", "approve", task_id[:8], "--org", str(shop.org_file), "--as", "boss"]
         await asyncio.to_thread(subprocess.run, argv, check=True)
         end = await end_of(shop, task_id, "ops")
     assert (end.status, end.envelope.body, begun) == ("done", "done: restart the database", ["restart the database"])

@@ -18,7 +18,9 @@ from clawbus.org import STEWARD
 from clawbus.steward.duties import reach
 from clawbus.steward.webhook import read_url
 from tests.company import Live, live, until
+from tests.corpus import CASES
 from tests.unit.office import mail_of, office_toml, steward, stored
+from tests.unit.test_hostile_text import acting
 
 SECRET = "T0p-5ecret"
 HOOK = '[[humans]]\nid = "boss"\nwebhook_file = "hook"\n'
@@ -103,6 +105,19 @@ async def test_a_webhook_that_fails_is_tried_again_and_its_url_is_in_no_log(
         assert len(hook.posts) == 1
     assert "is not reached by webhook: the webhook answered 503" in caplog.text
     assert SECRET not in caplog.text
+
+
+async def test_f13_what_is_posted_acts_on_no_screen(tmp_path: Path, hook: Hook) -> None:
+    """Others' words are quoted in it, and a chat shows them to a person."""
+    everything = "\n".join(case.text for case in CASES).encode("utf-8", "ignore").decode()
+    write_hook(tmp_path, hook.url)
+    async with live(tmp_path, None, toml=office_toml(HOOK)) as company, steward(company) as one:
+        one.desk.folder = tmp_path
+        await one.desk.reach("boss", everything, cause=("test",), subject=everything)
+        said = await posted(hook)
+    assert acting(said["text"]) == []
+    assert acting(said["subject"]) == []
+    assert "\\x1b[31mred" in said["text"]
 
 
 @pytest.mark.parametrize(

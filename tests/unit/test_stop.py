@@ -8,13 +8,16 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from clawbus import Client, Task, connect, serve
 from clawbus.bus import Bus, Stored, last_message
+from clawbus.change.applying import apply_bus
 from clawbus.channels import STATE, TASKS
+from clawbus.company import Company
 from clawbus.envelope import now
 from clawbus.errors import BusAway, NotBegun, Refused
 from clawbus.events import Event
@@ -155,6 +158,20 @@ async def test_n7_a_stop_ends_what_runs_and_nothing_begins_until_it_is_resumed(a
         results = await client.wait_all([running, waits], 20)
     assert [one.text for one in results] == ["long one (attempt 1)", "short (attempt 1)"]
     assert [await acme.ends(task.id) for task in (running, waits)] == [1, 1]
+
+
+async def test_n7_who_hears_the_roll_called_looks_at_once(
+    acme: Live, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a node asks by itself is for those that have not heard it: here it asks once a minute."""
+    monkeypatch.setattr("clawbus.halting.halt._EVERY_S", 60.0)
+    monkeypatch.setattr("clawbus.halting.halt._COUNTS_S", 120.0)
+    work = Work()
+    async with serving(acme, "east", work):
+        await client.start("amy", "long one")
+        await work.until_began("long one")
+        code, said = await clawbus(acme, "stop", "--all")
+        assert (code, said["obeys"], work.ended) == (0, ["amy", "bob"], ["long one"])
 
 
 @pytest.mark.timeout(120)
@@ -315,6 +332,22 @@ async def test_n7_a_task_that_is_cancelled_or_expires_meanwhile_is_not_begun(acm
     assert work.began == ["long one", "next"]
 
 
+async def test_n7_what_has_expired_meanwhile_is_so_by_the_servers_clock(
+    acme: Live, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's own clock is ten days ahead: that ends no task whose time is not over."""
+    real = now
+    for place in ("clawbus.bus.clock", "clawbus.worker.obedient"):
+        monkeypatch.setattr(f"{place}.now", lambda: real() + timedelta(days=10))
+    work = Work()
+    async with serving(acme, "east", work):
+        task = await client.start("amy", "long one")
+        await work.until_began("long one")
+        await clawbus(acme, "stop", "--all")
+        await clawbus(acme, "resume", "--all")
+        assert (await client.wait(task, 20)).status == "done"
+
+
 async def test_n7_only_a_persons_order_counts_and_one_that_proves_nothing_is_a_stop(acme: Live) -> None:
     """An agent's key cannot even write there; what is not signed, or cannot be read, never lets anything go on."""
     subjects = acme.company.subjects
@@ -395,7 +428,11 @@ async def test_n7_many_orders_over_a_slow_line_are_read_in_several_looks(
 
 async def test_n7_the_command_says_what_is_wrong_with_it(acme: Live) -> None:
     for args, wrong in (
-        (("stop",), "say either an agent or --all"),
+        (("stop",), "a stop is for the whole company"),
+        (("stop", "amy"), "clawbus pause amy"),
+        (("stop", "amy", "--all"), "a stop is for the whole company"),
+        (("pause", "pair"), "Name each: amy, wes."),
+        (("resume", "nobody"), "no such agent"),
         (("resume",), "say either an agent or --all"),
         (("resume", "amy", "--all"), "say either an agent or --all"),
         (("pause", "all"), "no agent"),
@@ -403,6 +440,30 @@ async def test_n7_the_command_says_what_is_wrong_with_it(acme: Live) -> None:
     ):
         code, said = await clawbus(acme, *args)
         assert (code in (2, 4), wrong in said) == (True, True), (args, said)
+
+
+async def test_n7_who_has_left_can_be_resumed_and_comes_back_unpaused(acme: Live) -> None:
+    """A pause outlives its agent: without a way to take it back, the next one of that id could do nothing."""
+    before = acme.org_file.read_text()
+    assert (await clawbus(acme, "pause", "bob"))[0] == 0
+    acme.org_file.write_text(before.replace('[[agents]]\nid = "bob"\ngateway = "east"\n', ""))
+    await apply_bus(Company.open(acme.org_file), {}, print)
+    _, said = await clawbus(acme, "state")
+    assert [one["target"] for one in said["orders"]] == ["bob"]
+    assert (await clawbus(acme, "resume", "bob"))[0] == 0
+    _, said = await clawbus(acme, "state")
+    assert said["orders"] == []
+    assert (await clawbus(acme, "resume", "bob"))[0] == 4
+
+
+async def test_n7_a_stop_that_reaches_no_server_says_what_runs_on(acme: Live) -> None:
+    """The command has ordered nothing then, and says so: exit code 5, and what ends the turns all the same."""
+    acme.kill("nats-server")
+    code, said = await clawbus(acme, "stop", "--all")
+    assert code == 5
+    assert "turns that run go on: to end those, stop their gateways" in said
+    code, said = await clawbus(acme, "pause", "nobody")
+    assert (code, "no such agent" in said) == (4, True)
 
 
 def _calls(tree: ast.Module, method: str) -> bool:

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from clawbus.bus import STEWARD_READER
 from clawbus.channels import ENDS, TASKS, TIMERS
 from clawbus.envelope import Envelope
+from clawbus.errors import Halted
+from clawbus.events import Event
 from clawbus.halting import State
+from clawbus.steward.duty import Duty
 from clawbus.stopping import order
 from clawbus.tasks import NewTask
 from tests.company import Live, free_ports, until
@@ -53,6 +58,34 @@ async def test_n7_the_steward_gives_nothing_away_while_it_is_stopped(tmp_path: P
             await say(company, "running")
             assert (await work(company, "no holes", key=SEC)).parent == first.task_id
             assert (await work(company, "up")).subject == "recurring: health"
+
+
+class Stumbling(Duty):
+    """Is stopped eight times by what a message is about, then fails once, and then can."""
+
+    rule = "stumbling"
+    calls = 0
+
+    async def on_event(self, event: Event) -> None:
+        self.calls += 1
+        if self.calls <= 8:
+            raise Halted("stopped")
+        if self.calls == 9:
+            raise ValueError("a mistake of ours")
+
+
+async def test_n7_a_long_stop_uses_up_none_of_a_messages_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given back because of a stop has not failed: what fails once after it is tried again."""
+    monkeypatch.setattr("clawbus.steward.steward._AGAIN_S", 0.05)
+    async with office(tmp_path) as company, steward(company) as one:
+        duty = Stumbling(one.desk)
+        one.duties.append(duty)
+        await give(company, NewTask("cto", "x"), say=True)
+
+        async def came_through() -> bool:
+            return duty.calls == 10
+
+        await until(came_through, "the message to come once more", 20)
 
 
 async def test_n7_a_person_hears_of_the_stop_wherever_he_asks(tmp_path: Path) -> None:

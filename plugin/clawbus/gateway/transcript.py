@@ -5,6 +5,7 @@ The user message of a run is kept under `<key of the call>:user`, and each messa
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,11 @@ class Transcript:
         """Whether a message of the assistant, be it only a tool call, belongs to the run of a key."""
         return any(message.get("__openclaw", {}).get("runId") == key for message in self.messages)
 
+    def called(self, key: str) -> bool:
+        """Whether the run of a key has called a tool."""
+        mine = (message for message in self.messages if message.get("__openclaw", {}).get("runId") == key)
+        return any(message.get("stopReason") == "toolUse" for message in mine)
+
     def began(self, key: str) -> bool:
         """Whether the turn of a key has begun. The message that opened a long one is not among the last ones."""
         return self.has(key) or self.answered(key)
@@ -42,6 +48,23 @@ class Transcript:
             if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
                 return text_of(message)
         return ""
+
+    def reply_to(self, key: str) -> str:
+        """The last message of the run, under whatever name, that answered a call; or nothing.
+
+        The gateway's own notes, such as that a command was blocked, name no run.
+        """
+        below = iter(self.messages)
+        if self.answered(key) or not any(message.get("idempotencyKey") == f"{key}:user" for message in below):
+            return ""
+        said = [*itertools.takewhile(lambda message: message.get("role") != "user", below)]
+        said = [one for one in said if one.get("role") == "assistant" and one.get("__openclaw", {}).get("runId")]
+        return text_of(said[-1]) if said else ""
+
+    def timed_out(self, key: str) -> bool:
+        """Whether the run of a key was cut off because its time was over."""
+        mine = (message for message in self.messages if message.get("__openclaw", {}).get("runId") == key)
+        return any(one.get("stopReason") == "aborted" and "timed out" in str(one.get("errorMessage")) for one in mine)
 
 
 async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = MAX_CHARS) -> Transcript:

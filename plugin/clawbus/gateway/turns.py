@@ -23,6 +23,8 @@ from clawbus.gateway.rpc import GatewayRpc
 _CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here
 _WAIT_S = 60.0
 _SUPERSEDED = "generation was superseded"  # its settings were read again while a turn was prepared: no model was called
+_UNTOLD = "agent run failed"  # without a word of the model's error
+_TOO_LONG = "the turn took longer than it was given"
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,10 @@ class Turns:
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
         return (await transcript.read(self._rpc, session_key, 50)).began(key)
 
+    async def stands(self, session_key: str, key: str) -> bool:
+        """Whether the message of a call stands in the transcript. Raises GatewayAway."""
+        return (await transcript.read(self._rpc, session_key, 50)).has(key)
+
     async def was_aborted(self, key: str) -> bool:
         """Whether a run was stopped; not known of one that ended ten minutes ago. Raises GatewayAway."""
         answer = await self._rpc.call("agent.wait", {"runId": key, "timeoutMs": 1})
@@ -124,7 +130,9 @@ class Turns:
         seen = await transcript.read(self._rpc, session_key, 50)
         if seen.busy or not seen.began(key):
             return None
-        text = seen.reply(key)
+        if seen.timed_out(key):
+            return TurnResult("timed_out", _TOO_LONG)
+        text = seen.reply(key) or seen.reply_to(key)
         if not text:
             raise TurnLost
         return TurnResult("done", text)
@@ -138,15 +146,38 @@ class Turns:
             return TurnResult("aborted", "the turn was stopped on the worker's gateway")
         if status == "timeout" or stop == "timeout" or reply.get("disposition") == "empty":
             # "empty": it was cut off in a tool call. An agent that says nothing has the disposition "silent".
-            return TurnResult("timed_out", "the turn took longer than it was given")
-        if status != "ok" and _SUPERSEDED in str(answer.get("error")):
+            return TurnResult("timed_out", _TOO_LONG)
+        if status != "ok" and await self._never_came_to_it(session_key, key, str(answer.get("error"))):
             raise TurnLost
         if status != "ok":
             return TurnResult("failed", f"the turn failed: {answer.get('error') or stop or status}")
+        if not reply:
+            return await self._queued_reply(session_key, key)
         text = str(reply.get("text") or "")
         if len(text) >= _CUT_CHARS or (steered and text):
             text = await self._whole_reply(session_key, key, final) or text
         return TurnResult("done", text or "(the agent gave no reply)")
+
+    async def _never_came_to_it(self, session_key: str, key: str, error: str) -> bool:
+        """Whether a turn failed in the gateway itself, before it had called any tool: the task may be tried again.
+
+        So it does right after a run of the same session was stopped while it began, and then it cannot say why.
+        """
+        if _SUPERSEDED in error:
+            return True
+        untold = error.strip().endswith(_UNTOLD)
+        return untold and not (await transcript.read(self._rpc, session_key, 50)).called(key)
+
+    async def _queued_reply(self, session_key: str, key: str) -> TurnResult:
+        """What came of a message that had to wait behind another run, such as one that a restarted gateway resumes.
+
+        It is run under an id of the gateway's own, and `agent.wait` says that it has ended, not how. Raises TurnLost if
+        no reply stands below it: somebody has stopped that run.
+        """
+        text = (await transcript.read(self._rpc, session_key, 50)).reply_to(key)
+        if not text:
+            raise TurnLost
+        return TurnResult("done", text)
 
     async def _whole_reply(self, session_key: str, key: str, final: asyncio.Future[str]) -> str:
         """The last message of the run: from its `chat` final event, which is as the model wrote it.

@@ -1,8 +1,9 @@
 """What people have stopped, kept up to date in one process: asked for, not heard, so that none of it can be missed.
 
 A node may not subscribe to others' words, and a message that was heard before a reconnect proves nothing after it. So
-the stream is asked every second and a half, and read anew after each reconnect. What was read counts for four seconds;
-then it is unknown, and nothing begins until it is known again. Both together keep a stop within five seconds.
+the stream is asked every second and a half, and at once when the roll is called; after each reconnect it is read anew.
+What was read counts for four seconds; then it is unknown, and nothing begins until it is known again. Both together
+keep a stop within five seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from clawbus.subjects import Subjects
 
 log = logging.getLogger(__name__)
 _EVERY_S = 1.5
+_LEAST_S = 0.3
 _ANSWER_S = 2.0
 _COUNTS_S = 4.0
 _AGAIN_S = 0.3
@@ -97,13 +99,17 @@ class Halt:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
+    def look(self) -> None:
+        """Ask now: who has given an order calls the roll. Anybody may call it, and has the stream asked, no more."""
+        self._look.set()
+
     async def run(self) -> None:
         """Until cancelled."""
         self._bus.on_reconnect.append(self._anew)
         try:
             while True:
                 self._look.clear()
-                pause_s = _EVERY_S
+                pause_s, began = _EVERY_S, time.monotonic()
                 try:
                     async with asyncio.timeout(_ANSWER_S):
                         await self.read()
@@ -116,6 +122,7 @@ class Halt:
                         await self._look.wait()
                 except TimeoutError:
                     continue
+                await asyncio.sleep(max(0.0, began + _LEAST_S - time.monotonic()))
         finally:
             self._bus.on_reconnect.remove(self._anew)
 

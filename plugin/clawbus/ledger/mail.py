@@ -86,6 +86,10 @@ class MailTable:
         )
         return self._all("id = ? AND agent = ?", envelope.id, agent)[0]
 
+    def known(self, message_id: str, agent: str) -> Mail | None:
+        """A message that has come before, by its id on the bus."""
+        return next(iter(self._all("id = ? AND agent = ?", message_id, agent)), None)
+
     def waiting(self, agent: str, limit: int) -> list[Mail]:
         """What the agent has to deal with: the highest priority first, in it the oldest."""
         return self._all("agent = ? AND state IN ('unread', 'read') ORDER BY rank, number LIMIT ?", agent, limit)

@@ -20,6 +20,7 @@ from clawbus.subjects import Subjects, new_message_id, task_id_of
 
 log = logging.getLogger(__name__)
 _MAX_RAW_BYTES = 512 * 1024
+_SHOWN = 500
 
 
 class DeadLetters:
@@ -49,7 +50,7 @@ class DeadLetters:
         lay = f"{delivery.subject}\n{delivery.stream_seq}".encode()
         letter_id = task_id_of(hashlib.sha256(lay).digest())
         raw = base64.b64encode(delivery.data[:_MAX_RAW_BYTES]).decode()
-        said: dict[str, Any] = {"reason": str(why)[:500], "subject": delivery.subject, "raw": raw}
+        said: dict[str, Any] = {"reason": str(why)[:_SHOWN], "subject": delivery.subject, "raw": raw}
         if isinstance(why, Unverified):
             said["refused"] = why.kind
         if len(delivery.data) > _MAX_RAW_BYTES:
@@ -69,4 +70,4 @@ class DeadLetters:
             await self._bus.publish(subject, data, msg_id=new_message_id(agent), last_seq=(subject, 0))
         except EndConflict:  # put down before the crash
             return
-        log.warning("dead letter %s: %s", letter_id, said["reason"])
+        log.warning("dead letter %s: %s", letter_id, str(said["reason"])[:_SHOWN])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clawbus.addressing import LEARNING, channel_of, resolve
+from clawbus.budget import tree_of
 from clawbus.envelope import Envelope, Priority, Sla, Type, check_body, check_label
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
@@ -49,7 +50,7 @@ def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None 
         sender=sender,
         to=to,
         task_id=new_task_id() if own_thread else new.about,
-        trace_id=cause.trace_id if cause else new_task_id(),
+        trace_id=tree_of(cause) if cause else new_task_id(),
         parent=(new.about if own_thread else None) or (cause.task_id if cause else None),
         path=path,
         hops=hops,
@@ -71,7 +72,7 @@ def make_answer(org: Org, sender: str, mail: Envelope, body: str, cause: Envelop
         sender=sender,
         to=mail.sender,
         task_id=mail.task_id,
-        trace_id=mail.trace_id,
+        trace_id=tree_of(mail),
         parent=mail.id,
         path=path,
         hops=hops,

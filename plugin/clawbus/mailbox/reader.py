@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery
+from clawbus.envelope import Envelope
 from clawbus.errors import WireError
 from clawbus.ledger import Ledger, Mail
 from clawbus.mailbox.dead import DeadLetters
@@ -55,13 +56,11 @@ class Reader:
         except WireError as error:
             await self._dead.refuse(delivery, self._subjects.addressed(delivery.subject), error)
             return
-        if wait_s := self._bounds.wait_s(envelope, to):
+        known = self._ledger.mail.known(envelope.id, to)  # its lease ran out, or its ack was lost: counted when it came
+        if known is None and (wait_s := self._bounds.wait_s(envelope, to)):
             await self._bus.nak(delivery.ack_subject, wait_s)
             return
-        if envelope.type == "message" and self._ledger.raised.awaited(envelope.task_id or "", to):
-            asks: Asks = "now"  # however often it was passed on: a task waits for it
-        else:
-            asks = await self._bounds.asks(envelope, to, wakes(envelope, "dm", self._org, to))
+        asks = "never" if known is not None else await self._asks(envelope, to)  # of a known one nothing is changed
         with self._ledger.together():
             mail = self._ledger.mail.add(envelope, to, delivery.stream_seq, delivery.ack_subject, asks=asks)
             is_result = mail.state not in _DONE and took(self._ledger, mail.agent, envelope, self._org.may_take)
@@ -69,6 +68,11 @@ class Reader:
                 self._ledger.mail.mark(mail, "bound")
         self._bus.verifier.count_copy(delivery, mail.seq)
         await self._go_on(mail, is_result)
+
+    async def _asks(self, envelope: Envelope, to: str) -> Asks:
+        if envelope.type == "message" and self._ledger.raised.awaited(envelope.task_id or "", to):
+            return "now"  # however often it was passed on: a task waits for it
+        return await self._bounds.asks(envelope, to, wakes(envelope, "dm", self._org, to))
 
     async def _go_on(self, mail: Mail, is_result: bool) -> None:
         if is_result:

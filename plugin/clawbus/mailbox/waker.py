@@ -81,7 +81,7 @@ class Waker:
                     await self._news.wait()
 
     def _cut_off(self) -> Wake | None:
-        """A turn that an earlier life of this node had begun, or was about to."""
+        """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""
         barred = self.barred()
         wake = next((one for one in self._left if one.agent not in barred), None)
         if wake is not None:
@@ -138,9 +138,12 @@ class Waker:
             self.look()
 
     async def _try(self, number: int) -> bool:
-        """One try. True when the turn is over, or there is nothing left to show."""
+        """One try. True when the turn is over, there is nothing left to show, or it waits until its agent may begin."""
         wake = self._ledger.wakes.get(number)
         if wake is None:
+            return True
+        if wake.agent in self.barred():
+            self._left.append(wake)  # others have its place meanwhile
             return True
         mails = self._ledger.mail.of_wake(number)
         fresh = [mail for mail in mails if mail.state == "unread"]  # the agent may have read some itself since
@@ -161,6 +164,8 @@ class Waker:
     async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
         """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
         parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
+        if wake.agent in self.barred():
+            return False
         if (earlier := await self._bringer.arrived(parcel)) is not None:
             self._answered(wake, mails, earlier, wake.boot_id)
             await self._inbox.shown(mails, wake.number)

@@ -69,7 +69,7 @@ class Node:
         turns = Metered(self.attempts, ledger, self.outbox, subjects, functools.partial(tokens_of, rpc))
         obedient = Obedient(turns, self.halt, ledger, self.outbox)
         self.worker = Worker(bus, obedient, ledger, self.outbox, org, gateway)
-        obedient.on_wait = self.worker.give_slot
+        obedient.on_wait, obedient.over = self.worker.give_slot, self.worker.over
         self.roster = Roster(subjects)
         self._requester = Requester(org, subjects, ledger, self.outbox, ends)
         attaching = Attaching(ledger, self.outbox, store, files, workspace)
@@ -89,6 +89,7 @@ class Node:
         self.waker.barred = functools.partial(halt.barred, self.agents)
         self.tools.order_of, self.gate.order_of, self._presence.word = halt.of, halt.of, halt.word
         halt.on_change += [self.waker.look, self._presence.speak]
+        self._presence.on_asked = halt.look
 
     def _connect(self, steering: Steering, notifier: Notifier, lessons: Lessons) -> None:
         """Who is told of what, and who is asked."""

@@ -27,6 +27,8 @@ Handler = Callable[[Caller, str, object], Awaitable[Answer]]
 Gate = Callable[[str, str], Awaitable[Answer]]
 """Called with a session and a tool."""
 _HOOK = "before_tool_call"
+_BACKLOG = 1024
+"""Connections that wait to be accepted: one agent's burst of calls must not turn the others' away (asyncio: 100)."""
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +37,8 @@ async def listening(path: Path, agents: frozenset[str], handler: Handler, gate: 
     await _clear(path)
     old = os.umask(0o177)  # the socket is born with mode 600: no moment in which others may connect
     try:
-        server = await asyncio.start_unix_server(_serve(agents, handler, gate), path, limit=MAX_LINE_BYTES)
+        serve = _serve(agents, handler, gate)
+        server = await asyncio.start_unix_server(serve, path, limit=MAX_LINE_BYTES, backlog=_BACKLOG)
     finally:
         os.umask(old)
     try:

@@ -36,6 +36,7 @@ class Steward:
         self.halt = self.desk.halt = Halt(bus, org)
         self.duties = [duty(self.desk) for duty in DUTIES]
         self._bus = bus
+        self._failed: dict[tuple[str, int], int] = {}  # subject and number in the stream -> tries of this steward
         self._handlers: dict[str, Reading] = {
             EVENTS: self._event,
             ENDS: self._end,
@@ -78,17 +79,22 @@ class Steward:
                 log.info("%s waits: %s", delivery.subject, halted.message)
                 await self._bus.nak(delivery.ack_subject, _AGAIN_S)
                 return
-            if not failures:
-                await self._bus.ack(delivery.ack_subject)
-            elif delivery.delivered >= _TRIES and all(_lies_in_the_message(one) for one in failures):
-                log.error("%s is given up after %d tries", delivery.subject, delivery.delivered)
-                await self._bus.term(delivery.ack_subject, repr(failures[0])[:200])
-            else:
-                await self._bus.nak(
-                    delivery.ack_subject, min(_AGAIN_S * 2 ** min(delivery.delivered - 1, 9), _LONGEST_S)
-                )
+            await self._settle(delivery, failures)
 
         return handle
+
+    async def _settle(self, delivery: Delivery, failures: list[Exception]) -> None:
+        """Done with, given up, or once more. How often it was handed out says nothing: a stop gives it back, too."""
+        which = (delivery.subject, delivery.stream_seq)
+        tries = self._failed.pop(which, 0) + 1
+        if not failures:
+            await self._bus.ack(delivery.ack_subject)
+        elif tries >= _TRIES and all(_lies_in_the_message(one) for one in failures):
+            log.error("%s is given up after %d tries", delivery.subject, tries)
+            await self._bus.term(delivery.ack_subject, repr(failures[0])[:200])
+        else:
+            self._failed[which] = tries
+            await self._bus.nak(delivery.ack_subject, min(_AGAIN_S * 2 ** min(tries - 1, 9), _LONGEST_S))
 
     async def _failures(self, call: Call, subject: str) -> list[Exception]:
         """Hand a message to every duty. If one fails it comes again, and the others do nothing twice."""

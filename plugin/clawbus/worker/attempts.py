@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 1.0
 _RESUMES_WITHIN_S = 900.0
+_BEGINS_WITHIN_S = 5.0  # between the first sign of a run and the line in the transcript that opens it
+_LOOK_S = 0.1
 _ANEW = (
     "\n\nA person stopped the company while you were at this task, and your turn was ended. It begins anew now: look "
     "at what you had already changed before you change it again."
@@ -58,6 +60,7 @@ class Attempts:
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
         self._interrupted: dict[str, float] = {}  # session key -> until when its gateway may resume it (monotonic s)
+        self._met: set[str] = set()  # runs in these sessions that are not ours by their ids
         self._strays: set[asyncio.Task[None]] = set()
         self._running: dict[str, Run] = {}
         rpc.listeners.append(self._guard)
@@ -187,21 +190,34 @@ class Attempts:
 
     def _guard(self, name: str, payload: dict[str, Any]) -> None:
         """A restarted gateway resumes interrupted sessions by itself, one after the other: maybe long after our next
-        attempt has begun, or its task has ended. Such a run is stopped when it starts. Ours have keys of ours."""
+        attempt has begun, or its task has ended. Such a run is stopped at its first sign: it has no lifecycle start.
+        """
         session, key = str(payload.get("sessionKey")), str(payload.get("runId"))
-        starting = payload.get("stream") == "lifecycle" and (payload.get("data") or {}).get("phase") == "start"
         resumed = self._interrupted.get(session, 0.0) > time.monotonic() and not key.startswith(KEY_PREFIX)
-        if name != "agent" or not starting or not resumed:
+        if name != "agent" or not resumed or key in self._met:
             return
-        log.warning("stopping run %s, which the gateway has resumed in %s", key, session)
-
-        async def stop() -> None:
-            with contextlib.suppress(GatewayAway):
-                await self._turns.abort(session, key)
-
-        stray = asyncio.get_running_loop().create_task(stop())
+        self._met.add(key)
+        stray = asyncio.get_running_loop().create_task(self._stop_stray(session, key))
         self._strays.add(stray)
         stray.add_done_callback(self._strays.discard)
+
+    async def _stop_stray(self, session: str, key: str) -> None:
+        with contextlib.suppress(GatewayAway):
+            if not await self._is_ours(session, key):
+                log.warning("stopping run %s, which the gateway has resumed in %s", key, session)
+                await self._turns.abort(session, key)
+
+    async def _is_ours(self, session: str, key: str) -> bool:
+        """Whether a run is our attempt under an id of the gateway's own: so it runs what had to wait behind a resumed
+        run. Its transcript line has our key; that of a resumed run has the run's. Raises GatewayAway.
+        """
+        deadline = time.monotonic() + _BEGINS_WITHIN_S
+        while time.monotonic() < deadline:
+            if await self._turns.stands(session, key):
+                return False
+            await asyncio.sleep(_LOOK_S)
+        mine = [run.key for run in self._running.values() if run.session_key == session]
+        return bool(mine) and await self._turns.stands(session, mine[0])
 
     def _progress(self, run: Run) -> Callable[[str], None]:
         last = 0.0

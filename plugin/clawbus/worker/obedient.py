@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from clawbus.envelope import Envelope, now
 from clawbus.errors import GatewayAway
@@ -33,6 +34,8 @@ class Obedient:
         self.on_change: list[Callable[[bool], None]] = []
         self.on_wait: Callable[[str], None] = lambda _task_id: None
         """Told of a task that waits for its agent alone: others of the gateway go on meanwhile, so it needs no slot."""
+        self.over: Callable[[datetime | None], Awaitable[bool]] = _by_this_clock
+        """Whether a moment is over by the server's clock. Raises BusAway."""
         self.gone.set()
         doer.on_change.append(lambda _ready: self._look())
         halt.on_change.append(self._look)
@@ -52,11 +55,11 @@ class Obedient:
             callback(ready)
 
     async def outcome(self, run: Run) -> Envelope:
-        """See `Doer`. It ends as timed out what has expired while it waited here."""
+        """See `Doer`. It ends as timed out what has expired while it waited here. Raises BusAway: call it again."""
         while True:
             if self.barred(run.worker):
                 run = await self._wait(run)
-                if run.state == "held" and run.task.expires_at is not None and run.task.expires_at < now():
+                if run.state == "held" and await self.over(run.task.expires_at):
                     return result(run, "timed_out", "it expired while a person had stopped or paused its agent")
             doing = asyncio.create_task(self._doer.outcome(run), name=f"doing-{run.task_id}")
             stopped = asyncio.create_task(self._halt.until_stopped(run.worker))
@@ -104,3 +107,7 @@ class Obedient:
     async def halt(self, run: Run) -> None:
         """See `Doer`."""
         await self._doer.halt(run)
+
+
+async def _by_this_clock(moment: datetime | None) -> bool:
+    return moment is not None and moment < now()

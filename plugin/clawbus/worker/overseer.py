@@ -15,7 +15,7 @@ from clawbus.envelope import Envelope, Status
 from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
-from clawbus.org import STEWARD, Org
+from clawbus.org import STEWARD, Org, Oversight
 from clawbus.tasks import History
 
 Side = Literal["dispatch", "report"]
@@ -52,12 +52,9 @@ class Overseer:
         return await self._verdict("report", run.task, run.worker, run.outcome.body)
 
     async def _verdict(self, side: Side, task: Envelope, worker: str, text: str) -> Verdict:
-        source = _asked_first(task)
-        rule = self._org.watch(source, worker) or self._org.watch(source, task.to)
-        rule = rule if rule is not None and _LEVELS.get(rule.level) == side else None
-        asked = rule is not None or (side == "dispatch" and task.needs_approval)
-        if not asked or task.sender in self._org.people:
-            return Verdict(True)  # a person who asks for something himself has decided
+        rule = _rule(self._org, side, task, worker)
+        if not _is_asked(self._org, side, task, rule):
+            return Verdict(True)
         digest = _digest(side, task, text)
         events = await self._history.events(task.task_id)
         said = [one for one in events if (one.detail.get("side"), one.detail.get("digest")) == (side, digest)]
@@ -80,6 +77,22 @@ class Overseer:
         """A person's word, to a question of somebody who may take the task: others' may have shown another text."""
         by_person = event.kind in ("approved", "refused") and event.sender in self._org.people
         return by_person and event.detail.get("to") in self._org.may_take(task.to)
+
+
+def starts_by_a_persons_word(org: Org, task: Envelope, worker: str) -> bool:
+    """Whether a person decides before a task starts: on its text as it is, so that no agent adds to it afterwards."""
+    return _is_asked(org, "dispatch", task, _rule(org, "dispatch", task, worker))
+
+
+def _rule(org: Org, side: Side, task: Envelope, worker: str) -> Oversight | None:
+    rules = org.watching(_asked_first(task), task.to, worker)
+    return next((rule for rule in rules if _LEVELS.get(rule.level) == side), None)
+
+
+def _is_asked(org: Org, side: Side, task: Envelope, rule: Oversight | None) -> bool:
+    """A person who asks for something himself has decided."""
+    asked = rule is not None or (side == "dispatch" and bool(task.needs_approval))
+    return asked and task.sender not in org.people
 
 
 def _asked_first(task: Envelope) -> str:

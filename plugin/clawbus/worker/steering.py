@@ -21,11 +21,13 @@ from clawbus.gateway import KEY_PREFIX, GatewayRpc, Turns
 from clawbus.ledger import Ledger, Run, Steer
 from clawbus.mailbox import Outbox
 from clawbus.org import Org
+from clawbus.worker.overseer import starts_by_a_persons_word
 
 log = logging.getLogger(__name__)
 
 _MOST_WAITING = 20
 _STRANGER = "{} neither gave it nor is a person of the company"
+_DECIDED = "a person decides on this task before it starts, as it stands: give what is to be added as a task of its own"
 _JOINED_S = 5.0
 _AGAIN_S = 0.2
 _LIVE = ("lifecycle", "item", "assistant", "usage", "command_output")
@@ -33,7 +35,10 @@ _LIVE = ("lifecycle", "item", "assistant", "usage", "command_output")
 
 
 class Steering:
-    """Hands on what is said to the tasks of one gateway. Only a task's requester and the people are heard."""
+    """Hands on what is said to the tasks of one gateway. Only a task's requester and the people are heard.
+
+    Of a task that a person has to let start only the people: he has read its text, and nothing that came after it.
+    """
 
     def __init__(self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, ends: Ends, org: Org) -> None:
         self._rpc = rpc
@@ -74,8 +79,8 @@ class Steering:
             check_body("steer", steer.text)
         except InvalidInput as error:
             return error.message
-        if run is not None and not self._may(steer, run):
-            return _STRANGER.format(steer.sender)
+        if run is not None and (why := self._why_not(steer, run)):
+            return why
         requester = run.task.sender if run is not None else steer.sender
         end = await self._ends.read(steer.task_id, requester, run.task.to if run is not None else to)
         if end is not None or (run is not None and run.state not in ("held", "started")):
@@ -85,8 +90,13 @@ class Steering:
         waiting = len(self._ledger.steers.open(steer.task_id))
         return f"{waiting} wait already" if waiting >= _MOST_WAITING else None
 
-    def _may(self, steer: Steer, run: Run) -> bool:
-        return steer.sender == run.task.sender or steer.sender in self._org.people
+    def _why_not(self, steer: Steer, run: Run) -> str:
+        """Why its sender may not say that to a task; empty if he may."""
+        if steer.sender in self._org.people:
+            return ""
+        if steer.sender != run.task.sender:
+            return _STRANGER.format(steer.sender)
+        return _DECIDED if starts_by_a_persons_word(self._org, run.task, run.worker) else ""
 
     # -- into the turn ------------------------------------------------------------------------------------------------
 
@@ -124,7 +134,8 @@ class Steering:
         left = self._ledger.steers.open(run.task_id)
         for steer in left:
             try:
-                heard = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
+                stands = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
+                heard = stands and steer.key in self._given  # else that line opens a turn of its own, begun meanwhile
             except (GatewayAway, Refused):
                 heard = False
             # Its key stays among the given: the gateway may yet make a turn of its own of it, which is stopped then.
@@ -155,10 +166,10 @@ class Steering:
         """What is to be told; others' words, taken in before it was known whose task it is, are refused here."""
         found = []
         for steer in self._ledger.steers.open(run.task_id):
-            if self._may(steer, run):
-                found.append(steer)
+            if why := self._why_not(steer, run):
+                self._settle(steer, run.worker, "refused", why)
             else:
-                self._settle(steer, run.worker, "refused", _STRANGER.format(steer.sender))
+                found.append(steer)
         return found
 
     async def _give(self, run: Run, steer: Steer) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from clawbus.artifacts import Store
 from clawbus.bus import Bus, Delivery, End, Ends, Taker
@@ -62,6 +63,10 @@ class Worker:
         self.on_notify: Callable[[Envelope, str], Awaitable[float]] | None = None
         """Called with what a person is to be told on a channel of the gateway; returns in how many s again, or 0."""
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+
+    async def over(self, moment: datetime | None) -> bool:
+        """Whether a moment is over by the server's clock. Raises BusAway."""
+        return await self._intake.clock.over(moment)
 
     def load(self) -> dict[str, int]:
         """How many tasks each agent has in hand."""
@@ -163,7 +168,7 @@ class Worker:
         """Run the task, unless it has an end already or its time is over."""
         if (end := await self._ends.read(run.task_id, run.task.sender, run.task.to)) is not None:
             await self._drop(run, end)
-        elif run.state == "held" and await self._intake.clock.over(run.task.expires_at):
+        elif run.state == "held" and await self.over(run.task.expires_at):
             late = result(run, "timed_out", "it had expired before a turn was free")
             self._ledger.runs.advance(run.task_id, "replied", late)
         else:

@@ -19,7 +19,7 @@ class Oversight(Duty):
         if event.kind == "accepted":
             to = str(event.detail.get("to", ""))
             rule = self._watched(event.sender, to)
-            if rule is not None and rule.level == "told":
+            if rule is not None:
                 text = f"{event.sender} gave {to} task {event.task_id}: {event.detail.get('label') or '(no label)'}"
                 await self.desk.tell(
                     self._human(rule), text, cause=(self.rule, event.task_id, "given"), subject="a task was given"
@@ -33,7 +33,7 @@ class Oversight(Duty):
         if given is None:
             return
         rule = self._watched(given.sender, str(given.detail.get("to", "")))
-        if rule is None or rule.level != "told":
+        if rule is None:
             return
         counts = await self.desk.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
         if counts is None or counts.envelope.id != end.id:  # one that is written later ends nothing
@@ -45,9 +45,10 @@ class Oversight(Duty):
         )
 
     def _watched(self, source: str, to: str) -> Rule | None:
-        """The rule of an edge; of a team or pool that of the first member that has one."""
-        rules = (self.desk.org.watch(source, one) for one in (to, *self.desk.org.members(to)))
-        return next((rule for rule in rules if rule is not None), None)
+        """The rule by which somebody is told; of a team or pool that of the first member that has one."""
+        org = self.desk.org
+        rules = (rule for one in (to, *org.members(to)) for rule in org.watching(source, to, one))
+        return next((rule for rule in rules if rule.level == "told"), None)
 
     def _human(self, rule: Rule) -> str:
         return rule.human or self.desk.org.humans[0].id

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from clawbus.envelope import Envelope, now
 from clawbus.errors import ClawbusError, Missing
 from clawbus.org import STEWARD, Human
+from clawbus.show import inert
 from clawbus.steward.desk import Desk
 from clawbus.steward.duty import Duty
 from clawbus.steward.webhook import post, read_url
@@ -75,7 +76,8 @@ class Reach(Duty):
         posting.add_done_callback(self._posting.discard)
 
     async def _post(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
-        said = {name: body.get(name) for name in ("id", "to", "subject", "text", "task_id")}
+        said = {name: body.get(name) for name in ("id", "to", "task_id")}
+        said |= {name: inert(str(body.get(name) or "")) for name in ("subject", "text")}  # a person will read it
         try:
             url = read_url(self.desk.folder / (human.webhook_file or ""))
             await post(url, {"v": 1, "company": self.desk.org.company, "from": STEWARD, **said})
