@@ -77,10 +77,10 @@ def hearers(org: Org, to: str) -> tuple[str, ...]:
     """The agents that hear what is said to everyone, to a team or on a topic, in the org's order."""
     channel = channel_of(org, to)
     if channel == ALL:
-        return tuple(agent.id for agent in org.agents)
+        return tuple(agent.id for agent in org.listeners)
     if channel == "team":
-        return tuple(agent.id for agent in org.agents if agent.team == to)
+        return tuple(agent.id for agent in org.listeners if agent.team == to)
     if channel != "topics":
         return ()
     wide = f"{to.partition('.')[0]}.*"
-    return tuple(agent.id for agent in org.agents if any(one.topic in (to, wide) for one in agent.subscriptions))
+    return tuple(agent.id for agent in org.listeners if any(one.topic in (to, wide) for one in agent.subscriptions))

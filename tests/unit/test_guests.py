@@ -19,9 +19,11 @@ from clawbus.channels import BCAST, INBOX, LEARN, TASKS
 from clawbus.dialects import heard, place, read
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import NotFound
+from clawbus.jwt import claims_of, read_creds
 from clawbus.org import EXTERNAL, Org, parse
-from tests.company import Live, free_ports, live, until
-from tests.unit.office import steward
+from clawbus.steward import Steward
+from tests.company import ROOT, Live, free_ports, live, until
+from tests.unit.office import mail_of, steward, work
 
 KOMODO_TASK = """{
   "from": "ceo-genesis",
@@ -233,6 +235,110 @@ async def test_two_stewards_make_one_task_of_a_request(company: Live) -> None:
         assert len(await bus.stored(TASKS, "acme.tasks.*.*.external")) == 1
 
 
+async def test_a_query_that_is_only_published_reaches_the_agent(company: Live) -> None:
+    """Nobody waits for its answer, so it is no task; it is not lost either, with two stewards or with none at first."""
+    query = json.dumps(QUERY).encode()
+    async with guest(company) as client:
+        await client.publish("genbrain.agents.cto.inbox", query)
+        await client.flush()
+        async with steward(company), steward(company), company.owner() as bus:
+            await until(lambda: _mails(company, 1), "what was said before they came", 10)
+            await client.publish("genbrain.agents.cto.inbox", query)
+            await until(lambda: _mails(company, 2), "what was said now", 10)
+            await client.request("genbrain.agents.cto.inbox", json.dumps({**QUERY, "reply_timeout_seconds": 2}).encode(),
+                                 timeout=10)  # fmt: skip
+            said = [decode(one.data, EXTERNAL) for one in await bus.stored(INBOX, "acme.dm.cto-athena.external")]
+            assert len(await bus.stored(TASKS, "acme.tasks.*.*.external")) == 1  # the request, and it is no mail
+    assert [(one.type, one.subject) for one in said] == [("message", "staging_health_check")] * 2
+
+
+async def test_a_roles_replicas_share_the_queue_that_a_guest_speaks_of(tmp_path: Path) -> None:
+    """A task for the role goes to the pool: any of them may take it; so does the next one of a chain."""
+    data = org_data(free_ports(3))
+    data["agents"].append({"id": "be-2", "role": "role-backend", "gateway": "hq"})
+    data["pools"] = [{"id": "backend", "members": ["be-1", "be-2"]}]
+    data["edges"] = [{"from": "cto-athena", "to": "backend", "name": "build"}]
+    then = {"publish_to": "genbrain.agents.backend.tasks", "payload_template": "build"}
+    toml = json_to_toml(data)
+    async with (
+        live(tmp_path, None, toml=toml) as company,
+        steward(company),
+        guest(company) as client,
+        company.owner() as bus,
+    ):
+        await client.publish("genbrain.agents.backend.tasks", b'{"title": "build it"}')
+        await client.publish("genbrain.agents.backend.inbox", b'{"type": "message", "message": "all of you"}')
+        await client.publish("genbrain.agents.cto.tasks", json.dumps({"title": "plan", "on_complete": then}).encode())
+        task = await stored(bus, TASKS, "acme.tasks.backend.*.external")
+        plan = await stored(bus, TASKS, "acme.tasks.cto-athena.*.external")
+        for member in ("be-1", "be-2"):
+            assert (await stored(bus, INBOX, f"acme.dm.{member}.external")).body.startswith("all of you")
+    assert task.to == "backend"
+    assert plan.on_complete is not None
+    assert (plan.on_complete.to, plan.on_complete.template) == ("backend", "build")
+
+
+@pytest.mark.parametrize("agents", [("be-1", "be-2"), ("be-1",)])
+def test_a_pool_is_a_roles_queue_only_if_it_is_made_of_it(agents: tuple[str, ...]) -> None:
+    """Whoever else is in a pool does not get what was meant for a role."""
+    data = org_data([4222, 18789, 18909])
+    data["agents"].append({"id": "be-2", "role": "role-backend" if len(agents) > 1 else "role-qa", "gateway": "hq"})
+    data["pools"] = [{"id": "makers", "members": ["be-1", "be-2"]}]
+    found = place(parse(data), "genbrain.agents.backend.tasks")
+    assert found is not None
+    assert (found.to, found.queues[0]) == (agents, "makers" if len(agents) > 1 else "be-1")
+
+
+@pytest.mark.parametrize("to", ["genbrain.agents.nobody.tasks", "genbrain.org.broadcasts", ""])
+async def test_people_hear_that_a_guests_chain_leads_nowhere(company: Live, to: str) -> None:
+    """The guest has no inbox; the task is given all the same."""
+    then = {"publish_to": to, "payload_template": "security_review"}
+    async with steward(company), guest(company) as client, company.owner() as bus:
+        await client.publish("genbrain.agents.cto.tasks", json.dumps({"title": "x", "on_complete": then}).encode())
+        task = await stored(bus, TASKS, "acme.tasks.cto-athena.*.external")
+        mail = await mail_of(company, subject="not all that a guest wants")
+    assert f"task {task.task_id}. When it is done, nobody takes over" in mail.body
+    assert repr(to) in mail.body
+
+
+async def test_people_hear_that_a_guests_chain_has_no_edge(company: Live) -> None:
+    """The tutorial's own task, where org.toml names no edge: it ends at the CTO, and that is said."""
+    async with steward(company), guest(company) as client:
+        await client.publish("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode())
+        await work(company)
+        mail = await mail_of(company, subject="a chain has ended early")
+    assert "org.toml names no edge from cto-athena to sec-ada" in mail.body
+
+
+async def test_the_guests_credentials_are_renewed_while_the_company_runs(tmp_path: Path) -> None:
+    """A plain client renews nothing: the steward does, so that it can connect again after their life is over."""
+    ports = free_ports(3)
+    toml = json_to_toml({**org_data(ports), "bus": {"port": ports[0], "credentials": "10s"}})
+    async with live(tmp_path, None, toml=toml) as company:
+        file = company.company.identity("guest").creds_file
+        assert file is not None
+        first = read_creds(file)
+        async with company.company.connect("steward") as bus:
+            working = asyncio.create_task(Steward(company.org, bus, tmp_path).run())
+
+            async def renewed() -> bool:
+                return bool(claims_of(read_creds(file))["exp"] > claims_of(first)["exp"] + 10)
+
+            await until(renewed, "credentials that begin after the first ones have ended", 30)
+            client = await nats.connect(company.org.url, user_credentials=str(file))
+            await client.close()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+def test_the_page_for_guests_names_the_file_that_there_is(company: Live) -> None:
+    """Its command is the first thing that a reader tries."""
+    file = company.company.identity("guest").creds_file
+    assert file is not None
+    page = (ROOT / "docs" / "guests.md").read_text()
+    assert f"nats pub --creds {file.relative_to(company.org_file.parent)} komodo-ai.exec" in page
+
+
 @pytest.mark.parametrize("subject", ["acme.dm.cto-athena.external", "acme.dm.cto-athena.ceo-genesis", "acme.all.external",
                                      "$JS.API.STREAM.LIST", "_INBOX.gw-lab.x", "komodo-ai.build.x"])  # fmt: skip
 async def test_a_guest_may_publish_nowhere_else(company: Live, subject: str) -> None:
@@ -313,6 +419,11 @@ async def _task_for(company: Live) -> Envelope | None:
     async with company.owner() as bus:
         found = await bus.next_message(TASKS, "acme.tasks.cto-athena.*.external")
         return decode(found.data, EXTERNAL) if found else None
+
+
+async def _mails(company: Live, count: int) -> bool:
+    async with company.owner() as bus:
+        return len(await bus.stored(INBOX, "acme.dm.cto-athena.external")) == count
 
 
 async def _quiet(_error: Exception) -> None:

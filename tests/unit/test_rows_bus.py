@@ -126,6 +126,11 @@ async def test_g8_a_full_backlog_says_how_many_wait_and_when_to_retry(tmp_path: 
             assert "retry after 60 s" in said.lower()
         listed = await company.tool("hq", "ceo-genesis", "nats_tasks", action="list")
         assert len(listed["data"]["tasks"]) == quota
+        company.kill("node-hq")
+        company.home.ledger("hq").unlink()  # a new disk: the bus alone knows how many wait
+        await company.start("node-hq")
+        forgot = await company.tool("hq", "ceo-genesis", "nats_spawn", agentId=AGENT, task="one too many")
+        assert f"backlog full, {quota} waiting" in forgot["text"]
 
 
 async def test_n10_each_agent_of_a_gateway_has_its_own_inbox(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clawbus.envelope import Envelope
 from clawbus.mailbox import DeadLetters
 from clawbus.org import STEWARD
 from clawbus.steward.desk import Desk
-from clawbus.subjects import new_message_id
+from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live, free_ports, live, until
 from tests.unit.office import alert_of, as_signed, clawbus, events_of, give, id_of, mail_of, office, steward
@@ -177,7 +177,35 @@ async def test_only_people_decide_what_becomes_of_a_letter(tmp_path: Path) -> No
         async with company.owner() as bus:
             (again,) = await bus.stored(TASKS, subject)
         new = Envelope.model_validate_json(again.data)
-        assert (new.parent, new.body, new.hops, new.path) == (task.task_id, "x", task.hops, task.path)
+        assert (new.parent, new.body, new.hops, new.path) == (task.task_id, "x", task.hops, (*task.path, "ceo"))
+
+
+async def test_a_letter_as_long_as_a_message_can_be_is_heard_of(tmp_path: Path) -> None:
+    """An agent has written its reason: the alert names the beginning, since all of it is too long to be told."""
+    async with office(tmp_path) as company, steward(company):
+        letter_id = new_task_id()
+        said = json.dumps({"v": 1, "reason": "x" * 900_000, "subject": "y" * 100_000}).encode()
+        subject = company.company.subjects.build("dead", "cto", task=letter_id)
+        async with company.company.connect("gw-lab") as bus:
+            await bus.publish(subject, said, msg_id=new_message_id("cto"))
+        alert = await alert_of(company, "dead", letter_id, True)
+        assert alert.text.startswith(f"Dead letter {letter_id}: xxx")
+        assert len(alert.text) + len(alert.detail["reason"]) < 10_000
+        assert (await mail_of(company, "owner")).body == alert.text
+
+
+async def test_a_letter_for_who_has_left_is_not_ordered_in_vain(tmp_path: Path) -> None:
+    """It is said at once, with the names that there are; the letter stays, and goes to one of these."""
+    async with office(tmp_path) as company, steward(company):
+        task = await give(company, NewTask("security", "x"))
+        await put_down(company, task)
+        await alert_of(company, "dead", task.task_id or "", True)
+        toml = company.org_file.read_text()
+        start = toml.index('[[agents]]\nid = "security"')
+        company.org_file.write_text(toml[:start] + toml[toml.index("[[humans]]") :])
+        code, said = await clawbus(company, "dead", "redrive", task.task_id or "")
+        assert (code, "--to = 'security': no such agent" in said) == (4, True)
+        assert (await clawbus(company, "dead", "redrive", task.task_id or "", "--to", "cto"))[0] == 0
 
 
 async def test_a_redriven_task_that_dies_again_still_knows_who_asked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from clawbus.asking import Person
 from clawbus.envelope import Type
 from clawbus.mailbox import NewMessage, make_message
+from clawbus.steward.meeting import members
 from tests.company import Live, until
 from tests.unit.office import alert_of, clawbus, mail_of, office, steward
 
@@ -52,6 +53,21 @@ async def test_g4_who_has_not_seen_a_broadcast_is_flagged_until_he_has(tmp_path:
             await read(company, "hq", "ceo")
             await read(company, "sec", "security")
             await alert_of(company, "receipts", thread, False)
+
+
+async def test_nobody_waits_for_the_receipt_of_a_program(tmp_path: Path) -> None:
+    """A program reads no mail: it would stand in an alert for ever. Neither is it asked to contribute to a meeting."""
+    program = '[[gateways]]\nid = "ci"\nkind = "program"\n[[agents]]\nid = "builder"\nteam = "exec"\ngateway = "ci"\n'
+    async with office(tmp_path, program, head=SOON) as company:
+        await company.start("node-hq", "node-lab", "node-sec")
+        thread = await told_everyone(company)
+        async with steward(company):
+            alert = await alert_of(company, "receipts", thread, True)
+            assert alert.detail["agents"] == ["ceo", "cto", "security"]
+            for gateway, agent in (("hq", "ceo"), ("lab", "cto"), ("sec", "security")):
+                await read(company, gateway, agent)
+            await alert_of(company, "receipts", thread, False)
+    assert "builder" not in members(company.org, "all")
 
 
 async def test_g4_what_all_have_seen_is_not_flagged(tmp_path: Path) -> None:

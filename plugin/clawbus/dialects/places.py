@@ -20,6 +20,8 @@ class Place:
     to: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
     """Of the channel, besides `to`."""
+    queues: tuple[str, ...] = ()
+    """Who may be given a task there, the first one first: the pool of the role's replicas, else one of its agents."""
 
 
 def place(org: Org, subject: str) -> Place | None:
@@ -43,13 +45,22 @@ def role(org: Org, word: str) -> tuple[str, ...]:
     return tuple(agent.id for agent in org.agents if agent.role == f"role-{name}")
 
 
+def _of_role(org: Org, box: Box, word: str) -> Place:
+    """A role's own place. Its replicas share a queue: the pool of that name, or the one that is made of them."""
+    agents, name = role(org, word), word.removeprefix("operator-")
+    pools = [pool for pool in org.pools if pool.id == name or (len(agents) > 1 and {*pool.members} == {*agents})]
+    found = agents or next((pool.members for pool in pools), ())
+    return Place(box, found, queues=(*(pool.id for pool in pools), *found))
+
+
 def _komodo(org: Org, rest: list[str]) -> Place | None:
     if rest == ["all"]:
         return Place("all", ("all",))
     if len(rest) == 1 and rest[0] in org.team_ids:
         return Place("team", (rest[0],), {"team": rest[0]})
     if len(rest) == 2 and rest[0] == "dm":
-        return Place("dm", tuple(agent.id for agent in org.agents if agent.id == rest[1]))
+        agents = tuple(agent.id for agent in org.agents if agent.id == rest[1])
+        return Place("dm", agents, queues=agents)
     return None
 
 
@@ -57,7 +68,7 @@ def _hub(org: Org, rest: list[str]) -> Place | None:
     if rest == ["global", "announcements"]:
         return Place("all", ("all",))
     if len(rest) == 3 and rest[0] == "operators" and rest[2] == "inbox":
-        return Place("dm", role(org, rest[1]))
+        return _of_role(org, "dm", rest[1])
     if len(rest) == 3 and rest[0] == "topics":
         return _topic(rest[1], rest[2])
     return None
@@ -67,7 +78,7 @@ def _genbrain(org: Org, rest: list[str]) -> Place | None:
     if len(rest) == 3 and rest[0] == "agents":
         if rest[2] == "status":
             return _topic("status", rest[1])
-        return Place("tasks" if rest[2] == "tasks" else "dm", role(org, rest[1]))
+        return _of_role(org, "tasks" if rest[2] == "tasks" else "dm", rest[1])
     if rest == ["org", "broadcasts"]:
         return Place("all", ("all",))
     if len(rest) == 2 and rest[0] == "org":

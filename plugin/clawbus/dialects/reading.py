@@ -21,6 +21,8 @@ _TITLES = ("subject", "title", "re", "question")
 _ASSIGNMENTS = ("task", "task_assignment", "task_assigned")
 _TYPES = frozenset(get_args(Type)) - {"task", "result", "control"}
 _MAX_ARTIFACTS = 20
+_DEEPEST = 32
+"""As in the company's own messages (`strict`)."""
 MAX_WAIT_S = 600
 """How long a guest may wait for an answer."""
 
@@ -38,30 +40,34 @@ class Words:
     artifacts: tuple[Artifact, ...] = ()
     asks: bool = False
     wait_s: int = 30
+    unmet: str = ""
+    """What he has asked for beside it and does not get, with the reason; empty if there is nothing."""
 
 
 def read(org: Org, data: bytes, box: Box) -> Words:
-    """Read what arrived in a box. Never raises: what is no JSON object is a text."""
+    """Read what arrived in a box. Never raises: what is no JSON object, or a very deep one, is a text."""
     text = data.decode("utf-8", "replace")
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
         said = None
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or _is_deep(said, _DEEPEST):
         return Words(_plain_kind(box), _bounded(text) or "(nothing was said)")
     inner = said.get("payload")
     flat = {**said, **inner} if isinstance(inner, dict) else said
     kind = _kind(str(said.get("type", "")), box)
+    then, unmet = _on_complete(org, flat.get("on_complete"))
     return Words(
         kind=kind,
-        text=_body(flat, said),
+        text=_body(flat, said, text),
         title=_whole(next((str(flat[key]) for key in _TITLES if flat.get(key)), ""))[:200],
         priority=_priority(flat.get("priority")),
         sla=_sla(flat.get("sla")),
-        on_complete=_on_complete(org, flat.get("on_complete")),
+        on_complete=then,
         artifacts=_artifacts(flat),
         asks=said.get("type") == "query",
         wait_s=_seconds(flat.get("reply_timeout_seconds")),
+        unmet=unmet if kind == "task" else "",
     )
 
 
@@ -78,12 +84,15 @@ def _kind(word: str, box: Box) -> Type:
     return next((kind for kind in get_args(Type) if kind == word and kind in _TYPES), "message")
 
 
-def _body(flat: dict[str, Any], said: dict[str, Any]) -> str:
-    main = next((str(flat[key]) for key in _TEXTS if isinstance(flat.get(key), str) and flat[key].strip()), "")
-    try:
-        rest = json.dumps(said, ensure_ascii=False, indent=1)
-    except RecursionError:  # it can be read deeper than it can be indented
-        rest = json.dumps(said, ensure_ascii=False)
+def _is_deep(value: Any, levels: int) -> bool:
+    """Whether it is nested deeper than that: what is, grows when it is indented, or cannot be written at all."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deep(part, levels - 1) for part in parts)
+
+
+def _body(flat: dict[str, Any], said: dict[str, Any], sent: str) -> str:
+    main = next((flat[key] for key in _TEXTS if isinstance(flat.get(key), str) and flat[key].strip()), "")
+    rest = sent if len(sent) > MAX_BODY_BYTES else json.dumps(said, ensure_ascii=False, indent=1)  # a long one is cut
     return _bounded(f"{main}\n\nAs it was sent:\n{rest}" if main else rest)
 
 
@@ -100,7 +109,7 @@ def _whole(text: str) -> str:
 
 
 def _priority(word: Any) -> Priority:
-    return next((known for known in get_args(Priority) if known == word), "medium")
+    return next((known for known in get_args(Priority) if known == str(word).lower()), "medium")
 
 
 def _sla(said: Any) -> Sla | None:
@@ -110,14 +119,20 @@ def _sla(said: Any) -> Sla | None:
         return None
 
 
-def _on_complete(org: Org, said: Any) -> OnComplete | None:
-    """`publish_to` names a subject; it counts if it is an agent's, and later only along an edge of org.toml."""
-    if not isinstance(said, dict):
-        return None
-    target = place(org, str(said.get("publish_to", "")))
-    if target is None or target.box not in ("tasks", "dm"):
-        return None
-    return OnComplete(to=target.to[0], template=_whole(str(said.get("payload_template", "")))[:64])
+def _on_complete(org: Org, said: Any) -> tuple[OnComplete | None, str]:
+    """`publish_to` names a subject; it counts if it is an agent's, and later only along an edge of org.toml.
+
+    Beside it: why nobody will take over, where that is certain.
+    """
+    if said is None:
+        return None, ""
+    subject = _whole(str(said.get("publish_to", ""))) if isinstance(said, dict) else ""
+    target = place(org, subject)
+    if target is None or not target.queues:
+        return None, f"nobody takes over: its on_complete.publish_to is {subject[:200]!r}, which is nobody's queue"
+    led_to = {edge.to for edge in org.edges}
+    to = next((one for one in target.queues if one in led_to), target.queues[0])
+    return OnComplete(to=to, template=_whole(str(said.get("payload_template", "")))[:64]), ""
 
 
 def _artifacts(flat: dict[str, Any]) -> tuple[Artifact, ...]:

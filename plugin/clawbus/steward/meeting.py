@@ -54,14 +54,15 @@ class Meeting:
 
 def asked(org: Org, of: str) -> tuple[str, ...]:
     """As `members`, of a meeting that has begun: nobody if the team has left org.toml since."""
-    return tuple(agent.id for agent in org.agents if of in ("all", agent.team))
+    return tuple(agent.id for agent in org.listeners if of in ("all", agent.team))
 
 
 def members(org: Org, of: str) -> tuple[str, ...]:
     """The agents that are asked to contribute. Raises InvalidInput if it is neither a team with members nor "all"."""
     found = asked(org, of)
     if not found:
-        raise InvalidInput("TEAM", of, "no such team", f"There are: all, {', '.join(org.team_ids)}.")
+        problem = "no such team" if of not in ("all", *org.team_ids) else "its agents are programs, which do tasks only"
+        raise InvalidInput("TEAM", of, problem, f"There are: all, {', '.join(org.team_ids)}.")
     return found
 
 

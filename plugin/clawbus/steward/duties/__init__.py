@@ -10,6 +10,7 @@ from clawbus.steward.duties.deadletters import DeadLetters
 from clawbus.steward.duties.deadlines import Deadlines
 from clawbus.steward.duties.escalation import Escalation
 from clawbus.steward.duties.forged import Forged
+from clawbus.steward.duties.guestkey import GuestKey
 from clawbus.steward.duties.guests import Guests
 from clawbus.steward.duties.lag import Lag
 from clawbus.steward.duties.learning import Learning
@@ -19,6 +20,7 @@ from clawbus.steward.duties.reach import Reach
 from clawbus.steward.duties.receipts import Receipts
 from clawbus.steward.duties.recurring import Recurring
 from clawbus.steward.duties.refused import Refused
+from clawbus.steward.duties.room import Room
 from clawbus.steward.duty import Duty
 
 DUTIES: tuple[type[Duty], ...] = (
@@ -30,6 +32,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Deadlines,
     Escalation,
     Forged,
+    GuestKey,
     Guests,
     Lag,
     Learning,
@@ -39,4 +42,5 @@ DUTIES: tuple[type[Duty], ...] = (
     Receipts,
     Recurring,
     Refused,
+    Room,
 )

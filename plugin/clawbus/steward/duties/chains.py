@@ -147,10 +147,12 @@ class Chains(Duty):
         await self.desk.event("announced", said.task_id, cause=(said.task_id, "result"), how="handed on")
 
     async def _explain(self, said: Event, why: str) -> None:
-        """Who waits for a next task that does not come is told why."""
-        if self._is_member(said.sender):
-            cause = (self.rule, said.task_id)
-            await self.desk.tell(said.sender, why, cause=cause, subject="a chain has ended early", parent=said.task_id)
+        """Who waits for a next task that does not come is told why: who began the chain. For a guest people hear it."""
+        is_link = said.sender == STEWARD and "chain_of" in said.detail
+        waits = str(said.detail["requester"]) if is_link else said.sender
+        cause, subject = (self.rule, said.task_id), "a chain has ended early"
+        for one in (waits,) if self._is_member(waits) else self.desk.org.alerted:
+            await self.desk.tell(one, why, cause=cause, subject=subject, parent=said.task_id)
 
     async def _decided(self, said: Event, **detail: Any) -> None:
         """The event `chained` of the first task: what is decided is not decided again."""

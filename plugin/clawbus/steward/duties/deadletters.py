@@ -11,15 +11,18 @@ from typing import Any, ClassVar
 
 from clawbus.bus import Kept, Stored
 from clawbus.channels import DEAD
-from clawbus.envelope import Envelope, decode, now
+from clawbus.envelope import Envelope, cut, decode, now
 from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
 from clawbus.rights import bound_of
 from clawbus.steward.duty import Duty
 from clawbus.strict import read_object
+from clawbus.tasks.chains import path_on_behalf
 from clawbus.tasks.envelopes import lifetime
 
 log = logging.getLogger(__name__)
+_REASON_BYTES = 4096
+"""Of a reason in an alert: agents write letters, and people read alerts wherever they are reached."""
 
 
 class DeadLetters(Duty):
@@ -28,15 +31,16 @@ class DeadLetters(Duty):
     rule: ClassVar[str] = "dead"
 
     async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
+        reason = cut(str(letter.get("reason")), _REASON_BYTES)
         text = (
-            f"Dead letter {task_id}: {letter.get('reason')}\nIt had come on {letter.get('subject')}.\n\n"
+            f"Dead letter {task_id}: {reason}\nIt had come on {str(letter.get('subject'))[:300]}.\n\n"
             f"Look: clawbus dead show {task_id}\nAgain: clawbus dead redrive {task_id}\n"
             f"Enough: clawbus dead prune {task_id}"
         )
         if letter.get("refused"):  # a forged one: `forged` alerts, once for each name
             return
         if await self._letters(task_id):  # else it was decided on before this steward came to it
-            await self.desk.alert(self.rule, task_id, True, text, reason=str(letter.get("reason")))
+            await self.desk.alert(self.rule, task_id, True, text, reason=reason)
 
     async def on_control(self, note: Envelope) -> None:
         order = _object(note.body)
@@ -81,6 +85,7 @@ class DeadLetters(Duty):
                 "to": address,
                 "task_id": new_id,
                 "tools": bound_of(self.desk.org, old),
+                "path": path_on_behalf(old),
                 "parent": task_id,
                 "created_at": created,
                 "expires_at": created + lifetime(self.desk.org),

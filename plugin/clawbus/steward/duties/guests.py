@@ -2,16 +2,19 @@
 
 The stream of the guests keeps what they say and acknowledges nothing. A query is different: its reply subject is not
 kept in a stream, so it is heard as it is said, becomes a task, and gets the agent's answer; or, at its deadline,
-"pending".
+"pending". One for whose answer nobody waits (it was only published, or no steward was there) is a message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from clawbus.accepted import accepted
@@ -28,6 +31,8 @@ from clawbus.tasks import Following
 log = logging.getLogger(__name__)
 _MARGIN_S = 1.0
 """The guest hears "pending" that long before his own deadline."""
+_HEARD_S = 0.05
+_MOST_HEARD = 10_000
 
 
 class Guests(Duty):
@@ -39,6 +44,8 @@ class Guests(Duty):
         super().__init__(desk)
         self._following = Following(desk.bus, desk.subjects, desk.ends)
         self._answering: set[asyncio.Task[None]] = set()
+        self._live: OrderedDict[bytes, bool] = OrderedDict()
+        """What was heard as it was said, by its digest: whether somebody waits for an answer."""
         self._stop: Callable[[], Awaitable[None]] | None = None
 
     async def on_start(self) -> None:
@@ -53,14 +60,23 @@ class Guests(Duty):
             log.warning("a guest spoke on %s, where nobody listens", subject)
             return
         words = read(self.desk.org, data, where.box)
-        if not (words.asks and self._is_heard(subject)):  # elsewhere nobody answers a query, but it is not lost
-            for to in where.to if words.kind != "task" else where.to[:1]:
-                await self._say(where, words, to, seq)
+        if words.asks and self._is_answered(subject):
+            if await self._is_waited_for(subject, data):
+                return
+            words = replace(words, kind="message")
+        for to in where.to if words.kind != "task" else where.queues[:1]:
+            await self._say(where, words, to, seq)
 
-    def _is_heard(self, subject: str) -> bool:
+    def _is_answered(self, subject: str) -> bool:
         """Whether queries on a subject are answered as they are said."""
         first, *rest = subject.split(".")
         return first == self.desk.org.guests.genbrain and rest[:1] == ["agents"] and rest[-1] == "inbox"
+
+    async def _is_waited_for(self, subject: str, data: bytes) -> bool:
+        """Whether a query of the stream was heard with a reply subject, as all stewards hear it: then it is a task."""
+        if (key := _digest(subject, data)) not in self._live:
+            await asyncio.sleep(_HEARD_S)  # it comes over another subscription
+        return self._live.get(key, False)
 
     async def _say(self, where: Place, words: Words, to: str, *cause: object) -> Envelope:
         """Publish a guest's words on the company's own channel. Raises Away or Refused."""
@@ -73,7 +89,16 @@ class Guests(Duty):
         await self.desk.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
         if words.kind == "task":
             await self._accepted(envelope)
+        if words.unmet:
+            await self._tell_people(envelope, words.unmet)
         return envelope
+
+    async def _tell_people(self, task: Envelope, unmet: str) -> None:
+        """A guest cannot be told anything: what he wanted and does not get, the people of [alerts] read."""
+        for person in self.desk.org.alerted:
+            text = f"A guest gave {task.to} task {task.task_id}. When it is done, {unmet}."
+            cause, subject = (self.rule, task.task_id, "unmet"), "not all that a guest wants"
+            await self.desk.tell(person, text, cause=cause, subject=subject, kind="report")
 
     def _envelope(self, words: Words, to: str, cause: tuple[object, ...]) -> Envelope:
         task_id = self.desk.task_id(self.rule, to, *cause)
@@ -106,11 +131,18 @@ class Guests(Duty):
 
     def _heard(self, message: Message) -> None:
         reply = str(getattr(message, "reply", ""))
+        self._note(_digest(message.subject, message.data), bool(reply))
         if not reply.startswith(ANSWERS):  # nowhere else: a reply subject must not become a way to speak for others
             return
         answering = asyncio.get_running_loop().create_task(self._answer(message.subject, message.data, reply))
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
+
+    def _note(self, key: bytes, waited_for: bool) -> None:
+        self._live[key] = waited_for
+        self._live.move_to_end(key)
+        if len(self._live) > _MOST_HEARD:
+            self._live.popitem(last=False)
 
     async def _answer(self, subject: str, data: bytes, reply: str) -> None:
         where = place(self.desk.org, subject)
@@ -127,7 +159,7 @@ class Guests(Duty):
     async def _ask(self, where: Place, words: Words, reply: str) -> dict[str, Any]:
         """The answer of an agent. All stewards hear a query; its task's id follows from the reply subject: one task."""
         began = now()
-        task = await self._say(where, words, where.to[0], reply)
+        task = await self._say(where, words, where.queues[0], reply)
         try:
             async with asyncio.timeout(max(1.0, words.wait_s - _MARGIN_S)):
                 end = await self._following.end(task.task_id or "", EXTERNAL, task.to)
@@ -141,3 +173,7 @@ class Guests(Duty):
             "answer": end.envelope.body,
             "took_s": took_s,
         }
+
+
+def _digest(subject: str, data: bytes) -> bytes:
+    return hashlib.sha256(subject.encode() + b"\n" + data).digest()
