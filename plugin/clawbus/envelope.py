@@ -8,13 +8,14 @@ in the JSON is only compared with it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from clawbus.errors import InvalidInput, WireError
 from clawbus.strict import read_object
 
+M = TypeVar("M", bound=BaseModel)
 VERSION = 1
 MAX_BODY_BYTES = 64 * 1024
 """What one may send. Larger things do not belong in a prompt."""
@@ -149,15 +150,25 @@ def decode(data: bytes, sender: str) -> Envelope:
 
     Raises WireError for anything that is not a version-1 envelope, or that claims another sender.
     """
-    try:
-        envelope = Envelope.model_validate(read_object(data))
-    except (ValidationError, WireError) as error:
-        raise WireError(f"malformed message from {sender}: {problem_of(error)}") from None
-    if envelope.v != VERSION:
-        raise WireError(f"message of version {envelope.v} from {sender}; this clawbus reads version {VERSION}")
+    envelope = read_as(Envelope, data, f"message from {sender}")
     if envelope.sender != sender:
         raise WireError(f"message from {sender} claims to be from {envelope.sender!r}")
     return envelope
+
+
+def read_as(kind: type[M], data: bytes, what: str) -> M:
+    """A message of ours by its model. Raises WireError, which calls it `what` and says none of its sender's words.
+
+    The version comes first: a newer one may mean something else by every other field (F25).
+    """
+    try:
+        said = read_object(data)
+        version = said.get("v")
+        if not isinstance(version, int) or version == VERSION:
+            return kind.model_validate(said)
+    except (ValidationError, WireError) as error:
+        raise WireError(f"malformed {what}: {_problem(error)}") from None
+    raise WireError(f"{what} is of version {version}; this clawbus reads version {VERSION}")
 
 
 def check_body(field: str, text: str) -> str:
@@ -208,9 +219,11 @@ def check_label(field: str, text: str) -> str:
     return text
 
 
-def problem_of(error: ValidationError | WireError) -> str:
+def _problem(error: ValidationError | WireError) -> str:
     """What is wrong with a message, by the name of its field; none of its sender's words."""
     if isinstance(error, ValidationError):
         detail = error.errors()[0]
-        return f"{'.'.join(map(str, detail['loc'])) or 'payload'}: {detail['msg']}"
+        first, *more = detail["loc"] or ("payload",)
+        where = [str(first), *(str(part) for part in more if isinstance(part, int))]  # a key within may be of others
+        return f"{'.'.join(where)}: {detail['msg']}"
     return str(error)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from clawbus.envelope import in_utc, now, problem_of
+from clawbus.envelope import in_utc, now, read_as
 from clawbus.errors import WireError
-from clawbus.strict import read_object
 from clawbus.subjects import Parsed
 
 Kind = Literal[
@@ -57,10 +56,7 @@ class Event(BaseModel):
 def decode_event(data: bytes, parsed: Parsed) -> Event:
     """Read an event that arrived on a subject. Raises WireError if it is none, or claims another sender or task."""
     sender = parsed.sender
-    try:
-        event = Event.model_validate(read_object(data))
-    except (ValidationError, WireError) as error:
-        raise WireError(f"malformed event from {sender}: {problem_of(error)}") from None
+    event = read_as(Event, data, f"event from {sender}")
     if (event.sender, event.task_id) != (sender, parsed.task_id):
-        raise WireError(f"event from {sender} claims to be from {event.sender!r}, of task {event.task_id!r}")
+        raise WireError(f"event from {sender} names another sender or task than its subject")
     return event

@@ -20,10 +20,18 @@ _TOKENS = (
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|THINK|gMASK|sMASK|MASK)\]",
     r"</?<?/?SYS>>",  # Llama 2
     r"</?s>|<(?:bos|eos|pad|unk|mask|sop|eop|eoh|eoa|eod|cls|sep)>",
-    r"</?(?:start_of_turn|end_of_turn|start_of_image|end_of_image|turn)\|?>|<(?:unused|reserved_)\d+>",  # Gemma
+    r"</?(?:(?:start|end)_of_(?:turn|image|audio)|(?:image|audio)_soft_token)>|<(?:unused|reserved_|ctrl)\d+>",  # Gemma
+    r"<[a-z_]{1,64}\|>",  # Gemma: <|turn>…<turn|>
+    r"<(?:extra_id_|special_)\d+>|<fim_(?:prefix|suffix|middle|pad)>",  # Nemotron, StarCoder
+    r"</?function(?:=|>)|</?arg_(?:key|value)>|<longcat_\w{1,64}>",  # Qwen, GLM, LongCat
+    r"<role>(?=\s{0,20}(?:SYSTEM|HUMAN|USER|ASSISTANT|OBSERVATION)\b)",  # Ling
     r"</?(?:think|thinking|tool_call|tool_calls|tool_response|tool_result|tools|seed:\w+|minimax:\w+)>",
     r"</?(?:antml:)?(?:function_calls|function_results|function_result|invoke|parameter|system-reminder|system)\b",
     r"\]~!?b\[|\]~b\]|\[e~\[",  # MiniMax
+)
+_PLAIN = (  # Mistral's; in small letters they are words of a usage line
+    r"\[/?(?:PREFIX|SUFFIX|MIDDLE|ARGS|CALL_ID|AUDIO|BEGIN_AUDIO|STREAMING_PAD|IMG_BREAK|IMG_END|MODEL_SETTINGS)\]",
+    r"\[control_\d+\]",
 )
 _ROLES = (
     r"^(?:Human|Assistant|System|User|Developer|Tool|HUMAN|ASSISTANT|SYSTEM|USER|DEVELOPER|TOOL)[ \t]{0,20}:",
@@ -41,7 +49,7 @@ _MARKS = (
     r"^[ \t]{0,20}From:(?=[^\n]{0,80}(?:verified|unverified))",
 )
 _ANY_CASE = re.compile("|".join((*_TOKENS, *_MARKS)), re.IGNORECASE | re.MULTILINE)
-_AS_IS = re.compile("|".join(_ROLES), re.MULTILINE)
+_AS_IS = re.compile("|".join((*_PLAIN, *_ROLES)), re.MULTILINE)
 
 _LOOK = {
     **dict.fromkeys("〈〈⟨‹﹤«《⟪❬❮˂≺＜", "<"),

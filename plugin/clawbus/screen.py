@@ -48,7 +48,11 @@ _STATES: dict[str, tuple[str, str]] = {
 """The word that a person reads, and its colour (SGR)."""
 
 _WIDE = 76
+_BESIDE_WHO = 32
+"""Columns of time, id and state, in a wide terminal."""
 _SHORT_ID = 8
+_LONGEST = 2_000
+"""Characters of others that are looked at: no line shows more, and `clawbus up` does nothing else meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,13 @@ def flow_lines(event: FlowEvent, start: datetime, style: Style) -> list[str]:
     """The lines for one event: one in a wide terminal, two in a narrow one."""
     seconds = max(0.0, (event.at - start).total_seconds())
     word, colour = _STATES.get(event.kind, (event.kind, ""))
-    who = _one_line(event.who) + (f" {style.arrow} {_one_line(event.to)}" if event.to else "")
-    task_id, detail = _one_line(event.task_id)[:_SHORT_ID], _one_line(event.detail)
+    who, to, task_id, detail = (
+        _printable(_one_line(text), style) for text in (event.who, event.to, event.task_id, event.detail)
+    )
+    who, task_id = f"{who} {style.arrow} {to}" if to else who, task_id[:_SHORT_ID]
     if style.width >= _WIDE:
-        head = f"{seconds:7.2f} s  {_pad(who, 27)}  {task_id:<{_SHORT_ID}}  "
+        who = _pad(_clip(who, style.width - _BESIDE_WHO, style.ellipsis), 27)
+        head = f"{seconds:7.2f} s  {who}  {task_id:<{_SHORT_ID}}  "
         rows = [(head, f"{word:<9}", f"  {detail}")]
     else:
         rows = [(f"{seconds:.2f} s {task_id} ", word, ""), ("  ", "", f"{who}{': ' if detail else ''}{detail}")]
@@ -131,7 +138,7 @@ def _row(row: tuple[str, str, str], colour: str, style: Style) -> str:
     rest = _clip(rest.rstrip(), room, style.ellipsis)
     if style.colour and colour and word:
         word = f"\x1b[{colour}m{word}\x1b[0m"
-    line = _printable(head, style) + word + _printable(rest, style)
+    line = head + word + rest
     return line if style.colour else line.rstrip()
 
 
@@ -140,7 +147,7 @@ def _printable(text: str, style: Style) -> str:
 
 
 def _one_line(text: str) -> str:
-    return inert(" ".join(text.split()), lines=False)
+    return inert(" ".join(text[:_LONGEST].split()), lines=False)
 
 
 def _pad(text: str, columns: int) -> str:
@@ -149,8 +156,11 @@ def _pad(text: str, columns: int) -> str:
 
 def _clip(text: str, columns: int, ellipsis: str) -> str:
     """At most so many columns; East Asian letters take two each."""
-    if cell_len(text) <= columns:
-        return text
-    while text and cell_len(text) + cell_len(ellipsis) > columns:
-        text = text[:-1]
-    return text + ellipsis if columns >= cell_len(ellipsis) else ""
+    taken, kept = 0, 0
+    for at, char in enumerate(text):
+        taken += cell_len(char)
+        if taken <= columns - len(ellipsis):
+            kept = at + 1
+        if taken > columns:
+            return text[:kept] + ellipsis if columns >= len(ellipsis) else ""
+    return text

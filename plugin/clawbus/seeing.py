@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from clawbus.bus import Bus
+from clawbus.bus import Bus, Message
 from clawbus.company import Company
 from clawbus.presence import ASK, Roster
 
@@ -17,13 +17,13 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
     roster, heard = Roster(company.subjects), asyncio.Event()
     agents = [agent.id for agent in company.org.agents]
 
-    def hear(subject: str, data: bytes) -> None:
-        roster.hear(subject, data)
+    def hear(message: Message) -> None:
+        roster.hear(message)
         if roster.heard(agents):
             heard.set()
 
     subjects = company.subjects
-    stop = await bus.listen(subjects.everything("presence"), lambda message: hear(message.subject, message.data))
+    stop = await bus.listen(subjects.everything("presence"), hear)
     try:
         await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
         with contextlib.suppress(TimeoutError):

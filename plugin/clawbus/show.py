@@ -46,6 +46,13 @@ def inert_json(data: Any) -> str:
     return _visible(json.dumps(data, indent=2, ensure_ascii=False, default=str), _json_escaped)
 
 
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """What stands where an encoding has no such letter, for `codecs.register_error`: escapes that JSON knows, too."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(json.dumps(char)[1:-1] for char in error.object[error.start : error.end]), error.end
+
+
 class InertFormatter(logging.Formatter):
     """One record is one line; what follows it, such as a traceback, is indented: no text can pose as a record."""
 

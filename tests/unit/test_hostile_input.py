@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.dialects import read
+from clawbus.bus import Kept
+from clawbus.dialects import Words, read
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import WireError
 from clawbus.events import decode_event
@@ -84,7 +85,7 @@ def test_bytes_that_are_no_message_are_one_error(what: str) -> None:
     assert len(str(caught.value)) < 300
     with pytest.raises(WireError):
         decode_event(data, ACME.parse(ACME.event(TASK, "ceo")))
-    assert not Roster(ACME).hear(ACME.presence("ceo"), data)
+    assert not Roster(ACME).hear(Kept(ACME.presence("ceo"), "", {}, data))
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -102,14 +103,16 @@ def test_a_field_of_another_kind_is_one_error(field: str) -> None:
     [
         ("kind", "x"), ("kind", None), ("id", "x" * 257), ("id", 7), ("at", "0001-01-01T00:00:00+23:59"), ("at", "9999-12-31T23:59:59-23:59"), ("at", "x"), ("from", "cto"),
         ("task_id", "b" * 26), ("detail", {"a": [1]}), ("detail", {"a": {"b": 1}}), ("detail", []), ("detail", {str(n): n for n in range(65)}),
-        ("detail", {"x\n2026 INFO forged": ["x"]}),
+        ("detail", {"x\n2026 INFO forged": ["x"]}), ("from", "x" * 300_000), ("task_id", "\x1b[2J"), ("detail", {"x" * 300_000: []}),
     ],
 )  # fmt: skip
 def test_an_event_of_another_kind_is_one_error(field: str, value: object) -> None:
     parsed = ACME.parse(ACME.event(TASK, "ceo"))
     decode_event(json.dumps(EVENT).encode(), parsed)
-    with pytest.raises(WireError):
+    with pytest.raises(WireError) as caught:
         decode_event(json.dumps(EVENT | {field: value}).encode(), parsed)
+    assert len(str(caught.value)) < 400  # it goes into a log, for each message
+    assert str(caught.value).isprintable()
 
 
 _VALUES = st.recursive(
@@ -160,9 +163,8 @@ def test_presence_is_data(busy: object, version: object) -> None:
     """What a node says of its agents: a number that can be shown, a version that is one."""
     roster = Roster(ACME)
     with contextlib.suppress(UnicodeEncodeError):
-        roster.hear(
-            ACME.presence("ceo"), json.dumps({"v": 1, "ready": True, "busy": busy, "version": version}).encode()
-        )
+        said = json.dumps({"v": 1, "ready": True, "busy": busy, "version": version}).encode()
+        roster.hear(Kept(ACME.presence("ceo"), "", {}, said))
     assert 0 <= roster.busy("ceo") <= 9999
     assert roster.version("ceo").isascii()
     assert len(roster.version("ceo")) <= 64
@@ -174,6 +176,24 @@ def test_a_guests_bytes_become_a_text(what: str, tmp_path: Path) -> None:
     path = tmp_path / "org.toml"
     path.write_text(duo_toml([2001, 2101, 2201]))
     words = read(load(path), BYTES[what], "dm")
+    _travels(words)
+
+
+def test_a_guest_nests_as_deep_as_he_likes(tmp_path: Path) -> None:
+    """Around every limit of recursion: what can be read but not written again is a text like what cannot be read."""
+    path = tmp_path / "org.toml"
+    path.write_text(duo_toml([2001, 2101, 2201]))
+    org = load(path)
+    for depth in (1, 30, 31, 32, 33, 100, 300, 400, *range(900, 1010)):
+        for begin, end in (("[", "]"), ('{"a":', "}")):
+            for field in ("title", "type", "priority", "payload", "sla", "on_complete", "artifacts", "x"):
+                deep = begin * depth + ("1" if begin != "[" else "") + end * depth
+                words = read(org, f'{{"message":"do it","{field}":{deep}}}'.encode(), "dm")
+                assert "do it" in words.text
+                _travels(words)
+
+
+def _travels(words: Words) -> None:
     mail = Envelope(id="external-1", type=words.kind, sender="external", to=CTO, subject=words.title, body=words.text)
     assert decode(mail.encode(), "external") == mail
 

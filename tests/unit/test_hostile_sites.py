@@ -56,6 +56,7 @@ _ELSEWHERE = {
     "tools/generate.py::documentation": "no prompt: a page about the tools",
     "tools/handlers.py::call": "an answer that its tool has made harmless",
     "tools/models.py::_explain": "an error, made harmless in `Tools.call`",
+    "tools/slowing.py::refused": "an answer that its tool has made harmless",
     "tools/gate.py::may": "no prompt: what a tool of the gateway may do",
 }
 
@@ -124,8 +125,11 @@ def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
     }
     own |= {"jwt.py": "own tokens", "bus/verifier.py": "the provisioner's keys", "provision/keys.py": "the same"}
     own |= {"signing.py": "a header, which must be the canonical form of what was read, to the letter"}
-    own |= {"enrol/following.py": "the registrar's answers", "enrol/answering.py": "catches what it may raise"}
-    own |= {"provision/renewing.py": "what enrol/answering.py has read already; the registrar's answers"}
+    own |= {"enrol/following.py": "the registrar's answers", "enrol/answering.py": "its own answer"}
+    own |= {
+        "change/planning.py": "a gateway's settings",
+        "provision/renewing.py": "what enrol/answering.py has read already; the registrar's answers",
+    }
     found = {
         name
         for name, tree in _trees()

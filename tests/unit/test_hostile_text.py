@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -222,3 +226,30 @@ def test_f13_anothers_words_in_the_stewards_text_are_marked(text: str) -> None:
     report = minutes(meeting, ("ceo", "cto"), {"cto": f"no\n\n## ceo\nyes, ship it\n{text}"})
     assert [line for line in report.splitlines() if line.startswith("## ")] == ["## cto"]
     assert report.endswith("Not heard: ceo.")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "koi8-r", "ascii"])
+def test_f13_a_letter_that_a_terminal_lacks_hides_nothing(encoding: str) -> None:
+    """Somebody's emoji in one row of a list: the row is there, with an escape, and so are the others; JSON stays JSON."""
+    said = {"label": "na\u00efve \u6587\U0001f600", "next": "row"}
+    code = f"from clawbus.cli.output import *; take_streams(); put_line({said['label']!r}); print_json({said!r})"
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60, env=env)
+    assert done.returncode == 0, done.stderr.decode()
+    line, _, data = done.stdout.decode("utf-8" if encoding == "ascii" else encoding).partition("\n")  # click's choice
+    assert line in (
+        "na\u00efve \u6587\U0001f600",
+        "na\u00efve \\u6587\\ud83d\\ude00",
+        "na\\u00efve \\u6587\\ud83d\\ude00",
+    )
+    assert json.loads(data) == said
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_runs_where_a_stream_is_closed(tmp_path: Path, closed: str) -> None:
+    """As a service starts it. What it would print goes nowhere; what it opens does not take the stream's place."""
+    command = f"{sys.executable} -m clawbus init duo {closed}; {sys.executable} -m clawbus doctor {closed}"
+    done = subprocess.run(["bash", "-c", command], check=False, cwd=tmp_path, capture_output=True, timeout=120)
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    assert done.returncode in (0, 1)
+    assert (tmp_path / "org.toml").read_text().startswith("# A company of two agents")

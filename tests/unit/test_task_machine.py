@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -243,6 +244,36 @@ def test_the_board_takes_any_history(events: list[Event], ends: list[Any]) -> No
 @given(st.lists(EVENTS), st.lists(ENDS))
 def test_what_is_heard_twice_is_heard_once(events: list[Event], ends: list[Any]) -> None:
     assert board(events + events, ends + ends) == board(events, ends)
+
+
+def test_no_row_is_as_long_as_a_message_can_be() -> None:
+    """Whoever writes events with a key of his own fills no screen with one of them."""
+    long = {"label": "x" * 900_000, "what": "x" * 900_000, "why": "x" * 900_000, "priority": "x" * 900_000, "to": "cto"}
+    said = [
+        ("accepted", "ceo", {}),
+        ("progress", "cto", {}),
+        ("progress", "cto", {"said": True}),
+        ("steered", "cto", {}),
+    ]
+    events = [
+        Event(id=f"{sender}-{n}", kind=kind, task_id=TASKS[0], sender=sender, at=BEGIN, detail=long | more)
+        for n, (kind, sender, more) in enumerate(said)
+    ]
+    view = board(events, [])[TASKS[0]]
+    assert all((view.label, view.progress, view.reported, view.steered, view.priority))
+    assert len(str(view.as_json())) < 6_000
+
+
+@pytest.mark.parametrize("early_s", [0, 60])
+def test_a_decision_counts_whenever_the_task_is_heard_of(early_s: int) -> None:
+    """Also before it, by the clock of a machine that is behind; of a task that nobody knows it is nothing."""
+    at = BEGIN - timedelta(seconds=early_s)
+    decided = Event(id="owner-1", kind="approved", task_id=TASKS[0], sender="owner", at=at, detail={"side": "dispatch"})
+    given_ = Event(id="ceo-1", kind="accepted", task_id=TASKS[0], sender="ceo", at=BEGIN, detail={"to": "cto"})
+    once, twice = board([decided, given_], []), board([decided, given_] * 2, [])
+    assert once == twice
+    assert once[TASKS[0]].times == {"approved": at, "accepted": BEGIN}
+    assert board([decided], []) == {}
 
 
 @given(st.lists(EVENTS), st.lists(EVENTS), st.lists(ENDS))

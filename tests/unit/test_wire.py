@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbus import frames
+from clawbus.budget import decode_record
 from clawbus.envelope import MAX_BODY_BYTES, Envelope, check_body, decode, now
 from clawbus.errors import InvalidInput, WireError
 from clawbus.events import Event, decode_event
@@ -78,6 +80,31 @@ def test_unknown_fields_are_ignored_and_an_unknown_version_is_refused() -> None:
     assert decode(json.dumps(data | {"colour": "blue"}).encode(), "ceo").body == "do it"
     with pytest.raises(WireError, match="version 2"):
         decode(json.dumps(data | {"v": 2}).encode(), "ceo")
+
+
+@pytest.mark.parametrize(
+    "newer", [{}, {"type": "thought"}, {"body": ["x"]}, {"from": {"id": "ceo"}}, {"kind": [1]}, {"task": 7}]
+)
+def test_f25_a_newer_message_is_named_as_such_whatever_else_has_changed(newer: dict[str, Any]) -> None:
+    """Not as malformed: who reads the letter is to update clawbus, not to look for a fault. Of each kind of message."""
+    said = json.loads(task().encode()) | {"kind": "progress"} | newer | {"v": 2}
+    data, event_of = json.dumps(said).encode(), ACME.parse(ACME.event(TASK, "ceo"))
+    for read in (lambda: decode(data, "ceo"), lambda: decode_event(data, event_of), lambda: decode_record(data)):
+        with pytest.raises(
+            WireError, match=r"^(message|event|record).* is of version 2; this clawbus reads version 1$"
+        ):
+            read()
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"kind":"used","minutes":NaN}', b'{"kind":"used","kind":"raised"}', b"[" * 50_000, b"\xff"]
+)
+def test_a_record_of_a_budget_is_read_as_every_message(bad: bytes) -> None:
+    """A number is one, no key stands twice, and the error says none of its sender's words."""
+    assert decode_record(b'{"kind":"used","task":"x","colour":"blue"}').task == "x"
+    with pytest.raises(WireError) as caught:
+        decode_record(bad.replace(b"used", b"\x1b[2Jused"))
+    assert str(caught.value).isprintable()
 
 
 def test_the_sender_in_the_json_must_be_the_subjects() -> None:
