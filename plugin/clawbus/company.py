@@ -55,7 +55,7 @@ class Company:
     def gateways_here(self) -> tuple[Gateway, ...]:
         """The gateways of this machine."""
         if (here := self.here) is not None:
-            return tuple(gateway for gateway in self.org.gateways if gateway.id in here.gateways)
+            return tuple(gateway for gateway in self.org.gateways if gateway.id in here.served)
         return tuple(gateway for gateway in self.org.gateways if not gateway.elsewhere)
 
     @property

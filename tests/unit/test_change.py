@@ -158,7 +158,11 @@ async def test_n16_what_waits_for_an_agent_that_leaves_is_moved_to_another(up: U
     await live.start("program-east")
     waiting = [await client.start("eng-west", f"number {n}") for n in range(3)]
     await client.send("eng-west", "remember the milk")
-    said = await up.apply(up.file.read_text().replace(WEST, ""), "--move", "eng-west=eng-east")
+    without = up.file.read_text().replace(WEST, "")
+    up.file.write_text(without)
+    typo = await asyncio.to_thread(up.run, "apply", "--move", "eng-wst=eng-east")
+    assert (typo.returncode, "Did you mean 'eng-west'?" in typo.stderr) == (4, True), typo.stderr
+    said = await up.apply(without, "--move", "eng-west=eng-east")
     assert "3 moved to eng-east" in said
     for task in waiting:
         result = await client.wait(task, 10)
@@ -194,7 +198,7 @@ async def test_what_only_a_new_start_can_change_is_refused(up: Up) -> None:
     port = up.live.org.bus.port
     up.file.write_text(text.replace(str(port), str(port + 1)))
     run = await asyncio.to_thread(up.run, "apply")
-    assert (run.returncode, "[bus] cannot change while it runs" in run.stderr) == (5, True), run.stderr
+    assert (run.returncode, "[bus] has changed: then end it" in run.stderr) == (5, True), run.stderr
     up.file.write_text(text)
     assert "done" in await up.apply(text)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clawbus.cli.init import TEMPLATES
-from clawbus.org import OrgMistakes, load
+from clawbus.org import Org, OrgMistakes, load
+from clawbus.org.fields import _model_in
 from clawbus.org.lines import Place, locate
 from clawbus.org.notes import notes
 from tests.unit.test_mistakes import clawbus, refused
@@ -136,7 +137,7 @@ def test_k1_all_mistakes_are_found_in_one_run_with_line_and_field(tmp_path: Path
     """Mistakes within fields and between entries, of twenty-four kinds, by one `clawbus check`, in the file's order."""
     (tmp_path / "org.toml").write_text(BAD)
     run = clawbus(tmp_path, "check")
-    refused(run, 2, f"{len(EXPECTED)} mistakes", "{workr} is no placeholder. Did you mean 'worker'?")
+    refused(run, 2, f"{len(EXPECTED)} mistakes", "no placeholder: {workr}. Did you mean 'worker'?")
     said = [line.removeprefix("  - ") for line in run.stderr.splitlines()[1:]]
     assert [(line, want) for line, want in zip(said, EXPECTED, strict=True) if not line.startswith(want)] == []
 
@@ -185,6 +186,65 @@ def test_a_contradiction_between_entries_is_named(tmp_path: Path, more: str, wor
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("port = 18789", 'port = "18789"', "gateways[hq].port = '18789': not a whole number. Write it without quotes"),
+        ("port = 18789", "port = 18789.0", "not a whole number"),
+        ("port = 18789", "port = 80", "gateways[hq].port = 80: less than 1024. Write 1024 or more."),
+        ("port = 18789", 'port = 18789\nown = "no"', "gateways[hq].own = 'no': neither true nor false"),
+        ("port = 18789", "port = 18789\nown = 1", "gateways[hq].own = 1: neither true nor false"),
+        ("[[gateways]]", "[policies]\nescalate = '2d'\n[[gateways]]", "escalate = '2d': more than 1d. Write 1d or less."),
+        ("[[gateways]]", "[policies]\nlease = 90.5\n[[gateways]]", "policies.lease = 90.5: not a duration. Write it as"),
+        ("[[gateways]]", "policies = 5\n[[gateways]]", "policies = 5: not a table. Write [policies]."),
+        ("[[gateways]]", "[[policies]]\nquota = 5\n[[gateways]]", "not a table. Write [policies]."),
+        ("[[gateways]]", "[pools]\nid = 'p'\n[[gateways]]", "pools: not a list. Write [[pools]]."),
+        ("[[gateways]]", "pools = ['p']\n[[gateways]]", "pools[1] = 'p': not a table. Write [[pools]]."),
+        ('gateway = "hq"', 'gateway = "hq"\nskills = "go"', "skills = 'go': not a list. Put it in brackets"),
+        ('gateway = "hq"', 'gateway = "hq"\nname = 5', "name = 5: not a text. Put it in quotes."),
+        ('gateway = "hq"', 'gateway = "hq"\ndelegates = ["a b"]', "'a b': not the name of a tool. Write such as"),
+        ('id = "ceo"', 'id = "steward"', "agents[steward].id = 'steward': is reserved. Take another"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_refused_with_what_to_write(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    """A number in quotes is a text: taken for a number, it would pass by the checks that look for equal ports."""
+    said = mistakes(tmp_path, COMPANY.replace(old, new, 1))
+    assert [line for line in said if words in line], said
+
+
+def test_no_mistake_comes_without_a_remedy(tmp_path: Path) -> None:
+    """Whatever stands where something else is wanted."""
+    odd = (
+        "5",
+        "-1",
+        "true",
+        "''",
+        "'x y'",
+        "[]",
+        "[1]",
+        "{ a = 1 }",
+        "[{ a = 1 }]",
+        "1.5",
+        "nan",
+        "2020-01-01",
+        "'9x'",
+    )
+    bare = []
+    for value in odd:
+        for name, field in Org.model_fields.items():
+            part = _model_in(field.annotation)
+            rows = [f"{one.alias or key} = {value}" for key, one in part.model_fields.items()] if part else []
+            head = f"[{name}]" if field.annotation is part else f"[[{name}]]"
+            for text in (f"{name} = {value}", "\n".join([head, *rows])):
+                (tmp_path / "org.toml").write_text(text)
+                with pytest.raises(OrgMistakes) as wrong:
+                    load(tmp_path / "org.toml")
+                bare += [str(one) for one in wrong.value.mistakes if not one.remedy]
+    assert bare == []
+
+
 def test_an_entry_that_cannot_be_read_does_not_hide_or_make_others(tmp_path: Path) -> None:
     """An agent with a bad role is still somebody to report to, and its own superior is still checked."""
     text = COMPANY.replace('id = "ceo"\n', 'id = "ceo"\nrole = "boss"\nslots = 3\nreports_to = "god"\n')
@@ -201,6 +261,31 @@ def test_a_file_of_another_shape_is_refused_without_a_traceback(tmp_path: Path, 
 
 def test_text_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
     assert mistakes(tmp_path, 'company = "acme"\n\n[[agents]\n')[0].startswith("line 3: the file, column 9: not TOML:")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (COMPANY.encode("utf-16"), "the file: not UTF-8, but UTF-16. Save it as UTF-8."),
+        (b'company = "a"\n# caf\xe9\n', "line 2: the file: not UTF-8, but byte 0xe9. Save it as UTF-8."),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "the file: nested too deeply to be read"),
+        (b"a = " + b"9" * 5000, "the file: holds a number that is too long to be read"),
+    ],
+    ids=["utf-16", "latin-1", "deep", "long"],
+)
+def test_bytes_that_cannot_be_read_are_a_mistake_with_a_remedy(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "org.toml").write_bytes(data)
+    refused(clawbus(tmp_path, "check"), 2, words)
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    refused(clawbus(tmp_path, "check", "--org", "."), 2, "cannot be read: Is a directory", "--org org.toml")
+
+
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
+    """A mark before the first letter, and line ends of two characters."""
+    (tmp_path / "org.toml").write_bytes(b"\xef\xbb\xbf" + COMPANY.replace("\n", "\r\n").encode())
+    assert load(tmp_path / "org.toml").company == "acme"
 
 
 def test_what_is_only_worth_a_word_is_said_and_passes(tmp_path: Path) -> None:

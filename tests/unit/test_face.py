@@ -223,6 +223,11 @@ async def test_mistakes_are_told_before_anything_happens(shop: Live) -> None:
             await client.start("quality", "x")
         with pytest.raises(InvalidInput, match="empty"):
             await client.start("qa", " ")
+        with pytest.raises(InvalidInput, match="priority = 'urgent': refused") as wrong:
+            await client.start("qa", "x", priority="urgent")  # type: ignore[arg-type]
+        assert wrong.value.remedy == "It should be 'critical', 'high', 'medium' or 'low'."
+        with pytest.raises(InvalidInput, match="type = 'shout': refused"):
+            await client.send("qa", "x", type="shout")  # type: ignore[arg-type]
     with pytest.raises(NotFound, match="no such person"):
         async with connect(shop.org_file, "nobody"):
             pass

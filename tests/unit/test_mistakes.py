@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("agent", HOSTILE)
 def test_a_hostile_agent_id_is_refused(folder: Path, agent: str) -> None:
     """Wildcards, dots, spaces, control characters, look-alikes, too long, empty."""
-    refused(clawbus(folder, "ask", "--", agent, "hello"), 2, "agentId", "cto-athena")
+    refused(clawbus(folder, "ask", "--", agent, "hello"), 2, "AGENT", "cto-athena")
 
 
 def test_an_unknown_agent_is_refused_with_those_that_exist(folder: Path) -> None:
@@ -168,3 +168,22 @@ def test_help_does_not_import_the_heavy_parts() -> None:
 def test_an_age_before_all_time(folder: Path) -> None:
     """`replay --since` with an age that no calendar holds."""
     refused(clawbus(folder, "replay", "--since", "99999999d"), 2, "--since", "99999999d")
+
+
+def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path) -> None:
+    """`clawbus check | head -1`: no traceback, and no exit code that means something else."""
+    assert clawbus(tmp_path, "init", "eleven").returncode == 0
+    for command in (["check"], ["check", "--json"], ["--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        argv = [sys.executable, "-m", "clawbus", *command]
+        run = subprocess.run(argv, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+        os.close(writer)
+        assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_a_text_from_standard_input_has_to_be_utf_8(folder: Path) -> None:
+    argv = [sys.executable, "-m", "clawbus", "ask", "cto-athena", "-"]
+    strict = dict(os.environ) | {"PYTHONIOENCODING": "utf-8:strict"}
+    run = subprocess.run(argv, cwd=folder, input=b"caf\xe9", env=strict, capture_output=True, check=False, timeout=60)
+    assert (run.returncode, b"TEXT = '-': standard input is not UTF-8" in run.stderr) == (2, True), run.stderr

@@ -57,6 +57,7 @@ async def test_a8_a_task_is_replayed_in_the_order_in_which_it_happened(bus_only:
     child = await life(bus_only, "its child", parent=first)
     told = json.loads(await replayed(bus_only, "--task", first, "--json"))
     assert {one["task_id"] for one in told} == {first, child}
+    assert json.loads(await replayed(bus_only, "--task", first[:8], "--json")) == told
     mine = [one for one in told if one["task_id"] == first]
     assert [one["what"] for one in mine] == ["accepted", "started", "progress", "done"]
     assert [one["at"] for one in mine] == sorted(one["at"] for one in mine)

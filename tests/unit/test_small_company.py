@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from clawbus.change.applying import write_server_config
 from clawbus.company import Company
 from clawbus.gateway import own
 from clawbus.org import load, parse
+from clawbus.running import Plan, model_port, running_model_url
+from clawbus.running.services import model_service
 from clawbus.settings import Home
+from tests.company import free_ports
 from tests.unit.test_mistakes import clawbus
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +41,20 @@ def test_c5_a_company_starts_with_two_and_grows_by_one(tmp_path: Path) -> None:
     assert json.loads(said.stdout)["agents"][-1] == {
         "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-4-5"
     }  # fmt: skip
+
+
+def test_a_second_up_leaves_the_port_of_the_running_model_alone(tmp_path: Path) -> None:
+    """It is refused, but only after it has looked for ports: `apply` would send the agents to what it had found."""
+    assert clawbus(tmp_path, "init").returncode == 0
+    company = Company.open(tmp_path / "org.toml")
+    company.home.dir("run")
+    with socket.create_server(("127.0.0.1", 0)) as model:
+        mine = model.getsockname()[1]
+        model_service(Plan(company, None), mine)
+        assert model_port(company) != mine
+        assert running_model_url(company) == f"http://127.0.0.1:{mine}/v1"
+        assert model_port(company, running=True) == mine
+    assert model_port(company) == mine
 
 
 def test_c5_each_agent_may_have_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +83,9 @@ def test_c5_each_agent_may_have_a_model_of_its_own(tmp_path: Path, monkeypatch: 
 def test_c5_logs_are_verbose_when_that_is_asked_for(tmp_path: Path) -> None:
     """Nothing but the answer without it; with -vv what happened on the way, with its time and its place."""
     clawbus(tmp_path, "init")
-    write_server_config(Company.open(tmp_path / "org.toml"))  # it was started once, and is down
+    org_file = tmp_path / "org.toml"
+    org_file.write_text(org_file.read_text().replace("port = 4222", f"port = {free_ports(1)[0]}"))
+    write_server_config(Company.open(org_file))  # it was started once, and is down
     quiet, loud = clawbus(tmp_path, "tasks"), clawbus(tmp_path, "-vv", "tasks")
     assert (quiet.returncode, loud.returncode) == (5, 5)
     assert "clawbus.bus" not in quiet.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 from clawbus.change.leaving import Leaving
 from clawbus.company import Company
 from clawbus.errors import InvalidInput
-from clawbus.identity import AGENT_KEY
+from clawbus.identity import AGENT_KEY, load_or_create
 from clawbus.jwt import claims_of, read_creds, tags_of
 from clawbus.org import Org
 from clawbus.provision import elsewhere
@@ -50,7 +50,12 @@ def _revoke_the_changed(company: Company) -> None:
     """Credentials out in the world that say more than org.toml does now: who has left, who has lost an agent."""
     authority, granted, there = Authority(company.home), grants(company.org), elsewhere.names(company.org)
     for creds in sorted(company.home.dir("keys").glob("*.creds")):
-        said, grant = claims_of(read_creds(creds)), granted.get(creds.stem)
+        try:
+            said, grant = claims_of(read_creds(creds)), granted.get(creds.stem)
+        except InvalidInput:  # what it had said is not known: what was given out for the key counts no more
+            if creds.with_suffix(".nk").exists():
+                authority.revoke(load_or_create(creds.stem, creds.with_suffix(".nk")).public_key)
+            continue
         if grant is None or creds.stem in there or grant.is_exceeded_by(tags_of(said)):
             authority.revoke(said["sub"])
 

@@ -18,6 +18,7 @@ from clawbus.mailbox import DeadLetters
 from clawbus.org import STEWARD, Org
 from clawbus.rights import bound_of
 from clawbus.steward.desk import Desk
+from clawbus.tasks.chains import path_on_behalf
 from clawbus.tasks.envelopes import lifetime
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Leaving:
                 "to": heir,
                 "task_id": new_id,
                 "tools": bound_of(self._org, old),
+                "path": path_on_behalf(old),
                 "parent": old.task_id,
                 "created_at": created,
                 "expires_at": created + lifetime(self._org),

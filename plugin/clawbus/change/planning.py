@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from clawbus.provision.known import has_changed, is_known
 from clawbus.provision.permissions import grants
 from clawbus.souls import differences, render
 
-_SECRET = re.compile(r"""((?:token|key|secret|password)["']?\s*:\s*["'])[^"'\n]*(["'])""", re.IGNORECASE)
+_SECRET = re.compile(r'((?:token|key|secret|password|auth)"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+_NOT_SHOWN = "(not shown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,27 @@ def _workspaces(company: Company) -> Iterator[Change]:
 
 
 def _diff(path: Path, present: str, text: str) -> str:
-    """The gateway's token stands in the file, and keys that its user may have put there: shown is that they are set."""
-    old, new = (_SECRET.sub(r"\1(not shown)\2", said).splitlines() for said in (present, text))
+    """The gateway's token stands in the file, and keys that its user may have put there, under whatever name."""
+    try:
+        ours = json.loads(text)
+        shown = json.dumps(_shown(json.loads(present), ours), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return f"{path} is no plain JSON any more: all of it would be written anew"
+    old, new = (
+        _SECRET.sub(rf'\1"{_NOT_SHOWN}"', said).splitlines()
+        for said in (shown, json.dumps(ours, indent=2, ensure_ascii=False))
+    )
     lines = difflib.unified_diff(old, new, str(path), f"{path} (new)", n=1, lineterm="")
-    return "\n".join(lines)
+    return "\n".join(lines) or "the same settings, written otherwise"
+
+
+def _shown(present: Any, ours: Any) -> Any:
+    """Settings as they may be shown: a value where clawbus has one of its own, too; of all others that they are set."""
+    if isinstance(present, dict):
+        mine = ours if isinstance(ours, dict) else {}
+        return {name: _shown(value, mine.get(name)) for name, value in present.items()}
+    if isinstance(present, list):
+        alike = ours if isinstance(ours, list) and ours else [None]
+        return [_shown(value, alike[min(at, len(alike) - 1)]) for at, value in enumerate(present)]
+    is_ours = ours is not None and not isinstance(ours, dict | list)
+    return present if is_ours or isinstance(present, bool | None) else _NOT_SHOWN

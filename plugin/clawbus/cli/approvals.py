@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from clawbus.approving import decide, waiting
-from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.subjects import check_task_id
+from clawbus.errors import NotFound
 
 
 @click.command()
@@ -40,7 +40,7 @@ _code = click.option("--code", metavar="CODE", help="Which question, where sever
 
 
 @click.command()
-@click.argument("task", metavar="ID")
+@click.argument("task", metavar="ID", callback=beginning)
 @_code
 @as_option
 @org_option
@@ -51,7 +51,7 @@ async def approve_command(task: str, code: str | None, person: str | None, org_f
 
 
 @click.command()
-@click.argument("task", metavar="ID")
+@click.argument("task", metavar="ID", callback=beginning)
 @click.option("--why", default="", help="The requester hears it.")
 @_code
 @as_option
@@ -66,8 +66,10 @@ async def _decide(org_file: Path, person: str | None, task: str, code: str | Non
     """`why`: of a refusal; None approves."""
     company = Company.open(org_file)
     word = "approved" if why is None else "refused"
-    check_task_id("ID", task)
     async with company.connect_person(person) as (bus, me):
+        if len(task) < 26:  # the length of an id, as in `client.look`
+            nothing = NotFound(f"nothing that waits for a decision begins with {task}", "List it: clawbus approvals")
+            task = the_one(task, (one.task_id for one in await waiting(bus, company)), nothing)
         one = await decide(bus, company, me, task, approved=why is None, why=why or "", code=code)
     put_line(f"{word}: {one.side} of task {one.task_id} at {one.agent}, by {me}")
     return 0

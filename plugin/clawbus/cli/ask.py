@@ -14,6 +14,7 @@ from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, or
 from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import OnComplete
+from clawbus.errors import InvalidInput
 from clawbus.face import Client, Result, Task, connect
 from clawbus.mailbox import NewMessage, make_message
 from clawbus.stopping import in_the_way
@@ -73,7 +74,7 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     company = Company.open(org_file)
     minutes = -(-complete_within // 60) if complete_within else None
     new = NewTask(
-        agent,
+        _taker(company, agent),
         _text(text),
         label,
         priority,  # type: ignore[arg-type]  # click has checked it
@@ -96,6 +97,12 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     if then and code == 0:
         put_line(f"{then} takes over. Its result: clawbus inbox {company.speaker(person)}", err=True)
     return code
+
+
+def _taker(company: Company, agent: str) -> str:
+    """Raises InvalidInput or NotFound, by the name that stands in the command's help."""
+    company.org.takers(agent, "AGENT")
+    return agent
 
 
 async def _say_if_it_waits(company: Company, person: str | None, agent: str) -> None:
@@ -169,4 +176,10 @@ async def send_command(  # noqa: PLR0913, PLR0917 - click hands each option over
 
 
 def _text(text: str) -> str:
-    return sys.stdin.read() if text == "-" else text
+    """Raises InvalidInput if it is - and standard input cannot be read."""
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise InvalidInput("TEXT", text, "standard input is not UTF-8", "Save it as UTF-8, then pipe it in.") from None

@@ -11,16 +11,19 @@ import click
 from clawbus.bus import Bus
 from clawbus.change import Change, apply_bus, plan
 from clawbus.change.applying import check_moves, settle_late
+from clawbus.change.backlog import backlog
 from clawbus.change.rekeying import forget, restart_holders
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.errors import Away, BusAway, InvalidInput
+from clawbus.errors import Away, BusAway, InvalidInput, NotFound
+from clawbus.org.mistakes import near
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.running import ask_up, running_model_url
 from clawbus.supervisor.record import holder
 
 _AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "workspaces", "backlog": "backlog"}
+_YOURS = "as you have it, and stays so; `clawbus apply --force-souls` replaces it"
 
 
 @click.command()
@@ -64,6 +67,7 @@ async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: boo
     async with _provisioner(company) as bus:
         if bus is None:
             raise _nobody_there(company)
+        _check_names(heirs, {one.name for one in await backlog(bus, company.org)})
     forget(company, stolen)
     await apply_bus(company, heirs, put_text)
     said = await ask_up(company.home, force_souls)
@@ -82,7 +86,7 @@ async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: boo
 def _nobody_there(company: Company) -> Away:
     remedy = "Run `clawbus up`: it applies what is there."
     if holder(company.home.dir("run")) is not None:
-        remedy = "`clawbus up` runs, but not there: [bus] cannot change while it runs. End it and start it again."
+        remedy = "`clawbus up` runs: it is still starting, or [bus] has changed: then end it and start it again."
     return BusAway(f"no nats-server answers at {company.org.url}", remedy)
 
 
@@ -95,6 +99,14 @@ async def _provisioner(company: Company) -> AsyncIterator[Bus | None]:
             with contextlib.suppress(Away):
                 bus = await stack.enter_async_context(company.connect(PROVISIONER))
         yield bus
+
+
+def _check_names(heirs: Mapping[str, str], left: set[str]) -> None:
+    """A misspelt OLD would leave the backlog that it is meant for to become dead letters. Raises NotFound."""
+    for old in heirs.keys() - left:
+        if left - heirs.keys():
+            raise NotFound(f"--move = {old!r}: nothing waits for anybody of that name", near(old, left))
+        put_line(f"nothing waits for {old}")
 
 
 def _heirs(moves: Iterable[str]) -> Mapping[str, str]:
@@ -111,7 +123,8 @@ def _lines(changes: Iterable[Change], with_diff: bool) -> list[str]:
     lines = []
     for area, title in _AREAS.items():
         for change in (one for one in changes if one.area == area):
-            sentence = f": {change.detail}" if change.detail and "\n" not in change.detail else ""
+            said = _YOURS if change.what == "differs" else change.detail if "\n" not in change.detail else ""
+            sentence = f": {said}" if said else ""
             lines.append(f"{title:<11} {change.what:<8} {change.name}{sentence}")
             if with_diff and "\n" in change.detail:
                 lines += [f"    {line}" for line in change.detail.splitlines()]

@@ -16,6 +16,8 @@ from clawbus.org.mistakes import near
 from clawbus.org.notes import notes
 from clawbus.souls import role_file
 
+FREE = " (the demo's own: no model is called)"
+
 
 @click.command()
 @org_option
@@ -65,9 +67,9 @@ def _summary(org: Org) -> Iterator[str]:
     for gateway in org.gateways:
         yield f"gateway   {gateway.id}, {_kind(gateway)}: {', '.join(one.id for one in org.agents_of(gateway.id))}"
     yield f"people    {', '.join(human.id for human in org.humans)}"
-    models = sorted({org.model_of(agent) for agent in org.agents})
-    free = " (the demo's own: no model is called)" if models == ["scripted"] else ""
-    yield f"model     {', '.join(models)}{free}"
+    claws = {gateway.id for gateway in org.gateways if not gateway.is_program}
+    models = sorted({org.model_of(agent) for agent in org.agents if agent.gateway in claws})
+    yield f"model     {', '.join(one + FREE * (one == 'scripted') for one in models) or 'none: programs do the tasks'}"
 
 
 def _kind(gateway: Gateway) -> str:

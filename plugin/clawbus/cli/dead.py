@@ -17,7 +17,7 @@ import click
 
 from clawbus.bus import Bus
 from clawbus.channels import DEAD
-from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import Envelope
@@ -49,7 +49,7 @@ class _Letter:
         return {"task_id": self.task_id, "by": self.by} | self.said
 
 
-@click.group()
+@click.group(cls=Group)
 def dead_command() -> None:
     """Look at dead letters, give their tasks again, or throw them away. ID may be shortened to its first letters."""
 
@@ -68,7 +68,7 @@ async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int
         print_json([letter.as_json() for letter in letters])
         return 0
     for letter in letters:
-        who = f"{letter.task.get('from', '?')} -> {letter.task.get('to', letter.by)}"
+        who = f"{letter.task.get('from')} -> {letter.task.get('to')}" if letter.task else f"put down by {letter.by}"
         label = f"  {letter.task['subject']}" if letter.task.get("subject") else ""
         put_line(f"{letter.task_id}  {letter.word('at')[:19]}  {who}{label}")
         put_text(letter.word("reason"), indent=4)
@@ -127,6 +127,8 @@ async def redrive(text: str, to: str | None, person: str | None, org_file: Path,
         letter = await _find(bus, company, text)
         if not letter.task:
             raise Refused(f"{letter.task_id} was no task: there is nothing to give again", "Prune it.")
+        if to is None:  # who it was for may have left
+            company.org.takers(_text(letter.task.get("to")), "--to")
         await _order(bus, company, me, letter.task_id, {"do": "redrive", **({"to": to} if to else {})})
         events = await company.history(bus).events(letter.task_id)
     new = [str(one.detail.get("task")) for one in events if one.kind == "chained" and one.sender == STEWARD][-1:]

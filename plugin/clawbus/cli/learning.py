@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from clawbus.bus import Bus
-from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.company import Company
 from clawbus.envelope import Envelope
@@ -20,7 +20,7 @@ from clawbus.steward.duties.learning import insights
 from clawbus.subjects import new_message_id
 
 
-@click.group()
+@click.group(cls=Group)
 def learning_command() -> None:
     """See what agents have learned, and decide what comes into use. ID may be shortened to its first letters."""
 

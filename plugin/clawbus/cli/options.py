@@ -7,13 +7,13 @@ import contextlib
 import functools
 import re
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
 
-from clawbus.errors import InvalidInput
+from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
 
 P = ParamSpec("P")
@@ -34,6 +34,15 @@ as_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+class Group(click.Group):
+    """Commands below a command. Each is told in a whole sentence: click cuts it where the line ends."""
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command.get_short_help_str(limit=200)) for name, command in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def beginning(
     _context: click.Context, _option: click.Parameter, text: str | tuple[str, ...] | None
 ) -> str | tuple[str, ...] | None:
@@ -47,6 +56,16 @@ def _beginning(text: str) -> str:
     if not re.fullmatch("[a-z2-7]{1,26}", text):
         raise InvalidInput("ID", text, "neither an id nor the beginning of one", "Copy it from the list.")
     return text
+
+
+def the_one(beginning_of_it: str, ids: Iterable[str], nothing: NotFound) -> str:
+    """The id that begins so. Raises `nothing`, or InvalidInput if several do."""
+    found = {one for one in ids if one.startswith(beginning_of_it)}
+    if len(found) > 1:
+        raise InvalidInput("ID", beginning_of_it, f"{len(found)} begin so", "Write more of it.")
+    if not found:
+        raise nothing
+    return found.pop()
 
 
 def duration(context: click.Context, option: click.Parameter, value: str | None) -> int | None:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
+import sys
 from typing import Any
 
 import click
 
-from clawbus.show import inert, inert_json
+from clawbus.show import escaped, inert, inert_json
+
+_ESCAPED = "clawbus.escaped"
+
+
+def take_streams() -> None:
+    """Let every text be printed, before anything is: what an encoding lacks is an escape, and a closed stream is none.
+
+    Others choose their letters: one that this terminal does not have must not hide the rest of a list.
+    """
+    codecs.register_error(_ESCAPED, escaped)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - until the process ends
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPED)
 
 
 def put_line(text: str, err: bool = False) -> None:

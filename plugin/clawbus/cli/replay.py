@@ -9,20 +9,19 @@ from pathlib import Path
 
 import click
 
-from clawbus.cli.options import as_option, json_option, org_option, run_async
+from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
 from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
 from clawbus.replay import Moment, chosen, moments
 from clawbus.show import inert
-from clawbus.subjects import check_task_id
 
 _WIDE = 90
 
 
 @click.command()
-@click.option("--task", metavar="ID", help="One task, and all that came of it.")
+@click.option("--task", metavar="ID", callback=beginning, help="One task, and all that came of it.")
 @click.option("--agent", metavar="AGENT", help="What an agent said and was given; or a person.")
 @click.option("--since", metavar="WHEN", help='"2h", "30m", "3d" ago; or a time such as 2026-04-07T08:00.')
 @click.option("--full", is_flag=True, help="Texts whole, not their first line.")
@@ -45,14 +44,14 @@ async def replay_command(
     """
     company = Company.open(org_file)
     begin = _moment(since) if since else None
-    if task:
-        check_task_id("--task", task)
     if agent and agent not in company.org.people:
         company.org.takers(agent, "--agent")
     async with company.connect_person(person) as (bus, _):
-        found = chosen(await moments(bus, company), task, agent, begin)
-    if task and not found:
-        raise NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
+        found = await moments(bus, company)
+    if task:
+        nothing = NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
+        task = the_one(task, (one.task_id for one in found), nothing)
+    found = chosen(found, task, agent, begin)
     if as_json:
         print_json([one.as_json() for one in found])
         return 0

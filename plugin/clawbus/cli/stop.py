@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from clawbus.bus import Bus
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
-from clawbus.errors import InvalidInput
-from clawbus.halting import ALL, State
-from clawbus.stopping import WITHIN_S, obedience, order, standing
+from clawbus.errors import BusAway, InvalidInput
+from clawbus.halting import ALL, Order, State
+from clawbus.stopping import WITHIN_S, Obedience, check_target, obedience, order, standing
 from clawbus.subjects import check_id
 
 _why = click.option("--why", default="", help="Agents and people read it.")
@@ -20,22 +21,33 @@ _DONE = {
     "paused": "is paused: its turn goes on to its end, and no other begins. Its tasks wait.",
     "running": "may work again.",
 }
+_STANDS = "The order is on disk, and counts. See with `clawbus state` who obeys."
+_UNSAID = (
+    "A node that does not reach the bus begins nothing, but turns that run go on: to end those, stop their gateways. "
+    "Order it again when the server is back."
+)
 
 
 @click.command()
+@click.argument("agent", required=False, metavar="")
 @click.option("--all", "everyone", is_flag=True, help="The whole company.")
 @_why
 @as_option
 @org_option
 @json_option
 @run_async
-async def stop_command(everyone: bool, why: str, person: str | None, org_file: Path, as_json: bool) -> int:
+async def stop_command(
+    agent: str | None, everyone: bool, why: str, person: str | None, org_file: Path, as_json: bool
+) -> int:
     """Stop the whole company: no agent begins a turn, and turns that the bus has begun are ended.
 
     Every node obeys within 5 s, and one that is away before it begins anything. Nothing is lost. Exit code 1 if a node
     has not obeyed by then.
     """
-    return await _give(org_file, person, _target(None, everyone), "stopped", why, as_json)
+    if agent is not None or not everyone:
+        remedy = f"Write `clawbus stop --all`; for one agent there is `clawbus pause {agent or 'AGENT'}`."
+        raise InvalidInput("AGENT", agent or "", "a stop is for the whole company", remedy)
+    return await _give(org_file, person, ALL, "stopped", why, as_json)
 
 
 @click.command()
@@ -100,22 +112,39 @@ def _target(agent: str | None, everyone: bool) -> str:
 
 async def _give(org_file: Path, person: str | None, target: str, state: State, why: str, as_json: bool) -> int:
     company = Company.open(org_file)
-    if target != ALL:
-        company.org.agent(target, "AGENT")
-    async with company.connect_person(person) as (bus, me):
-        await order(bus, company, me, target, state, why)
-        found = await obedience(bus, company, me)
-        left = (await standing(bus, company)).standing()
+    if state != "running":
+        check_target(company.org, target)
+    try:
+        async with company.connect_person(person) as (bus, me):
+            await order(bus, company, me, target, state, why)
+            found, left = await _obeyed(bus, company, me)
+    except BusAway as away:
+        if state == "stopped" and away.remedy != _STANDS:
+            away.remedy = f"{_UNSAID} {away.remedy}"
+        raise
     if as_json:
         said = {"obeys": found.obeys, "not_yet": found.not_yet, "away": found.away}
         print_json({"target": target, "state": state, "by": me, "why": why} | said)
     else:
-        put_line(f"{'the company' if target == ALL else target} {_DONE[state]}")
-        for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
-            if agents:
-                put_line(f"{name}: {', '.join(agents)}")
-        for one in left if state == "running" else ():
-            put_line(f"Still: {one}")
+        _print(target, state, found, left)
     if found.not_yet:
         put_line(f"not obeyed within {WITHIN_S:g} s: {', '.join(found.not_yet)}. Run `clawbus doctor`.", err=True)
     return 1 if found.not_yet else 0
+
+
+def _print(target: str, state: State, found: Obedience, left: list[Order]) -> None:
+    put_line(f"{'the company' if target == ALL else target} {_DONE[state]}")
+    for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
+        if agents:
+            put_line(f"{name}: {', '.join(agents)}")
+    for one in left if state == "running" else ():
+        put_line(f"Still: {one}")
+
+
+async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[Obedience, list[Order]]:
+    """Who obeys an order that was given, and what else stands. Raises BusAway."""
+    try:
+        return await obedience(bus, company, me), (await standing(bus, company)).standing()
+    except BusAway as away:
+        away.remedy = _STANDS
+        raise

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from clawbus.cli.ask import report
-from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, run_async
+from clawbus.cli.options import PATIENCE_S, Group, as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
 from clawbus.errors import Away, InvalidInput
@@ -36,7 +36,7 @@ async def tasks_command(only_open: bool, limit: int, person: str | None, org_fil
     if as_json:
         print_json([view.as_json() | {"worker_online": view.worker not in away} for view in views])
     elif not views:
-        put_line("No tasks yet. Give one: clawbus ask AGENT TEXT")
+        put_line("No task is open." if only_open else "No tasks yet. Give one: clawbus ask AGENT TEXT")
     for view in [] if as_json else views:
         put_line(_line(view, view.worker in away))
     if away or any(view.state in _OPEN for view in views):
@@ -80,7 +80,7 @@ def _id(_context: click.Context, _option: click.Parameter, text: str) -> str:
     return text
 
 
-@click.group()
+@click.group(cls=Group)
 def task_command() -> None:
     """Look at one task, read its result, steer it, or cancel it. ID may be shortened to its first letters."""
 
@@ -152,6 +152,8 @@ async def files(task_id: str, folder: Path, person: str | None, org_file: Path, 
         placed = await client.files(task_id, folder)
     if as_json:
         print_json([{"name": one.artifact.name, "copy": str(one.path or ""), "note": one.note} for one in placed])
+    elif not placed:
+        put_line("No files have come with it.")
     for one in [] if as_json else placed:
         put_line(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}"))
     return 1 if any(one.path is None and one.artifact.uri is None for one in placed) else 0

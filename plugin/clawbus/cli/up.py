@@ -12,14 +12,15 @@ from pathlib import Path
 
 import click
 
+from clawbus.cli.check import FREE
 from clawbus.cli.options import org_option, run_async
 from clawbus.cli.output import put_text
 from clawbus.company import Company
-from clawbus.enrol.following import follow
+from clawbus.enrol.following import caught_up, follow
 from clawbus.errors import BusAway
 from clawbus.flow import watching
 from clawbus.gateway import openclaw, own
-from clawbus.running import Plan, ask_up, asked, model_port, reconcile, running
+from clawbus.running import Plan, ask_up, asked, model_port, reconcile, running, survive_questions
 from clawbus.screen import Screen
 from clawbus.stopping import telling
 from clawbus.supervisor import Supervisor
@@ -41,11 +42,12 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
 
     What dies is restarted. What happens to tasks is shown as it happens.
     """
-    company = Company.open(org_file)
+    company = await caught_up(Company.open(org_file))
     plan = await _plan(company, nats_server, force_souls)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    survive_questions()
     work = asyncio.create_task(_run(plan))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,11 +89,11 @@ async def _run(plan: Plan) -> None:
     async with running(plan, put_text, on_event) as supervisor:
         here = {gateway.id for gateway in plan.company.gateways_here}
         agents = [agent for agent in org.agents if agent.gateway in here]
-        models = sorted({org.model_of(agent) for agent in agents})
+        claws = {gateway.id for gateway in plan.company.gateways_here if not gateway.is_program}
+        models = sorted({org.model_of(agent) for agent in agents if agent.gateway in claws})
         put_text(f"{org.company} is up on {plan.company.url}: {', '.join(agent.id for agent in agents)}")
-        put_text(
-            f"Model: {', '.join(models)}" + (" (the demo's own: no model is called)" if own.SCRIPTED in models else "")
-        )
+        if models:
+            put_text(f"Model: {', '.join(one + FREE * (one == own.SCRIPTED) for one in models)}")
         put_text(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
         following = asyncio.create_task(_follow(supervisor, plan))
         try:

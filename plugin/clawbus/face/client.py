@@ -18,14 +18,15 @@ from clawbus.budget import read_budget, within
 from clawbus.bus import Bus, Received, fetch_now, person_reader
 from clawbus.channels import EVENTS, INBOX
 from clawbus.company import Company
-from clawbus.envelope import Envelope, OnComplete, Priority, Type
+from clawbus.envelope import Envelope, Priority, Type
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError
+from clawbus.face.checking import mail_envelope, task_envelope
 from clawbus.face.settling import Settling
 from clawbus.face.values import Message, Result, Task, message_of, result_of, task_of, unreadable
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.mailbox import NewMessage
 from clawbus.seeing import who_is_online
 from clawbus.subjects import task_id_of
-from clawbus.tasks import NewTask, TaskView, make_task
+from clawbus.tasks import NewTask, TaskView
 
 _SOON_S = 0.01
 _LOOK_S = 1.0
@@ -89,10 +90,9 @@ class Client:
         as many tasks of this person as policies.quota allows; None waits without end.
         Raises InvalidInput, NotFound, BacklogFull, Refused, Away.
         """
-        on_complete = OnComplete(to=then) if then else None
         allowed = within(self._company.org, read_budget("budget", budget))
-        new = NewTask(to, text, label, priority, run_timeout_s, then=on_complete, budget=allowed)
-        return await self.give(make_task(self._company.org, self.me, new), key, room_s)
+        new = NewTask(to, text, label, priority, run_timeout_s, budget=allowed)
+        return await self.give(task_envelope(self._company.org, self.me, new, then), key, room_s)
 
     async def give(self, envelope: Envelope, key: str | None = None, room_s: float | None = 0.0) -> Task:
         """As `start`, for a task of `make_task`."""
@@ -221,7 +221,7 @@ class Client:
 
         `about`: the task, the thread or the insight that it belongs to. Raises InvalidInput, NotFound, Refused, Away.
         """
-        mail = make_message(self._company.org, self.me, NewMessage(to, text, type, subject, priority, about))
+        mail = mail_envelope(self._company.org, self.me, NewMessage(to, text, type, subject, priority, about))
         await self.post(mail)
         return mail.id
 

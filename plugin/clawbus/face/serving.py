@@ -43,7 +43,7 @@ async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handl
             metered = Metered(program, ledger, outbox, company.subjects)
             obedient = Obedient(metered, halt, ledger, outbox)
             worker = Worker(bus, obedient, ledger, outbox, company.org, gateway)
-            obedient.on_wait = worker.give_slot
+            obedient.on_wait, obedient.over = worker.give_slot, worker.over
             with _stopped_by_signals():
                 await _run(company, gateway, worker, program, bus, outbox, halt)
 
@@ -54,7 +54,7 @@ async def _run(
     control = Pull(bus, CTL, gateway_reader(gateway), worker.control)
     roster = Roster(company.subjects)
     presence = Presence(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
-    presence.word = halt.word
+    presence.word, presence.on_asked = halt.word, halt.look
     halt.on_change.append(presence.speak)
     try:
         await control.catch_up()

@@ -41,12 +41,14 @@ class Cron:
         """Raises ValueError, with what would be right."""
         fields = text.lower().split()
         if len(fields) != len(_FIELDS):
-            raise ValueError("a cron has six fields: second minute hour day month weekday, such as '0 0 9 * * mon-fri'")
+            raise ValueError(
+                "a cron has six fields. Write second minute hour day month weekday, such as '0 0 9 * * mon-fri'."
+            )
         values = [_read(field, *rule) for field, rule in zip(fields, _FIELDS, strict=True)]
         free = [field[0] in "*?" for field in (fields[3], fields[5])]
         found = cls(not any(free), *values)
         if not any(found._on(datetime(2000, 1, 1, tzinfo=UTC) + timedelta(n)) for n in range(_HORIZON_DAYS)):
-            raise ValueError("that day never comes")
+            raise ValueError("that day never comes. Write one that does.")
         return found
 
     def after(self, moment: datetime) -> datetime:
@@ -79,12 +81,12 @@ def _read(field: str, name: str, low: int, high: int, names: tuple[str, ...]) ->
     for part in field.split(","):
         match = _PART.fullmatch(part)
         if match is None:
-            raise ValueError(f"{part!r} is no {name}: write *, 5, 1-5, */10 or a list of these")
+            raise ValueError(f"{part!r} is no {name}. Write *, 5, 1-5, */10 or a list of these.")
         first, last, step = match.groups()
         start = _number(first, name, low, high, names) if first else low
         end = _number(last, name, low, high, names) if last else start if first and not step else high
         if end < start or step == "0":
-            raise ValueError(f"{part!r} is no {name}: it holds nothing")
+            raise ValueError(f"{part!r} is no {name}, it holds nothing. Write the smaller one first, and no step of 0.")
         found.update(range(start, end + 1, int(step or 1)))
     return tuple(sorted(found))
 
@@ -92,5 +94,6 @@ def _read(field: str, name: str, low: int, high: int, names: tuple[str, ...]) ->
 def _number(word: str, name: str, low: int, high: int, names: tuple[str, ...]) -> int:
     value = names.index(word) + low if word in names else int(word) if word.isdecimal() else -1
     if not low <= value <= high:
-        raise ValueError(f"{word!r} is no {name}: {low} to {high}{f', or {names[0]} to {names[-1]}' if names else ''}")
+        words = f", or {names[0]} to {names[-1]}" if names else ""
+        raise ValueError(f"{word!r} is no {name}. Write {low} to {high}{words}.")
     return value

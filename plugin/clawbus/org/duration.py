@@ -18,7 +18,7 @@ def seconds(value: object) -> object:
         if found is None:
             raise ValueError('not a duration. Write it as "90s", "30m", "72h" or "14d".')
         return int(found[1]) * _UNIT_S[found[2]]
-    if isinstance(value, bool):
+    if isinstance(value, bool | float | list | dict):
         raise ValueError('not a duration. Write it as "90s", "30m", "72h" or "14d".')  # noqa: TRY004 - pydantic
     return value
 

@@ -23,13 +23,18 @@ _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 def load(path: Path) -> Org:
     """Read and check an org.toml. Raises NotFound if there is none, OrgMistakes with all that is wrong."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # editors of Windows write a mark before the first letter
     except FileNotFoundError:
         raise NotFound(
             f"there is no {path}", "Write one with `clawbus init duo`, or name it with --org FILE."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise OrgMistakes(path, [Mistake(None, "the file", None, f"cannot be read: {error}", "")]) from None
+    except UnicodeDecodeError as error:
+        raise OrgMistakes(path, [_not_utf8(error)]) from None
+    except OSError as error:
+        remedy = f"Name the file in it: --org {path / 'org.toml'}" if path.is_dir() else "Name another with --org FILE."
+        raise OrgMistakes(
+            path, [Mistake(None, "the file", None, f"cannot be read: {error.strerror}", remedy)]
+        ) from None
     return load_text(text, path)
 
 
@@ -39,6 +44,10 @@ def load_text(text: str, path: Path) -> Org:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise OrgMistakes(path, [_not_toml(str(error))]) from None
+    except (ValueError, RecursionError) as error:  # what Python's reader gives up on: 5,000 digits, 1,000 brackets
+        deep = isinstance(error, RecursionError)
+        problem = "nested too deeply to be read" if deep else "holds a number that is too long to be read"
+        raise OrgMistakes(path, [Mistake(None, "the file", None, problem, "Make it shorter.")]) from None
     return parse(data, path, locate(text))
 
 
@@ -57,6 +66,13 @@ def parse(data: Mapping[str, Any], path: Path = Path("org.toml"), lines: Mapping
     if wrong or org is None:
         raise OrgMistakes(path, explained(wrong, data, lines or {}))
     return org
+
+
+def _not_utf8(error: UnicodeDecodeError) -> Mistake:
+    data, where = error.object, error.object.count(b"\n", 0, error.start) + 1
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    found = "UTF-16" if is_wide else f"byte 0x{data[error.start]:02x}"
+    return Mistake(None if is_wide else where, "the file", None, f"not UTF-8, but {found}", "Save it as UTF-8.")
 
 
 def _not_toml(said: str) -> Mistake:

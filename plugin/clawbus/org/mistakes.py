@@ -12,6 +12,8 @@ from clawbus.errors import ClawbusError, InvalidInput
 from clawbus.org.lines import Place, line_of
 
 _SHOWN = 80
+_NAMED = 24
+"""A remedy names at most so many; a file of thousands would bury its own mistakes otherwise."""
 _ABSENT = object()
 
 
@@ -74,7 +76,10 @@ def near(word: object, known: Iterable[str], otherwise: str = "") -> str:
     close = difflib.get_close_matches(str(word), names, 1)
     if close:
         return f"Did you mean {close[0]!r}?"
-    return otherwise or (f"There are: {', '.join(names)}." if names else "There are none.")
+    if otherwise or not names:
+        return otherwise or "There are none."
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"There are: {', '.join(names[:_NAMED])}{more}."
 
 
 def _field(place: Place, data: Mapping[str, Any]) -> str:

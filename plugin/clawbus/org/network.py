@@ -14,7 +14,7 @@ from clawbus.org.parts import Part, Port
 
 _LAST_PORT = 65535
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an org.toml may say, never a default
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?)*")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
 def _url(value: str) -> str:
@@ -30,15 +30,23 @@ def _url(value: str) -> str:
 
 def _listen(value: str) -> str:
     try:
-        return str(ipaddress.IPv4Address(value))
+        found = ipaddress.IPv4Address(value)
+        if str(found) != EVERYWHERE and (found.is_multicast or found.is_reserved or found.is_unspecified):
+            raise ValueError("nobody has it")
+        return str(found)
     except ValueError:
         raise ValueError(
             f'not an IPv4 address. Write the one of this machine that others dial, or "{EVERYWHERE}" for all it has.'
         ) from None
 
 
+def is_host(text: str) -> bool:
+    """Whether a text can be the name or the IPv4 address of a machine that others dial."""
+    return bool(_HOST.fullmatch(text)) and text != EVERYWHERE
+
+
 def _host(value: str) -> str:
-    if not _HOST.fullmatch(value):
+    if not is_host(value):
         raise ValueError("not the name or address of a machine. Write it without port, in lower case: hub.example.")
     return value
 

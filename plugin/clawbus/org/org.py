@@ -66,6 +66,12 @@ class Org(Part):
     def agents_of(self, gateway_id: str) -> tuple[Agent, ...]:
         return tuple(agent for agent in self.agents if agent.gateway == gateway_id)
 
+    @property
+    def listeners(self) -> tuple[Agent, ...]:
+        """The agents that read what is said to many: a program does tasks, and hears nothing else."""
+        deaf = {gateway.id for gateway in self.gateways if gateway.is_program}
+        return tuple(agent for agent in self.agents if agent.gateway not in deaf)
+
     def model_of(self, agent: Agent) -> str:
         return agent.model or self.model
 
@@ -165,9 +171,11 @@ class Org(Part):
             above = self.superior(above)
         return tuple(one for one in found if one in self.people)
 
-    def watch(self, source: str, to: str) -> Oversight | None:
-        """Who looks over a task from `source` to `to`: the rule of the edge, else the one of the worker."""
-        for rule in self.oversight:
-            if (rule.source, rule.to) == (source, to):
-                return rule
-        return next((rule for rule in self.oversight if rule.agent == to), None)
+    def watching(self, source: str, to: str, worker: str) -> tuple[Oversight, ...]:
+        """The rules for a task from `source`, addressed to `to`, that `worker` does.
+
+        Those of the edge to the worker, else of the edge to the group that it was for, else those of the worker.
+        """
+        sought = ((None, source, worker), (None, source, to), (worker, None, None))
+        found = (tuple(one for one in self.oversight if (one.agent, one.source, one.to) == which) for which in sought)
+        return next((rules for rules in found if rules), ())

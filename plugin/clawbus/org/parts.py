@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from clawbus.envelope import MAX_TOOLS, ToolName
 from clawbus.errors import InvalidInput
@@ -23,7 +23,7 @@ def _id(value: str) -> str:
     except InvalidInput as error:
         raise ValueError(f"not an id. {error.remedy}") from None
     if value in RESERVED:
-        raise ValueError(f"is reserved; these are: {', '.join(sorted(RESERVED))}")
+        raise ValueError(f"is reserved. Take another; reserved are: {', '.join(sorted(RESERVED))}.")
     return value
 
 
@@ -35,7 +35,10 @@ def _role(value: str) -> str:
 
 Id = Annotated[str, AfterValidator(_id)]
 Role = Annotated[str, AfterValidator(_role)]
-Port = Annotated[int, Field(ge=1024, le=65535)]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+"""A number and a truth as TOML writes them: what stands in quotes is a text, for the checks between entries, too."""
+Port = Annotated[Whole, Field(ge=1024, le=65535)]
 
 
 class Part(BaseModel):
@@ -53,11 +56,11 @@ class Gateway(Part):
     kind: Literal["openclaw", "program"] = "openclaw"
     port: Port = 0
     """Of the OpenClaw gateway; 0, and not asked for, where there is none."""
-    own: bool = True
+    own: Flag = True
     token_file: str | None = None
-    elsewhere: bool = False
+    elsewhere: Flag = False
     """On another machine, which `clawbus invite` and `clawbus join` have let in; `clawbus up` there runs it."""
-    slots: int = Field(default=4, ge=1, le=256)
+    slots: Whole = Field(default=4, ge=1, le=256)
     """Tasks from the bus that run at once; an OpenClaw gateway has eight turns, and one must be left for people."""
 
     @property
@@ -74,7 +77,7 @@ class Subscription(Part):
     """A topic that an agent hears: `status.deploy`, or `decisions.*`. `wake`: each message there asks for a turn."""
 
     topic: str
-    wake: bool = False
+    wake: Flag = False
 
 
 def _subscription(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from clawbus.envelope import MAX_TOOLS, ToolName
 from clawbus.org.cron import Cron
 from clawbus.org.duration import Seconds
-from clawbus.org.parts import Id, Part
+from clawbus.org.parts import Flag, Id, Part, Whole
 
 _DAY_S = 86_400
 
@@ -26,19 +26,19 @@ class Policies(Part):
     """A crashed worker is noticed after this time. The tutorial's 30 minutes would leave a crash unnoticed as long;
     the lease is renewed while a turn runs, and the 30 minutes became `run_deadline`."""
     run_deadline_s: Annotated[Seconds, Field(alias="run_deadline", ge=1, le=_DAY_S)] = 1800
-    quota: int = Field(default=20, ge=1, le=10_000)
+    quota: Whole = Field(default=20, ge=1, le=10_000)
     """Waiting tasks per sender, receiver and priority; the server refuses the next one."""
-    strikes: int = Field(default=3, ge=1, le=10)
+    strikes: Whole = Field(default=3, ge=1, le=10)
     """Attempts that were started and ended without an outcome; then the task is a dead letter."""
-    breaker: int = Field(default=3, ge=1, le=100)
+    breaker: Whole = Field(default=3, ge=1, le=100)
     """So many tasks in a row of one agent for the same receiver that fail for the same reason, and no more are sent."""
     breaker_rest_s: Annotated[Seconds, Field(alias="breaker_rest", ge=1, le=_DAY_S)] = 300
     """After this time one is let through, to see."""
-    mail_quota: int = Field(default=60, ge=1, le=10_000)
+    mail_quota: Whole = Field(default=60, ge=1, le=10_000)
     """Messages of one agent for one receiver in a minute. What is over is refused to it; or it waits on the bus."""
     task_life_s: Annotated[Seconds, Field(alias="task_life", ge=60, le=30 * _DAY_S)] = 3 * _DAY_S
     """A task that nobody has taken by then is ended as timed out (the tutorial's --max-age 72h)."""
-    lag_alert: int = Field(default=5, ge=1, le=10_000)
+    lag_alert: Whole = Field(default=5, ge=1, le=10_000)
     """More waiting tasks than this for one agent raise an alert, which clears by itself."""
     receipts_s: Annotated[Seconds, Field(alias="receipts", ge=1, le=_DAY_S)] = 300
     """Who has not been shown a broadcast after this time is flagged."""
@@ -51,10 +51,10 @@ class Policies(Part):
 class Learning(Part):
     """Insights that agents share. Trust is in percent."""
 
-    start_trust: int = Field(default=50, ge=0, le=100)
-    step: int = Field(default=10, ge=1, le=100)
+    start_trust: Whole = Field(default=50, ge=0, le=100)
+    step: Whole = Field(default=10, ge=1, le=100)
     """What each confirmation from one more gateway adds."""
-    promote_over: int = Field(default=70, ge=0, le=100)
+    promote_over: Whole = Field(default=70, ge=0, le=100)
     promotion: Literal["ask", "auto"] = "ask"
     """Whether a person has to agree before an insight is put into use."""
     life_s: Annotated[Seconds, Field(alias="life", ge=60, le=180 * _DAY_S)] = 90 * _DAY_S
@@ -115,7 +115,7 @@ class Guests(Part):
     Off unless it is turned on. What they say is shown as unverified. The words are the first tokens of the subjects.
     """
 
-    enabled: bool = False
+    enabled: Flag = False
     komodo: str = Field(default="komodo-ai", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     hub: str = Field(default="agent-hub", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     genbrain: str = Field(default="genbrain", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
@@ -129,9 +129,9 @@ class Budget(Part):
     A tree that has used one of them gives no further task, until a person raises it (`clawbus budget`).
     """
 
-    turns: int = Field(default=100, ge=1, le=1_000_000)
+    turns: Whole = Field(default=100, ge=1, le=1_000_000)
     """One task that gives ten, of which each gives ten again, would be 111: it is stopped at the hundredth."""
-    minutes: int = Field(default=600, ge=1, le=1_000_000)
+    minutes: Whole = Field(default=600, ge=1, le=1_000_000)
     """Of all its turns together: 20 turns that each take their whole `policies.run_deadline`."""
-    tokens: int = Field(default=10_000_000, ge=1, le=1_000_000_000_000)
+    tokens: Whole = Field(default=10_000_000, ge=1, le=1_000_000_000_000)
     """Where the gateway tells: 100 turns of 100,000 each."""

@@ -54,11 +54,20 @@ async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
     return [str(line) for line in answer.get("said", ())]
 
 
+def survive_questions() -> None:
+    """Before a process takes the lock by which it is found: the signal's own action is to end it.
+
+    A question that comes before `asked` listens is not lost: it stands in its file.
+    """
+    asyncio.get_running_loop().add_signal_handler(SIGNAL, lambda: None)
+
+
 async def asked(home: Home, do: Do) -> None:
     """In `clawbus up`: answer such questions by `do(force_souls, say)`, until cancelled. Errors are answers, too."""
     folder, wanted = home.dir("run"), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(SIGNAL, wanted.set)
+    asyncio.get_running_loop().add_signal_handler(SIGNAL, wanted.set)
+    if (early := _read(folder / _QUESTION)) and early.get("token") != _read(folder / _ANSWER).get("token"):
+        wanted.set()
     try:
         while True:
             await wanted.wait()
@@ -74,7 +83,7 @@ async def asked(home: Home, do: Do) -> None:
                 answer |= {"error": f"it failed inside: {error!r}", "remedy": "Its terminal has more."}
             write_secret(folder / _ANSWER, json.dumps(answer))
     finally:
-        loop.remove_signal_handler(SIGNAL)
+        survive_questions()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -84,7 +84,9 @@ def leaf_service(company: Company, nats_server: Path | None) -> Service:
 
 
 def model_service(plan: Plan, port: int) -> Service:
+    """Remembers the port, too: only here, where this company's lock is held, and no second `up` can do it."""
     home = plan.company.home
+    _port_file(plan.company).write_text(str(port))
     argv = [sys.executable, "-m", "clawbus.demo.model", "--port", str(port), "--log", str(home.log("model-turns"))]
     argv += ["--pace", str(plan.model_pace_s)]
     return Service(MODEL, argv, child_environment(), home.log("model"), None)
@@ -117,8 +119,10 @@ def _gateway(plan: Plan, gateway: str, say: Say) -> Service:
     plugin = assemble(company.home.dir("plugin") / own.PLUGIN)
     for agent in company.org.agents_of(gateway):  # before the settings: a gateway that runs takes the agent in at once
         workspace = company.home.dir("gateways", gateway, "workspaces", agent.id)
-        for line in write(workspace, render(agent, company.org), force=plan.force_souls):
-            say(line)
+        for diff in write(workspace, render(agent, company.org), force=plan.force_souls):
+            say(diff)
+            kept = "is as you have it, and stays so: --force-souls takes the lines with +"
+            say(f"This file of {agent.id} {'has been replaced' if plan.force_souls else kept}.")
     mine = own.write_settings(company.home, company.org, gateway, plugin, plan.model_url)
     return Service(
         f"{GATEWAY}{gateway}",
@@ -154,7 +158,7 @@ async def _socket_answers(path: Path, timeout_s: float) -> None:
 def running_model_url(company: Company) -> str:
     """Where the scripted model listens, or would: for comparing settings."""
     with contextlib.suppress(OSError, ValueError):
-        return f"http://127.0.0.1:{int((company.home.root / 'run' / 'model.port').read_text())}/v1"
+        return f"http://127.0.0.1:{int(_port_file(company).read_text())}/v1"
     return "http://127.0.0.1:0/v1"
 
 
@@ -168,13 +172,14 @@ def model_port(company: Company, running: bool = False) -> int | None:
     ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
     if not any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents):
         return None
-    remembered = company.home.dir("run") / "model.port"
     with contextlib.suppress(OSError, ValueError):
-        port = int(remembered.read_text())
+        port = int(_port_file(company).read_text())
         if running or port_free("127.0.0.1", port):
             return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    remembered.write_text(str(port))
-    return port
+        return int(probe.getsockname()[1])
+
+
+def _port_file(company: Company) -> Path:
+    return company.home.root / "run" / "model.port"

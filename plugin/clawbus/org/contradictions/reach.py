@@ -10,6 +10,7 @@ from clawbus.org.mistakes import Wrong, near
 
 def oversight(draft: Draft) -> Iterator[Wrong]:
     """Each rule is for one agent or for one edge, and names a person if anybody."""
+    yield from _beside_each_other(draft)
     for rule in draft.entries("oversight"):
         agent, source, to, human = (rule.text(key) for key in ("agent", "from", "to", "human"))
         if agent and (source or to):
@@ -25,6 +26,19 @@ def oversight(draft: Draft) -> Iterator[Wrong]:
             if name is not None and name not in known:
                 what = "no such person" if key == "human" else "there is nobody of that id"
                 yield Wrong(rule.at(key), what, near(name, known))
+
+
+def _beside_each_other(draft: Draft) -> Iterator[Wrong]:
+    """Of one agent, or one edge, there may be a rule of each level; none goes with no other."""
+    levels: dict[tuple[str | None, ...], set[str | None]] = {}
+    for rule in draft.entries("oversight"):
+        whose, level = tuple(rule.text(key) for key in ("agent", "from", "to")), rule.text("level")
+        others = levels.setdefault(whose, set())
+        if level in others:
+            yield Wrong(rule.at("level"), "a second rule of that level for the same", "Remove one of them.")
+        elif others and "none" in {level, *others}:
+            yield Wrong(rule.at("level"), "another rule says otherwise of the same", "Remove one of them.")
+        others.add(level)
 
 
 def alerts(draft: Draft) -> Iterator[Wrong]:

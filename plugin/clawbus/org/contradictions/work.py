@@ -44,10 +44,12 @@ def edges(draft: Draft) -> Iterator[Wrong]:
 
 
 def _template(edge: Entry) -> Iterator[Wrong]:
-    for word in re.findall(r"\{(\w+)\}", edge.text("template") or ""):
-        if word not in _WORDS:
-            otherwise = f"Known: {', '.join(f'{{{one}}}' for one in _WORDS)}."
-            yield Wrong(edge.at("template"), f"{{{word}}} is no placeholder", near(word, _WORDS, otherwise))
+    said = re.findall(r"\{(\w+)\}", edge.text("template") or "")
+    wrong = [word for word in dict.fromkeys(said) if word not in _WORDS]
+    if wrong:
+        known = f"Known: {', '.join(f'{{{one}}}' for one in _WORDS)}."
+        problem = f"no placeholder: {', '.join(f'{{{word}}}' for word in wrong)}"
+        yield Wrong(edge.at("template"), problem, near(wrong[0], _WORDS, known) if len(wrong) == 1 else known)
 
 
 def recurring(draft: Draft) -> Iterator[Wrong]:
