@@ -7,16 +7,23 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clawbus.jwt import claims_of
+from clawbus import connect
+from clawbus.bus import Bus
+from clawbus.change.applying import apply_bus
+from clawbus.company import Company
+from clawbus.errors import Refused
+from clawbus.jwt import claims_of, read_creds, write_creds
 from clawbus.provision.authority import Authority
 from clawbus.provision.claims import push
 from clawbus.provision.config import resolver_dir
 from clawbus.settings import Home
-from tests.company import Live, live
+from tests.company import Live, free_ports, live
+from tests.unit.crew import crew, crew_toml
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,7 +35,7 @@ from clawbus.settings import Home
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(100):
-    Authority(Home(Path(sys.argv[1]))).revoke(f"{sys.argv[2]}-{number}")
+    Authority(Home(Path(sys.argv[1]))).revoke("AGENTS", f"{sys.argv[2]}-{number}")
 """
 TELLING = """
 import asyncio, sys
@@ -73,7 +80,7 @@ def test_no_revocation_is_lost_when_two_revoke_at_once(tmp_path: Path) -> None:
     """`clawbus apply` for a stolen key, and the registrar for a machine that is let in anew."""
     home = Home(tmp_path / ".clawbus")
     at_once(REVOKING, [str(home.root), "a"], [str(home.root), "b"], [str(home.root), "c"])
-    assert len(Authority(home).revoked()) == 300
+    assert len(Authority(home).revoked("AGENTS")) == 300
     assert {path.stat().st_mode & 0o777 for path in (home.root / "authority").iterdir()} == {0o600}
 
 
@@ -90,10 +97,40 @@ async def test_who_tells_the_server_last_tells_of_every_revocation(bus_only: Liv
 
     async def revoke() -> None:
         for name in names:
-            authority.revoke(name)
+            authority.revoke("AGENTS", name)
             assert await push(bus_only.home, bus_only.org)
 
     await asyncio.gather(asyncio.to_thread(at_once, TELLING, *[[str(bus_only.org_file)]] * 2), revoke())
     kept = resolver_dir(bus_only.home) / f"{authority.key('AGENTS').public_key}.jwt"
     assert {*claims_of(kept.read_text())["nats"]["revocations"]} == {*names}
-    assert {*json.loads((bus_only.home.root / "authority" / "revoked.json").read_text())} == {*names}
+    assert {*json.loads((bus_only.home.root / "authority" / "revoked.json").read_text())["AGENTS"]} == {*names}
+
+
+async def test_a_task_finds_its_way_after_the_server_was_told(tmp_path: Path) -> None:
+    """Told of an account that exports services, it would forget who waits: the task would wait for its lease."""
+
+    async def mind(_one: object, _agent: str, _task: object) -> str:
+        return "done"
+
+    toml = crew_toml(free_ports(1)[0], 1).replace("lease_s = 10", "lease_s = 60")
+    async with live(tmp_path, None, toml=toml) as company, crew(company, mind), connect(company.org_file) as client:
+        assert (await client.ask("w0", "one", timeout_s=30)).text == "done"
+        Authority(company.home).revoke("AGENTS", "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4")
+        assert await push(company.home, company.org)
+        assert (await client.ask("w0", "two", timeout_s=30)).text == "done"
+
+
+async def test_whom_apply_revokes_while_the_server_is_down_is_revoked(tmp_path: Path) -> None:
+    """An agent goes to another gateway before the start: what its old gateway's credentials say counts no more."""
+    async with live(tmp_path, None) as company:
+        old = company.company.identity("gw-lab")
+        stolen = company.home.dir("stolen") / "gw-lab.creds"
+        write_creds(stolen, read_creds(old.creds_file or Path()), old.seed_file)
+        company.kill("nats-server")
+        text = company.org_file.read_text()
+        company.org_file.write_text(text.replace('gateway = "lab"\n', 'gateway = "hq"\n'))
+        await company.start("nats-server")
+        await apply_bus(Company.open(company.org_file), {}, lambda _: None)
+        with pytest.raises(Refused):
+            async with Bus.connect(company.org.url, replace(old, creds_file=stolen), "thief"):
+                pass

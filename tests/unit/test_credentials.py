@@ -123,7 +123,7 @@ async def test_f24_a_revoked_key_is_cut_off_at_once_and_stays_out(bus_only: Live
     live = bus_only
     async with lab(live, renewed=True) as bus:
         await speak(live, bus)
-        Authority(live.home).revoke(bus.identity.public_key)
+        Authority(live.home).revoke("AGENTS", bus.identity.public_key)
         old = read_creds(bus.identity.creds_file or Path())
         assert await push(live.home, live.org)
         await until(lambda: _is_refused(bus), "the refusal", 5)

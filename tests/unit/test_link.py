@@ -54,7 +54,7 @@ async def test_a_connection_outlives_credentials_that_cannot_be_read(firm: Live)
         me, subjects = bus.identity, firm.company.subjects
         await bus.listen(subjects.everything("alerts"), lambda message: heard.append(message.data))
         alerts = subjects.everything("alerts").replace("*", "x").replace(">", "x")
-        Authority(firm.home).revoke(me.public_key)
+        Authority(firm.home).revoke("STAFF", me.public_key)
         assert me.creds_file is not None
         me.creds_file.unlink()
         assert await push(firm.home, firm.org)

@@ -20,6 +20,7 @@ from clawbus.provision.authority import Authority
 from clawbus.provision.claims import push
 from clawbus.provision.config import write_config
 from clawbus.provision.included import write_account
+from clawbus.provision.issuer import account_of
 from clawbus.provision.keys import publish_keys
 from clawbus.provision.permissions import grants
 from clawbus.provision.streams import provision
@@ -50,14 +51,15 @@ def _revoke_the_changed(company: Company) -> None:
     """Credentials out in the world that say more than org.toml does now: who has left, who has lost an agent."""
     authority, granted, there = Authority(company.home), grants(company.org), elsewhere.names(company.org)
     for creds in sorted(company.home.dir("keys").glob("*.creds")):
+        account = account_of(creds.stem)
         try:
             said, grant = claims_of(read_creds(creds)), granted.get(creds.stem)
         except InvalidInput:  # what it had said is not known: what was given out for the key counts no more
             if creds.with_suffix(".nk").exists():
-                authority.revoke(load_or_create(creds.stem, creds.with_suffix(".nk")).public_key)
+                authority.revoke(account, load_or_create(creds.stem, creds.with_suffix(".nk")).public_key)
             continue
         if grant is None or creds.stem in there or grant.is_exceeded_by(tags_of(said)):
-            authority.revoke(said["sub"])
+            authority.revoke(account, said["sub"])
 
 
 def check_moves(org: Org, moves: Mapping[str, str]) -> None:
@@ -68,11 +70,8 @@ def check_moves(org: Org, moves: Mapping[str, str]) -> None:
         org.takers(new, "--move")
 
 
-async def apply_bus(company: Company, moves: Mapping[str, str], say: Say, fresh: bool = False) -> None:
-    """Bring keys, streams and durables to what org.toml says. Raises BusAway, Refused, InvalidInput.
-
-    `fresh`: the server was started a moment ago, and knows the keys.
-    """
+async def apply_bus(company: Company, moves: Mapping[str, str], say: Say) -> None:
+    """Bring keys, streams and durables to what org.toml says. Raises BusAway, Refused, InvalidInput."""
     check_moves(company.org, moves)
     _revoke_the_changed(company)
     for name in elsewhere.shut_out(company.home, company.org):
@@ -80,7 +79,7 @@ async def apply_bus(company: Company, moves: Mapping[str, str], say: Say, fresh:
     config = write_server_config(company)
     if company.org.bus.url is not None:
         say(f"keys and permissions are in {config}: your nats-server has to include it and reload (see docs/cli.md)")
-    elif not fresh and await push(company.home, company.org):
+    elif await push(company.home, company.org):
         say("nats-server has been told of the keys and permissions")
     async with company.connect("provisioner") as bus:
         await provision(bus, company.org)

@@ -30,7 +30,7 @@ def forget(company: Company, names: Sequence[str]) -> None:
     for name in names:
         seed = company.home.key(name)
         if seed.exists() and company.org.bus.url is None:
-            Authority(company.home).revoke(load_or_create(name, seed).public_key)
+            Authority(company.home).revoke(granted[name].account, load_or_create(name, seed).public_key)
         agents = company.org.agents_of(name.partition("-")[2]) if granted[name].role == GATEWAY else ()
         for key in (name, *(agent_key(agent.id) for agent in agents)):
             company.home.key(key).unlink(missing_ok=True)

@@ -32,7 +32,6 @@ class Answers:
     `{"key"}` asks for credentials, `{"org"}` for an org.toml that has another digest. `{"keys"}` tells the public keys
     of a gateway's agents, and counts where none is known: who has stolen a gateway's credentials can speak as its
     agents, and still cannot sign as them. `on_learned` is called after it, and again as long as it has failed.
-    It must not tell the server of accounts: that makes nats-server 2.15.1 forget to whom answers go that are under way.
     """
 
     def __init__(self, company: Company, bus: Bus, on_learned: Callable[[], Awaitable[None]]) -> None:

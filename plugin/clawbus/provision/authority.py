@@ -60,11 +60,10 @@ class Authority:
     def accounts(self, org: Org) -> dict[str, str]:
         """Public key -> JWT of each account: what it exports and imports, who signs for it, who is revoked."""
         found = {self.key(SYSTEM).public_key: self._account(SYSTEM, {})}
-        revoked = self.revoked()
         for name in ACCOUNTS:
             key = self.key(name)
             nats = {**self._traffic(org, name), "signing_keys": self._signers(org, name)}
-            if revoked:
+            if revoked := self.revoked(name):
                 nats["revocations"] = revoked
             found[key.public_key] = self._account(name, nats, _JETSTREAM if name == OFFICE else {})
         return found
@@ -112,20 +111,28 @@ class Authority:
 
     # -- who counts no more -----------------------------------------------------------------------------------------
 
-    def revoked(self) -> dict[str, int]:
-        """Public key -> second up to which its credentials do not count."""
-        try:
-            found = json.loads((self._folder / "revoked.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return {str(key): int(at) for key, at in found.items()}
+    def revoked(self, account: str) -> dict[str, int]:
+        """Public key -> second up to which its credentials do not count, of the keys that live in this account."""
+        return self._revoked().get(account, {})
 
-    def revoke(self, public_key: str) -> None:
-        """Credentials of this key that were issued until now count no more; what is issued later does."""
+    def revoke(self, account: str, public_key: str) -> None:
+        """Credentials of this key that were issued until now count no more; what is issued later does.
+
+        Remembered by account, since each that changes has to be told to the server, and one must not (`claims`).
+        """
         lock = os.open(self._folder / "revoked.lock", os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(lock):  # `apply` and the registrar may do so at once
             fcntl.flock(lock, fcntl.LOCK_EX)
-            write_secret(self._folder / "revoked.json", json.dumps(self.revoked() | {public_key: _now()}))
+            found = self._revoked()
+            found.setdefault(account, {})[public_key] = _now()
+            write_secret(self._folder / "revoked.json", json.dumps(found))
+
+    def _revoked(self) -> dict[str, dict[str, int]]:
+        try:
+            found: dict[str, dict[str, int]] = json.loads((self._folder / "revoked.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
 
 
 def _export(one: Service) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from clawbus.errors import InvalidInput
 from clawbus.identity import agent_key, is_public_key
 from clawbus.jwt import claims_of, tags_of
 from clawbus.org import Org
+from clawbus.provision.accounts import GATEWAYS
 from clawbus.provision.authority import Authority
 from clawbus.provision.permissions import Grant, grants
 from clawbus.settings import Home, write_secret
@@ -78,7 +79,7 @@ def has_fewer(home: Home, grant: Grant) -> bool:
 
 def _revoke(home: Home, name: str) -> None:
     if (key := public_key(home, name)) is not None and name.startswith("gw-"):
-        Authority(home).revoke(key)
+        Authority(home).revoke(GATEWAYS, key)
     for file in (_public(home, name), _given(home, name)):
         file.unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ def mint(home: Home, org: Org, key_name: str, public_key: str, life_s: float) ->
 
 def _minted(home: Home, grant: Grant, public_key: str, life_s: float) -> str:
     authority = Authority(home)
-    issued = max(int(time.time()), authority.revoked().get(public_key, -1) + 1)
+    issued = max(int(time.time()), authority.revoked(grant.account).get(public_key, -1) + 1)
     nats = {
         "type": "user",
         "pub": {},
@@ -102,6 +102,6 @@ def _good(home: Home, org: Org, grant: Grant, me: Identity) -> bool:
         and said.get("iss") == authority.key(grant.role).public_key
         and said.get("nats", {}).get("tags") == grant.tag_list
         and said.get("nats", {}).get("issuer_account") == authority.key(grant.account).public_key
-        and said.get("iat", 0) > authority.revoked().get(me.public_key, -1)
+        and said.get("iat", 0) > authority.revoked(grant.account).get(me.public_key, -1)
         and said.get("exp", 0) - now > min(org.bus.credentials_s, said.get("exp", 0) - said.get("iat", 0)) / 2
     )

@@ -63,7 +63,7 @@ async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
             say(f"what an earlier clawbus had kept, in {before}, is not read any more: remove it when you like")
         say("starting nats-server")
         await supervisor.add(nats_service(plan, write_server_config(company)))
-    await apply_bus(company, {}, say, fresh=True)
+    await apply_bus(company, {}, say)
     await supervisor.add(steward_service(company), *([registrar_service(company)] if company.org.bus.shared else []))
 
 
