@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from clawbus.asking import Person
 from clawbus.bus import last_message
@@ -24,6 +27,15 @@ from tests.unit.office import clawbus
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 AGENTS = ("ceo-genesis", "cto-athena")
 FROM_OWNER = "agent:cto-athena:nats:from-owner"
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def resumed(duo: Live) -> AsyncIterator[None]:
+    """What one test has stopped and not resumed must not fail the next."""
+    yield
+    await clawbus(duo, "resume", "--all")
+    for agent in AGENTS:
+        await clawbus(duo, "resume", agent)
 
 
 async def events(duo: Live, task_id: str, kind: str) -> list[Any]:
@@ -110,7 +122,7 @@ async def test_n7_a_stop_aborts_running_turns_and_a_resume_finishes_the_task_onc
     assert (await duo.tool("hq", "ceo-genesis", "nats_tasks", action="list"))["ok"]
     await say(duo, "@reply woken by mail")
     await looked_again(duo)
-    assert brain.turns[asked:] == []
+    assert brain.turns[asked:] == [], json.dumps(brain.turns[asked:])
 
     await resume(duo)
     view = await duo.settled(task_id, 120)

@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import spend_of
-from clawbus.channels import SPEND
+from clawbus.channels import ENDS, SPEND
 from clawbus.envelope import Envelope
 from clawbus.errors import OverBudget, Refused
 from clawbus.provision.streams import stream_configs
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live
+from tests.trying import trying
 from tests.unit.office import HQ, alert_of, office, steward
 from tests.unit.test_odd_cases import CEO, arrived, node, said
 
 
-async def bound(company: Live, size_bytes: int) -> None:
-    """Make SPEND that large."""
-    config = next(one for one in stream_configs(company.org) if one["name"] == SPEND)
+async def bound(company: Live, size_bytes: int, stream: str = SPEND) -> None:
+    """Make a stream that large."""
+    config = next(one for one in stream_configs(company.org) if one["name"] == stream)
     async with company.company.connect("provisioner") as bus:
-        await bus.api(f"STREAM.UPDATE.{SPEND}", config | {"max_bytes": size_bytes})
+        await bus.api(f"STREAM.UPDATE.{stream}", config | {"max_bytes": size_bytes})
 
 
 async def fill(company: Live, key: str, sender: str, to: str) -> Envelope:
@@ -53,6 +54,19 @@ async def test_a_stream_that_is_nearly_full_is_an_alert_that_clears_by_itself(tm
         await bound(company, 1_000_000)
         await room.tick()
         await alert_of(company, "room", "spend", False)
+
+
+async def test_a_thief_who_fills_a_stream_with_subjects_of_no_task_is_named(tmp_path: Path) -> None:
+    """The server holds a key to the last word of a subject only: the others are no reason to look away."""
+    async with office(tmp_path) as company, steward(company) as one:
+        room = next(duty for duty in one.duties if duty.rule == "room")
+        await bound(company, 20_000, ENDS)
+        async with trying(company.org.url, company.company.identity(HQ).creds_file) as thief:
+            for number in range(40):
+                assert await thief.may_publish(f"{company.org.company}.end.NOT_A_TASK{number}.ceo", b"x" * 500)
+        await room.tick()
+        assert (await alert_of(company, "room", "ends", True)).detail["percent"] > 75
+        assert "unsigned" in (await alert_of(company, "forged", "ceo", True)).text
 
 
 async def test_mail_arrives_while_the_accounts_are_full(bus_only: Live, tmp_path: Path) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.gateway.transcript import Transcript
+from clawbus.gateway.turns import told
+from clawbus.worker.strays import Strays
+from tests.company import until
 
 
 def said(role: str, text: str = "", run: str = "", key: str = "", **more: Any) -> dict[str, Any]:
@@ -31,10 +39,12 @@ RESUMED = [
 def test_a_message_that_waited_behind_another_run_has_its_own_reply() -> None:
     """It is run under an id of the gateway's own: neither the resumed run's words nor a later turn's are its reply."""
     seen = Transcript(RESUMED, False)
-    assert (seen.reply("nats-2"), seen.reply_to("nats-2")) == ("", "the new course")
-    assert Transcript(RESUMED[:5], False).reply_to("nats-2") == ""
-    assert seen.reply_to("nats-1") == ""  # its own run has called a tool, and nothing more
-    assert seen.reply_to("nats-9") == ""
+    assert seen.run_of("nats-2") == "c0f9"
+    assert (seen.reply("nats-2"), seen.reply("c0f9")) == ("", "the new course")
+    assert Transcript(RESUMED[:5], False).run_of("nats-2") == ""
+    assert (seen.run_of("nats-1"), seen.reply("nats-1")) == ("nats-1", "")  # it has called a tool, and nothing more
+    assert (seen.run_of("nats-9"), seen.reply("")) == ("", "")
+    assert Transcript(RESUMED[4:5] + RESUMED[6:], False).run_of("nats-2") == ""  # it was never come to
     assert seen.called("nats-1")
     assert not seen.called("nats-3")
 
@@ -50,7 +60,79 @@ def test_a_gateways_note_is_no_reply() -> None:
     ]
     seen = Transcript(cut_off, False)
     assert seen.timed_out("nats-1")
-    assert (seen.reply("nats-1"), seen.reply_to("nats-1")) == ("", "")
+    assert (seen.run_of("nats-1"), seen.reply("nats-1")) == ("nats-1", "")
     assert not Transcript(RESUMED, False).timed_out("nats-2")
     queued = Transcript([cut_off[0], cut_off[-1]], False)
-    assert queued.reply_to("nats-1") == ""
+    assert queued.run_of("nats-1") == ""
+
+
+OURS = said("user", "the task, attempt 2", key="nats-2:user")
+LOOKS = said("assistant", "I will look first.", run="c0f9", stopReason="toolUse")
+FOUND = said("toolResult", "x", run="c0f9")
+STEER = said("user", "also the engines", key="nats-s:user")
+FINAL = said("assistant", "All fine.", run="c0f9", stopReason="stop")
+CUT = {"stopReason": "aborted", "errorMessage": "request timed out"}
+
+
+@pytest.mark.parametrize(
+    ("below", "outcome", "text"),
+    [
+        ([LOOKS, FOUND, FINAL], "done", "All fine."),
+        ([LOOKS, FOUND, STEER, FINAL], "done", "All fine."),
+        ([*[LOOKS, FOUND] * 40, FINAL], "done", "All fine."),
+        ([LOOKS, FOUND, said("assistant", run="c0f9", **CUT)], "timed_out", "the turn took longer than it was given"),
+        ([said("assistant", "It is:", run="c0f9", **CUT)], "timed_out", "the turn took longer than it was given"),
+        ([said("assistant", "HTTP 500", run="c0f9", stopReason="error")], "failed", "the turn failed: HTTP 500"),
+        ([LOOKS, FOUND], None, ""),
+        ([said("assistant", "It is:", run="c0f9", stopReason="aborted")], None, ""),
+        ([], None, ""),
+        ([said("assistant", "", run="nats-2", stopReason="stop")], "done", "(the agent gave no reply)"),
+    ],
+    ids=["reply", "steered", "long", "late", "late-in-words", "error", "in-a-tool", "stopped", "never", "own-run"],
+)
+def test_how_a_message_ended_that_waited_behind_another_run(
+    below: list[dict[str, Any]], outcome: Any, text: str
+) -> None:
+    """`agent.wait` says that it has ended, not how. What was cut off in the middle is no result."""
+    seen = Transcript([OURS, *below], False)
+    if outcome is None:
+        with pytest.raises(TurnLost):
+            told(seen, "nats-2", ended_well=True)
+    else:
+        assert told(seen, "nats-2", ended_well=True) == TurnResult(outcome, text)
+
+
+def test_an_error_that_stands_in_the_transcript_is_no_reply() -> None:
+    """Between that line and the end in the gateway's memory `agent.wait` knows of nothing."""
+    error = said("assistant", "request failed", run="nats-2", stopReason="error")
+    assert told(Transcript([OURS, error], False), "nats-2") == TurnResult("failed", "the turn failed: request failed")
+    with pytest.raises(TurnLost):  # nor does it when it has forgotten
+        told(Transcript([OURS, said("assistant", run="nats-2", stopReason="toolUse")], False), "nats-2")
+
+
+def strays_without_a_gateway() -> Strays:
+    return Strays(Turns(GatewayRpc(1, Path("none"))), lambda _session: None)
+
+
+async def test_a_resumed_run_is_looked_at_again_if_the_gateway_was_away_at_its_first_sign() -> None:
+    strays = strays_without_a_gateway()
+    strays.expect("agent:x:nats:t")
+    strays.hear("agent", {"sessionKey": "agent:x:nats:t", "runId": "5cd6", "stream": "item"})
+    assert [*strays._met] == ["5cd6"]
+
+    async def forgotten() -> bool:
+        return not strays._met
+
+    await until(forgotten, "the look that has failed")
+
+
+def test_what_is_remembered_of_resumed_runs_goes_with_the_time_in_which_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strays = strays_without_a_gateway()
+    strays.expect("agent:x:nats:t")
+    strays._met["5cd6"] = "agent:x:nats:t"
+    later = time.monotonic() + 1000
+    monkeypatch.setattr("clawbus.worker.strays.time.monotonic", lambda: later)
+    strays.expect("agent:x:nats:u")
+    assert (strays.expected("agent:x:nats:t"), strays.expected("agent:x:nats:u"), strays._met) == (False, True, {})

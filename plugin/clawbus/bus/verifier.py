@@ -89,17 +89,15 @@ class Verifier:
 
     async def envelope(self, subjects: Subjects, message: Received) -> Envelope:
         """The envelope of a message that its sender has signed. Raises WireError, of which Unverified is one."""
-        sender = subjects.parse(message.subject).sender
-        await self.check(message)
-        found = decode(message.data, sender)
+        await self.check(message)  # first, since who has not signed it may have written anything into the subject, too
+        found = decode(message.data, subjects.parse(message.subject).sender)
         self._same_id(found.id, message)
         return found
 
     async def event(self, subjects: Subjects, message: Received) -> Event:
         """As `envelope`, for an event of a task."""
-        parsed = subjects.parse(message.subject)
         await self.check(message)
-        found = decode_event(message.data, parsed)
+        found = decode_event(message.data, subjects.parse(message.subject))
         self._same_id(found.id, message)
         return found
 

@@ -5,7 +5,6 @@ The user message of a run is kept under `<key of the call>:user`, and each messa
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,8 @@ from clawbus.gateway.rpc import GatewayRpc
 KEY_PREFIX = "nats-"
 """How the keys of our calls begin, and so our run ids; the gateway's own are UUIDs."""
 MAX_CHARS = 500_000
+_CUT_OFF = ("toolUse", "aborted", "error")
+"""Why a message is not the last word of its run, whatever text stands in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,40 +32,55 @@ class Transcript:
 
     def answered(self, key: str) -> bool:
         """Whether a message of the assistant, be it only a tool call, belongs to the run of a key."""
-        return any(message.get("__openclaw", {}).get("runId") == key for message in self.messages)
+        return any(_run_of(message) == key for message in self.messages)
 
     def called(self, key: str) -> bool:
         """Whether the run of a key has called a tool."""
-        mine = (message for message in self.messages if message.get("__openclaw", {}).get("runId") == key)
+        mine = (message for message in self.messages if _run_of(message) == key)
         return any(message.get("stopReason") == "toolUse" for message in mine)
 
     def began(self, key: str) -> bool:
         """Whether the turn of a key has begun. The message that opened a long one is not among the last ones."""
         return self.has(key) or self.answered(key)
 
-    def reply(self, key: str) -> str:
-        """The last message of the assistant in the run of a key; or nothing. OpenClaw masks secrets here."""
-        for message in reversed(self.messages):
-            if message.get("role") == "assistant" and message.get("__openclaw", {}).get("runId") == key:
-                return text_of(message)
+    def run_of(self, key: str) -> str:
+        """The id of the run that answered a call; empty if none did.
+
+        What had to wait behind another run is run under an id of the gateway's own: that of the first words below its
+        line. Below a later line they would be another's answer; the gateway's own notes name no run.
+        """
+        if self.answered(key):
+            return key
+        below = iter(self.messages)
+        if not any(message.get("idempotencyKey") == f"{key}:user" for message in below):
+            return ""
+        for message in below:
+            if message.get("role") == "user":
+                return ""
+            if message.get("role") == "assistant" and (run := _run_of(message)):
+                return run
         return ""
 
-    def reply_to(self, key: str) -> str:
-        """The last message of the run, under whatever name, that answered a call; or nothing.
+    def reply(self, run: str) -> str:
+        """The last message of the assistant in a run; nothing if the run was cut off there. OpenClaw masks secrets."""
+        last = self._last(run)
+        return "" if last is None or last.get("stopReason") in _CUT_OFF else text_of(last)
 
-        The gateway's own notes, such as that a command was blocked, name no run.
-        """
-        below = iter(self.messages)
-        if self.answered(key) or not any(message.get("idempotencyKey") == f"{key}:user" for message in below):
-            return ""
-        said = [*itertools.takewhile(lambda message: message.get("role") != "user", below)]
-        said = [one for one in said if one.get("role") == "assistant" and one.get("__openclaw", {}).get("runId")]
-        return text_of(said[-1]) if said else ""
-
-    def timed_out(self, key: str) -> bool:
-        """Whether the run of a key was cut off because its time was over."""
-        mine = (message for message in self.messages if message.get("__openclaw", {}).get("runId") == key)
+    def timed_out(self, run: str) -> bool:
+        """Whether a run was cut off because its time was over."""
+        mine = (message for message in self.messages if _run_of(message) == run)
         return any(one.get("stopReason") == "aborted" and "timed out" in str(one.get("errorMessage")) for one in mine)
+
+    def failure(self, run: str) -> str:
+        """The model's error with which a run ended; or nothing."""
+        last = self._last(run)
+        if last is None or last.get("stopReason") != "error":
+            return ""
+        return str(last.get("errorMessage") or text_of(last) or "the model's request failed")
+
+    def _last(self, run: str) -> dict[str, Any] | None:
+        said = (one for one in reversed(self.messages) if one.get("role") == "assistant" and _run_of(one) == run)
+        return next(said, None) if run else None
 
 
 async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = MAX_CHARS) -> Transcript:
@@ -75,6 +91,10 @@ async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = M
         return Transcript([], False)
     busy = bool(answer.get("inFlightRun")) or (answer.get("sessionInfo") or {}).get("status") == "running"
     return Transcript(list(answer.get("messages") or []), busy)
+
+
+def _run_of(message: dict[str, Any]) -> str:
+    return str(message.get("__openclaw", {}).get("runId") or "")
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -25,6 +25,8 @@ _WAIT_S = 60.0
 _SUPERSEDED = "generation was superseded"  # its settings were read again while a turn was prepared: no model was called
 _UNTOLD = "agent run failed"  # without a word of the model's error
 _TOO_LONG = "the turn took longer than it was given"
+_NOTHING_SAID = "(the agent gave no reply)"
+_WHOLE = 1000  # messages: the most that chat.history gives; a long turn has that many
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """How a turn ended. `text` is the whole reply, or the reason."""
+    """How a turn ended. `text` is the whole reply, or the reason.
+
+    `idle`: it failed in the gateway itself, without a word of why, before any tool was called.
+    """
 
     outcome: Literal["done", "failed", "timed_out", "aborted"]
     text: str
+    idle: bool = False
 
 
 class TurnLost(Exception):
@@ -128,14 +134,11 @@ class Turns:
         It keeps a finished run for ten minutes only; the transcript keeps the reply. Raises TurnLost if there is none.
         """
         seen = await transcript.read(self._rpc, session_key, 50)
+        if not seen.busy and not seen.began(key):
+            seen = await transcript.read(self._rpc, session_key, _WHOLE)
         if seen.busy or not seen.began(key):
             return None
-        if seen.timed_out(key):
-            return TurnResult("timed_out", _TOO_LONG)
-        text = seen.reply(key) or seen.reply_to(key)
-        if not text:
-            raise TurnLost
-        return TurnResult("done", text)
+        return told(seen, key)
 
     async def _result(
         self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str], steered: bool
@@ -147,26 +150,22 @@ class Turns:
         if status == "timeout" or stop == "timeout" or reply.get("disposition") == "empty":
             # "empty": it was cut off in a tool call. An agent that says nothing has the disposition "silent".
             return TurnResult("timed_out", _TOO_LONG)
-        if status != "ok" and await self._never_came_to_it(session_key, key, str(answer.get("error"))):
-            raise TurnLost
         if status != "ok":
-            return TurnResult("failed", f"the turn failed: {answer.get('error') or stop or status}")
+            return await self._failed(session_key, key, str(answer.get("error") or stop or status))
         if not reply:
             return await self._queued_reply(session_key, key)
         text = str(reply.get("text") or "")
         if len(text) >= _CUT_CHARS or (steered and text):
             text = await self._whole_reply(session_key, key, final) or text
-        return TurnResult("done", text or "(the agent gave no reply)")
+        return TurnResult("done", text or _NOTHING_SAID)
 
-    async def _never_came_to_it(self, session_key: str, key: str, error: str) -> bool:
-        """Whether a turn failed in the gateway itself, before it had called any tool: the task may be tried again.
-
-        So it does right after a run of the same session was stopped while it began, and then it cannot say why.
-        """
+    async def _failed(self, session_key: str, key: str, error: str) -> TurnResult:
+        """A turn that failed. Raises TurnLost if it never came to the model."""
         if _SUPERSEDED in error:
-            return True
+            raise TurnLost
         untold = error.strip().endswith(_UNTOLD)
-        return untold and not (await transcript.read(self._rpc, session_key, 50)).called(key)
+        idle = untold and not (await transcript.read(self._rpc, session_key, 50)).called(key)
+        return TurnResult("failed", f"the turn failed: {error}", idle)
 
     async def _queued_reply(self, session_key: str, key: str) -> TurnResult:
         """What came of a message that had to wait behind another run, such as one that a restarted gateway resumes.
@@ -174,10 +173,7 @@ class Turns:
         It is run under an id of the gateway's own, and `agent.wait` says that it has ended, not how. Raises TurnLost if
         no reply stands below it: somebody has stopped that run.
         """
-        text = (await transcript.read(self._rpc, session_key, 50)).reply_to(key)
-        if not text:
-            raise TurnLost
-        return TurnResult("done", text)
+        return told(await transcript.read(self._rpc, session_key, _WHOLE), key, ended_well=True)
 
     async def _whole_reply(self, session_key: str, key: str, final: asyncio.Future[str]) -> str:
         """The last message of the run: from its `chat` final event, which is as the model wrote it.
@@ -223,6 +219,22 @@ class Turns:
 
         with self._rpc.listening(listen):
             yield
+
+
+def told(seen: transcript.Transcript, key: str, ended_well: bool = False) -> TurnResult:
+    """What a transcript tells of how a call ended. Raises TurnLost if it was cut off, or was never come to.
+
+    `ended_well`: so the gateway says of what it has run under this key.
+    """
+    run = seen.run_of(key)
+    if seen.timed_out(run):
+        return TurnResult("timed_out", _TOO_LONG)
+    if error := seen.failure(run):
+        return TurnResult("failed", f"the turn failed: {error}")
+    text = seen.reply(run)
+    if not text and not (ended_well and run == key):
+        raise TurnLost
+    return TurnResult("done", text or _NOTHING_SAID)
 
 
 def _aborted(answer: dict[str, Any]) -> bool:

@@ -9,7 +9,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from clawbus import frames
 from clawbus.envelope import Envelope, Status
@@ -24,13 +23,11 @@ from clawbus.show import inert
 from clawbus.worker.blocked import Blocked
 from clawbus.worker.doer import bounded, result
 from clawbus.worker.steering import Steering
+from clawbus.worker.strays import Strays
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 1.0
-_RESUMES_WITHIN_S = 900.0
-_BEGINS_WITHIN_S = 5.0  # between the first sign of a run and the line in the transcript that opens it
-_LOOK_S = 0.1
 _ANEW = (
     "\n\nA person stopped the company while you were at this task, and your turn was ended. It begins anew now: look "
     "at what you had already changed before you change it again."
@@ -59,11 +56,9 @@ class Attempts:
         self._org = org
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
-        self._interrupted: dict[str, float] = {}  # session key -> until when its gateway may resume it (monotonic s)
-        self._met: set[str] = set()  # runs in these sessions that are not ours by their ids
-        self._strays: set[asyncio.Task[None]] = set()
         self._running: dict[str, Run] = {}
-        rpc.listeners.append(self._guard)
+        self._strays = Strays(self._turns, self._key_in)
+        rpc.listeners.append(self._strays.hear)
         rpc.on_change.append(self._gateway_changed)
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
         self.lessons: Callable[[Envelope], Awaitable[str]] | None = None
@@ -81,7 +76,7 @@ class Attempts:
                 return await self._finish(run)
             except TurnLost:
                 log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
-                self._beware(run)
+                self._strays.expect(run.session_key)
                 run = _changed(run, state="held")
             except NotBegun:
                 run = self._ledger.runs.get(run.task_id) or run
@@ -99,7 +94,7 @@ class Attempts:
         files = await self._files.of(run.worker, run.task, key=key)
         boot_id = self._rpc.boot_id
         if run.attempt:
-            self._beware(run)
+            self._strays.expect(run.session_key)
             await self._turns.abort(run.session_key)
         self._ledger.raised.begin_anew(run.session_key)
         attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
@@ -147,10 +142,12 @@ class Attempts:
             attending.cancel()
             self._running.pop(run.task_id, None)
         await asyncio.gather(attending, return_exceptions=True)
+        if turn.idle and (self._strays.expected(run.session_key) or self._ledger.cut.has(run.session_key)):
+            raise TurnLost  # so a turn ends that begins where another one of its session was stopped a moment ago
         turn = await self.blocked.last_word(run, turn)
-        self._interrupted.pop(run.session_key, None)
+        self._strays.at_rest(run.session_key)
         if await self._steering.close(run) or turn.outcome == "timed_out":
-            self._beware(run)
+            self._strays.expect(run.session_key)
             with contextlib.suppress(GatewayAway):  # what has gone with it needs no stop, and the result is here
                 await self._turns.abort(run.session_key)
         return result(run, _STATUS[turn.outcome], bounded(turn.text, f"the whole stands in session {run.session_key}"))
@@ -158,7 +155,7 @@ class Attempts:
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
         if run.boot_id != self._rpc.boot_id:
-            self._beware(run)
+            self._strays.expect(run.session_key)
         await self._turns.abort(run.session_key)
 
     async def halt(self, run: Run) -> None:
@@ -167,7 +164,7 @@ class Attempts:
         The answer to an abort may be lost, or this node dies before it is written down; the next one stops nothing.
         """
         if run.boot_id != self._rpc.boot_id:
-            self._beware(run)
+            self._strays.expect(run.session_key)
         aborted = await self._turns.abort(run.session_key)
         aborted = aborted or await self._turns.was_aborted(run.key)
         if aborted or not await self._turns.begun(run.session_key, run.key):
@@ -185,39 +182,9 @@ class Attempts:
             elif run.boot_id == self._rpc.boot_id:
                 self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
-    def _beware(self, run: Run) -> None:
-        self._interrupted[run.session_key] = time.monotonic() + _RESUMES_WITHIN_S
-
-    def _guard(self, name: str, payload: dict[str, Any]) -> None:
-        """A restarted gateway resumes interrupted sessions by itself, one after the other: maybe long after our next
-        attempt has begun, or its task has ended. Such a run is stopped at its first sign: it has no lifecycle start.
-        """
-        session, key = str(payload.get("sessionKey")), str(payload.get("runId"))
-        resumed = self._interrupted.get(session, 0.0) > time.monotonic() and not key.startswith(KEY_PREFIX)
-        if name != "agent" or not resumed or key in self._met:
-            return
-        self._met.add(key)
-        stray = asyncio.get_running_loop().create_task(self._stop_stray(session, key))
-        self._strays.add(stray)
-        stray.add_done_callback(self._strays.discard)
-
-    async def _stop_stray(self, session: str, key: str) -> None:
-        with contextlib.suppress(GatewayAway):
-            if not await self._is_ours(session, key):
-                log.warning("stopping run %s, which the gateway has resumed in %s", key, session)
-                await self._turns.abort(session, key)
-
-    async def _is_ours(self, session: str, key: str) -> bool:
-        """Whether a run is our attempt under an id of the gateway's own: so it runs what had to wait behind a resumed
-        run. Its transcript line has our key; that of a resumed run has the run's. Raises GatewayAway.
-        """
-        deadline = time.monotonic() + _BEGINS_WITHIN_S
-        while time.monotonic() < deadline:
-            if await self._turns.stands(session, key):
-                return False
-            await asyncio.sleep(_LOOK_S)
-        mine = [run.key for run in self._running.values() if run.session_key == session]
-        return bool(mine) and await self._turns.stands(session, mine[0])
+    def _key_in(self, session: str) -> str | None:
+        """The key of our attempt that is under way in a session."""
+        return next((run.key for run in self._running.values() if run.session_key == session), None)
 
     def _progress(self, run: Run) -> Callable[[str], None]:
         last = 0.0

@@ -134,13 +134,19 @@ class Steering:
         left = self._ledger.steers.open(run.task_id)
         for steer in left:
             try:
-                stands = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
-                heard = stands and steer.key in self._given  # else that line opens a turn of its own, begun meanwhile
+                heard = await self._was_heard(run, steer)
             except (GatewayAway, Refused):
                 heard = False
             # Its key stays among the given: the gateway may yet make a turn of its own of it, which is stopped then.
             self._settle(steer, run.worker, "heard" if heard else "late", "" if heard else "its turn had ended")
         return any(steer.key for steer in left)
+
+    async def _was_heard(self, run: Run, steer: Steer) -> bool:
+        """Whether a turn that is over had heard it. Raises GatewayAway or Refused."""
+        if steer.key == run.key:  # it stood in the message that opened the attempt
+            return await self._turns.begun(run.session_key, run.key)
+        stands = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
+        return bool(stands) and steer.key in self._given  # else that line opens a turn of its own, begun meanwhile
 
     async def _until_live(self, run: Run) -> None:
         """Until the run takes steers: one that comes earlier would be a turn of its own, after this one.

@@ -131,8 +131,9 @@ class Guests(Duty):
 
     def _heard(self, message: Message) -> None:
         reply = str(getattr(message, "reply", ""))
-        self._note(_digest(message.subject, message.data), bool(reply))
-        if not reply.startswith(ANSWERS):  # nowhere else: a reply subject must not become a way to speak for others
+        answered = reply.startswith(ANSWERS)  # nowhere else: a reply subject must not become a way to speak for others
+        self._note(_digest(message.subject, message.data), answered)
+        if not answered:
             return
         answering = asyncio.get_running_loop().create_task(self._answer(message.subject, message.data, reply))
         self._answering.add(answering)

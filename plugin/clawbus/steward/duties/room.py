@@ -7,12 +7,15 @@ their own.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import ClassVar
 
 from clawbus.channels import GUEST, STREAMS
+from clawbus.errors import Refused
 from clawbus.steward.duty import Duty
 
+log = logging.getLogger(__name__)
 _RAISED, _CLEARED = 0.75, 0.7
 _LATEST = 20
 
@@ -28,17 +31,23 @@ class Room(Duty):
         for stream in STREAMS:
             if stream.discard != "new" or stream.name == GUEST:
                 continue
-            key, info = stream.name.lower(), await self.desk.bus.api(f"STREAM.INFO.{stream.name}")
-            part = info["state"]["bytes"] / info["config"]["max_bytes"]
-            if part > _RAISED:
-                await self._raise(stream.name, part, int(info["state"]["last_seq"]))
-            elif key in raised and part < _CLEARED:
-                await self.desk.alert(self.rule, key, False, f"{stream.name} has room again")
+            try:
+                await self._look(stream.name, stream.name.lower() in raised)
+            except Refused as refusal:  # the others are to be looked at all the same
+                log.warning("the stream %s is not looked at: %s", stream.name, refusal.message)
+
+    async def _look(self, name: str, is_raised: bool) -> None:
+        info = await self.desk.bus.api(f"STREAM.INFO.{name}")
+        part = info["state"]["bytes"] / info["config"]["max_bytes"]
+        if part > _RAISED:
+            await self._raise(name, part, int(info["state"]["last_seq"]))
+        elif is_raised and part < _CLEARED:
+            await self.desk.alert(self.rule, name.lower(), False, f"{name} has room again")
 
     async def _raise(self, name: str, part: float, last: int) -> None:
         pattern = f"{self.desk.org.company}.>"
         latest = await self.desk.bus.stored(name, pattern, max(1, last - _LATEST + 1))
-        writers = Counter(self.desk.subjects.parse(one.subject).sender for one in latest)
+        writers = Counter(one.subject.rpartition(".")[2] for one in latest)  # the server vouches for nothing else there
         named = ", ".join(f"{count} of {sender}" for sender, count in writers.most_common(5))
         text = (
             f"The stream {name} holds {part:.0%} of what it may; when it is full, it refuses what is said next.\n"
