@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,8 @@ async def examine(
     if org is None or home is None:
         return checks
     url, gateways = here or (org.url, org.gateways)
-    checks += [_files(home)] if home.root.exists() else []
+    named = [one.webhook_file for one in org.humans] + [one.token_file for one in gateways]
+    checks += [_files(home, {home.root.parent / one for one in named if one})] if home.root.exists() else []
     checks.append(await _bus(org, url, probe_bus))
     well = checks[-1].ok
     if try_forbidden is not None:
@@ -123,14 +125,20 @@ def _server(org: Org | None) -> Check:
     return Check("nats-server", True, f"{found.version}, {found.path}")
 
 
-def _files(home: Home) -> Check:
-    """Whether others than their owner can get at the keys, the tokens, or the folder in which all of it lies."""
-    secret = (path for pattern in _SECRET for path in home.root.glob(pattern) if path.is_file())
-    loose = [path for path in (home.root, *sorted(secret)) if path.stat().st_mode & 0o077]
+def _files(home: Home, named: set[Path]) -> Check:
+    """Whether others than their owner can get at keys, tokens, the folder of all that, or what org.toml has `named`."""
+    secret = [path for pattern in _SECRET for path in home.root.glob(pattern) if path.is_file()]
+    loose: list[Path] = []
+    for path in (home.root, *sorted(secret), *sorted(named.difference(secret))):
+        with contextlib.suppress(OSError):  # there is none, or nobody can get at it, not even we
+            loose += [path] if path.stat().st_mode & 0o077 else []
     if not loose:
-        return Check(_FILES, True, f"only you can read {home.root}")
+        return Check(_FILES, True, f"only you can read {home.root}, and the secrets that org.toml names")
     names = ", ".join(str(path) for path in loose[:3]) + (f" and {len(loose) - 3} more" if loose[3:] else "")
-    return Check(_FILES, False, f"others than you can read {names}", f"chmod -R go= {home.root}")
+    beside = [str(path) for path in loose if not path.is_relative_to(home.root)]
+    remedies = [f"chmod -R go= {home.root}"] if len(beside) < len(loose) else []
+    remedies += [f"chmod 600 {shlex.join(beside)}"] if beside else []
+    return Check(_FILES, False, f"others than you can read {names}", " && ".join(remedies))
 
 
 async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:
@@ -183,27 +191,21 @@ def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
     if status == 200:
         return Check(name, True, f"ready on port {gateway.port}")
     log = f"Its log: {home.root / 'gateways' / gateway.id / 'openclaw.log'}"
-    start = (
-        "Run `clawbus up`; if it runs, it is starting it again: look once more."
-        if gateway.own
-        else "Start it: `openclaw gateway run`, or its service."
-    )
+    mine = "Run `clawbus up`; if it runs, it is starting it again: look once more."
+    start = mine if gateway.own else "Start it: `openclaw gateway run`, or its service."
     if status is None:
         return Check(name, False, f"nothing answers on port {gateway.port}", start)
     detail = f"answers {status} on port {gateway.port}: starting, draining or not well"
-    return Check(
-        name, False, detail, f"Wait a minute. {log}" if gateway.own else "Wait a minute; run `openclaw status`."
-    )
+    return Check(name, False, detail, f"Wait a minute. {log if gateway.own else 'Run `openclaw status`.'}")
 
 
 def _without_token(gateway: Gateway, token: Path) -> Check:
     detail = f"there is no {token}: what answers on port {gateway.port} is not known to be this gateway"
-    remedy = (
+    mine = (
         "Run `clawbus up` (anew, if it runs); if another company is there, give this gateway another port in org.toml."
-        if gateway.own
-        else f"Set token_file of this gateway in org.toml, or run `clawbus join --gateway {gateway.id}`."
     )
-    return Check(f"plugin in {gateway.id}", False, detail, remedy)
+    theirs = f"Set token_file of this gateway in org.toml, or run `clawbus join --gateway {gateway.id}`."
+    return Check(f"plugin in {gateway.id}", False, detail, mine if gateway.own else theirs)
 
 
 async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
@@ -216,9 +218,7 @@ async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
     try:
         catalog = await _ask(GatewayRpc(gateway.port, token_file), agents[0].id)
     except TimeoutError:
-        again = (
-            "End `clawbus up` and start it again" if gateway.own else "Look at token_file, or start that gateway again"
-        )
+        again = "End `clawbus up`, start it again" if gateway.own else "Look at token_file, or start that gateway again"
         detail = f"what answers on port {gateway.port} lets nobody in with the token of {token_file}"
         return Check(name, False, detail, f"{again}: it reads its token when it starts.")
     except ClawbusError as error:

@@ -27,7 +27,8 @@ class Here(BaseModel):
     """The file `here.json` of a home. `ca`: the authority's certificate, as a path within that folder.
 
     `leaf`: set while this machine's connections go through a leaf of its own (docs/leaf.md).
-    `shut_out`: those of the gateways that the server let in no more when it was asked last: nothing starts for them.
+    `shut_out`: those of the gateways that the server let in no more when it was asked last: nothing starts for them
+    until it does again, and they have told what is new (`enrol.following`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

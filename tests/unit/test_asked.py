@@ -8,8 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
+from clawbus.errors import Away
 from clawbus.running import ask_up
-from clawbus.settings import Home
+from clawbus.settings import Home, write_secret
 from tests.company import until
 
 UP = """
@@ -19,8 +22,11 @@ from clawbus.running import asked, survive_questions
 from clawbus.settings import Home
 from clawbus.supervisor.record import take_lock
 
+done = []
+
 async def do(force_souls, say):
-    say("heard")
+    done.append(force_souls)
+    say(f"done so far: {done}")
 
 async def main():
     home = Home(Path(sys.argv[1]))
@@ -37,26 +43,66 @@ asyncio.run(main())
 """
 
 
-async def test_an_up_that_is_starting_or_ending_is_not_ended_by_the_question(tmp_path: Path) -> None:
-    """The signal's own action would end it, and leave server, gateways and nodes without anybody to end them."""
-    home = Home(tmp_path / ".clawbus")
+async def starting(home: Home) -> asyncio.subprocess.Process:
+    """An `up` that has the lock, and does not listen yet: it does when it gets a line, and no more after another."""
     up = await asyncio.create_subprocess_exec(
         sys.executable, "-c", UP, str(home.root), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
+    assert up.stdout
+    assert await up.stdout.readline() == b"False\n"
+    return up
+
+
+async def put(home: Home) -> str:
+    """The question, when it is put."""
+
+    async def look() -> str:
+        question = home.root / "run" / "apply.json"
+        return question.read_text() if question.exists() else ""
+
+    return await until(look, "the question")
+
+
+async def test_an_up_that_is_starting_or_ending_is_not_ended_by_the_question(tmp_path: Path) -> None:
+    """The signal's own action would end it, and leave server, gateways and nodes without anybody to end them."""
+    home = Home(tmp_path / ".clawbus")
+    up = await starting(home)
     assert up.stdin
     assert up.stdout
-    assert await up.stdout.readline() == b"False\n"  # it has the lock, and starts
     answer = asyncio.create_task(ask_up(home, force_souls=False))
-
-    async def is_put() -> bool:
-        return (home.root / "run" / "apply.json").exists()
-
-    await until(is_put, "the question")
+    await put(home)
     up.stdin.write(b"\n")
     assert await up.stdout.readline() == b"True\n"  # it has started
-    assert await asyncio.wait_for(answer, 30) == ["heard"]
+    assert await asyncio.wait_for(answer, 30) == ["done so far: [False]"]
     up.stdin.write(b"\n")
     assert await up.stdout.readline() == b"False\n"  # it ends what it has started
     os.kill(up.pid, signal.SIGUSR1)
     up.stdin.write(b"\n")
     assert await up.wait() == 0
+
+
+async def test_what_nobody_has_answered_is_not_done_by_the_next_up(tmp_path: Path) -> None:
+    """`apply --force-souls`, and `up` died: a plain `up`, days later, replaces nothing that somebody has written since.
+
+    Not even if `apply` was killed, too, and could not take its question back.
+    """
+    home = Home(tmp_path / ".clawbus")
+    up = await starting(home)
+    answer = asyncio.create_task(ask_up(home, force_souls=True))
+    question = await put(home)
+    up.kill()
+    await up.wait()
+    with pytest.raises(Away, match="has ended meanwhile"):
+        await asyncio.wait_for(answer, 30)
+    left = home.root / "run" / "apply.json"
+    assert not left.exists()
+
+    write_secret(left, question)
+    up = await starting(home)
+    assert up.stdin
+    assert up.stdout
+    up.stdin.write(b"\n")
+    assert await up.stdout.readline() == b"True\n"  # it listens
+    assert await asyncio.wait_for(ask_up(home, force_souls=False), 30) == ["done so far: [False]"]
+    up.kill()
+    await up.wait()

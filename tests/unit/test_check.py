@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clawbus.cli.init import TEMPLATES
-from clawbus.org import Org, OrgMistakes, load
+from clawbus.org import Org, OrgMistakes, load, load_text
 from clawbus.org.fields import _model_in
 from clawbus.org.lines import Place, locate
 from clawbus.org.notes import notes
@@ -267,7 +267,7 @@ def test_text_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (COMPANY.encode("utf-16"), "the file: not UTF-8, but UTF-16. Save it as UTF-8."),
-        (b'company = "a"\n# caf\xe9\n', "line 2: the file: not UTF-8, but byte 0xe9. Save it as UTF-8."),
+        (b'company = "a"\n# se\xf1or\n', "line 2: the file: not UTF-8, but byte 0xf1. Save it as UTF-8."),
         (b"a = " + b"[" * 5000 + b"]" * 5000, "the file: nested too deeply to be read"),
         (b"a = " + b"9" * 5000, "the file: holds a number that is too long to be read"),
     ],
@@ -286,6 +286,7 @@ def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
     """A mark before the first letter, and line ends of two characters."""
     (tmp_path / "org.toml").write_bytes(b"\xef\xbb\xbf" + COMPANY.replace("\n", "\r\n").encode())
     assert load(tmp_path / "org.toml").company == "acme"
+    assert load_text("\ufeff" + COMPANY, tmp_path / "org.toml").company == "acme"  # as another machine may send it
 
 
 def test_what_is_only_worth_a_word_is_said_and_passes(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from clawbus.change.applying import apply_bus
 from clawbus.company import Company
 from clawbus.errors import Refused
 from clawbus.jwt import claims_of, read_creds, write_creds
+from clawbus.provision.accounts import ACCOUNTS
 from clawbus.provision.authority import Authority
 from clawbus.provision.claims import push
 from clawbus.provision.config import resolver_dir
-from clawbus.settings import Home
+from clawbus.settings import Home, write_secret
 from tests.company import Live, free_ports, live
 from tests.unit.crew import crew, crew_toml
 
@@ -82,6 +83,16 @@ def test_no_revocation_is_lost_when_two_revoke_at_once(tmp_path: Path) -> None:
     at_once(REVOKING, [str(home.root), "a"], [str(home.root), "b"], [str(home.root), "c"])
     assert len(Authority(home).revoked("AGENTS")) == 300
     assert {path.stat().st_mode & 0o777 for path in (home.root / "authority").iterdir()} == {0o600}
+
+
+def test_who_was_revoked_before_keys_had_accounts_stays_revoked(tmp_path: Path) -> None:
+    """A file of an earlier state names keys alone: each counts in every account, also when others are revoked later."""
+    authority = Authority(Home(tmp_path / ".clawbus"))
+    write_secret(authority.home.dir("authority") / "revoked.json", json.dumps({"UOLD": 17}))
+    assert {account: authority.revoked(account) for account in ACCOUNTS} == {one: {"UOLD": 17} for one in ACCOUNTS}
+    authority.revoke("AGENTS", "UNEW")
+    assert {*authority.revoked("AGENTS")} == {"UOLD", "UNEW"}
+    assert authority.revoked("STAFF") == {"UOLD": 17}
 
 
 async def test_several_tell_the_server_at_once(bus_only: Live) -> None:

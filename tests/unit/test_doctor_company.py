@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import subprocess
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,8 +14,12 @@ from typing import Any
 
 import pytest
 
-from clawbus.doctor import examine
+from clawbus.bus import STEWARD_READER, fetch_now
+from clawbus.channels import EVENTS
+from clawbus.doctor import Check, examine
+from clawbus.org import STEWARD
 from clawbus.provision.permissions import PROVISIONER
+from clawbus.subjects import new_message_id
 from tests.company import CLAWBUS, Live, free_ports, live, until
 
 pytestmark = pytest.mark.timeout(180)
@@ -94,6 +99,35 @@ async def test_who_works_and_who_does_not_is_seen_on_the_bus(firm: Live) -> None
     assert (found["agents"]["ok"], found["agents"]["detail"]) == (True, "all 2 answer on the bus")
 
 
+async def test_a_steward_that_died_with_something_in_its_hands_is_no_steward(firm: Live) -> None:
+    """What it was handed out stays so for good, as nobody asks for it. Who gets on, but does not wait just now, is well."""
+    happened = firm.company.subjects.event("a" * 26, "owner")
+
+    async def happens() -> None:
+        await owner.publish(happened, b"{}", msg_id=new_message_id("owner"))
+
+    async with firm.owner() as owner:
+        await happens()
+        async with firm.company.connect(STEWARD) as bus:
+            assert len(await fetch_now(bus, EVENTS, STEWARD_READER, 1)) == 1
+        found = await doctor(firm.org_file)
+        assert found["steward"]["ok"] is False, found["steward"]
+
+        async def work() -> None:
+            async with firm.company.connect(STEWARD) as bus:
+                while True:
+                    await happens()
+                    for one in await fetch_now(bus, EVENTS, STEWARD_READER, 1):
+                        await bus.ack(one.ack_subject)
+
+        working = asyncio.create_task(work())
+        found = await doctor(firm.org_file)
+        assert not working.done()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert found["steward"]["ok"] is True, found["steward"]
+
+
 async def test_what_is_not_applied_is_said(firm: Live) -> None:
     """A reader that was deleted, an org.toml that was changed: work would wait for ever, and all else be well."""
     found = await doctor(firm.org_file)
@@ -124,6 +158,26 @@ async def test_files_that_others_can_read_are_named(firm: Live) -> None:
     found = await doctor(firm.org_file)
     assert found["files"]["ok"] is True
     assert found[f"bus {firm.org.url}"]["ok"] is True
+
+
+async def test_a_webhook_and_a_token_that_others_can_read_are_named(tmp_path: Path) -> None:
+    """Files that org.toml names lie anywhere: the remedy is for each of them, and not for the folder they are in."""
+    firm = Live(tmp_path, TOML.format(ports=free_ports(2)) + 'webhook_file = "my hook"\n', None, "")
+    firm.home.dir()
+    for name in ("my hook", "lab.token"):
+        (tmp_path / name).write_text("secret\n")
+        (tmp_path / name).chmod(0o640)
+
+    async def files() -> Check:
+        return next(one for one in await examine(firm.org, firm.home) if one.name == "files")
+
+    found = await files()
+    assert found.ok is False
+    assert str(tmp_path / "my hook") in found.detail
+    assert str(tmp_path / "lab.token") in found.detail
+    subprocess.run(shlex.split(found.remedy), check=True)
+    assert (await files()).ok is True
+    assert (tmp_path / "my hook").stat().st_mode & 0o777 == 0o600
 
 
 async def test_credentials_that_are_none_are_written_anew(firm: Live) -> None:

@@ -19,17 +19,19 @@ import pytest
 from clawbus.bus import Bus
 from clawbus.company import Company
 from clawbus.enrol import following
-from clawbus.enrol.answering import Answers
+from clawbus.enrol.answering import Answers, digest_of
 from clawbus.enrol.following import caught_up, follow
 from clawbus.errors import BusAway, ClawbusError
 from clawbus.identity import load_or_create
 from clawbus.provision import elsewhere
 from clawbus.settings import write_secret
+from clawbus.supervisor.record import take_lock
 from tests.company import free_ports, until
 from tests.up import Up
 
 pytestmark = pytest.mark.timeout(180)
 PORTS = free_ports(5)
+AIDE = '[[agents]]\nid = "aide"\ngateway = "den"\n'
 
 
 def org_toml(*gateways: str, more: str = "") -> str:
@@ -151,6 +153,49 @@ async def test_up_says_at_once_that_the_whole_machine_was_shut_out(two: Two) -> 
     assert "died" not in run.stdout
 
 
+async def test_a_second_up_takes_nothing_over_behind_the_first_ones_back(two: Two) -> None:
+    """The first one looks for what differs from its file: a change that another has written there, it would not see."""
+    with take_lock(two.company.home.dir("run")):  # as an `up` that runs
+        await two.hub.apply(org_toml("den", "lab", more=AIDE))
+        run = await asyncio.to_thread(two.clawbus, "up")
+        assert run.returncode == 6, run.stdout + run.stderr
+        assert "already runs for this company" in run.stderr
+        assert not ours(two)
+    assert (await caught_up(two.company)).org.agents_of("den")[1:]
+    assert ours(two)
+
+
+async def test_n12_who_was_refused_for_a_while_is_let_in_again(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the server had against it has passed: it is started again, with what has changed since."""
+    creds = two.company.home.key("gw-den").with_suffix(".creds")
+    good = creds.read_text()
+    write_secret(creds, two.company.home.key("gw-lab").with_suffix(".creds").read_text())  # signed by the wrong key
+    await two.hub.apply(org_toml("den", "lab", more=AIDE))
+    company = await caught_up(two.company)
+    assert [one.id for one in company.gateways_here] == ["lab"]
+    known = two.hub.live.home.root / "keys" / "agent-aide.pub"
+    assert not known.exists()
+    monkeypatch.setattr(following, "EVERY_S", 0.1)
+    monkeypatch.setattr(following, "_OUT_S", 0.1)
+    told = asyncio.Event()
+
+    async def changed() -> None:
+        assert {one.id for one in two.company.gateways_here} == {"den", "lab"}
+        assert known.exists()
+        told.set()
+
+    work = asyncio.create_task(follow(company, changed))
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(told.wait(), 3)
+        write_secret(creds, good)
+        await asyncio.wait_for(told.wait(), 60)
+        assert not work.done()
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
 async def test_up_starts_with_what_is_there_while_the_company_is_away(two: Two) -> None:
     before = (two.there / "org.toml").read_text()
     two.hub.end()
@@ -227,6 +272,22 @@ async def test_a_key_that_could_not_be_published_is_published_when_it_is_told_ag
         another = Answers(company, bus, publish)  # a registrar after the one that has died
         assert json.loads(await another._answer(question)) == {}
         assert said == [False, True, True]
+
+
+async def test_an_org_toml_with_a_mark_before_its_first_letter_is_sent_without(tmp_path: Path) -> None:
+    """As editors of Windows write it. Both sides mean the text: a machine that has taken it over gets it once."""
+    (tmp_path / "org.toml").write_text("\ufeff" + org_toml("lab"))
+    company = Company.open(tmp_path / "org.toml")
+
+    async def publish() -> None: ...
+
+    async with contextlib.AsyncExitStack() as stack:
+        bus = Bus(company.url, load_or_create("provisioner", tmp_path / "provisioner.nk"), "test")  # never connected
+        stack.push_async_callback(bus._link.close)
+        answers = Answers(company, bus, publish)
+        for digest, sent in (("another", org_toml("lab")), (digest_of(org_toml("lab")), None)):
+            answer = await answers._answer(Asked("acme.creds.gw-lab", json.dumps({"org": digest}).encode()))
+            assert json.loads(answer) == {"org": sent}
 
 
 async def _true(found: bool) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from clawbus.bus import Bus
 from clawbus.bus.renewal import Renewable, keep_fresh
 from clawbus.errors import Refused
-from clawbus.identity import Identity
+from clawbus.identity import Identity, load_or_create
 from clawbus.jwt import write_creds
+from clawbus.provision import server
 from clawbus.provision.authority import Authority
 from clawbus.provision.claims import push
 from clawbus.provision.issuer import mint
@@ -76,6 +80,51 @@ async def test_a_connection_outlives_credentials_that_cannot_be_read(firm: Live)
             return heard == [b"1"]
 
         await until(all_of_it, "what was said")
+
+
+@contextlib.asynccontextmanager
+async def slow_road(to: int) -> AsyncIterator[int]:
+    """A port that leads to another one. What the first caller says does not arrive; what he is told does."""
+    calls: list[asyncio.Task[None] | None] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(4096):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(asyncio.current_task())
+        theirs, ours = await asyncio.open_connection("127.0.0.1", to)
+        try:
+            await asyncio.gather(carry(theirs, writer), *([carry(reader, ours)] if len(calls) > 1 else []))
+        finally:
+            for one in (ours, writer):
+                one.close()
+                with contextlib.suppress(OSError):
+                    await one.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+    await asyncio.gather(*filter(None, calls))
+
+
+async def test_who_was_too_slow_for_the_server_is_not_refused(tmp_path: Path) -> None:
+    """`Authentication Timeout` looks like a refusal, and is none: the key is good at the next try."""
+    me = load_or_create("gw-shop", tmp_path / "gw-shop.nk")
+    port, config = free_ports(1)[0], tmp_path / "nats.conf"
+    config.write_text(
+        f"listen: 127.0.0.1:{port}\nauthorization {{ timeout: 0.5, users: [ {{ nkey: {me.public_key} }} ] }}\n"
+    )
+    process = subprocess.Popen(server.command(server.find_server(), config), env={}, stderr=subprocess.DEVNULL)
+    try:
+        await server.wait_ready(port, 10)
+        async with slow_road(port) as road, Bus.connect(f"nats://127.0.0.1:{road}", me, "slow", 20) as bus:
+            assert bus.up
+            assert not bus.refused
+    finally:
+        process.terminate()
+        process.wait()
 
 
 async def test_a_full_disk_does_not_end_the_renewal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,5 +185,5 @@ def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path) -> None:
 def test_a_text_from_standard_input_has_to_be_utf_8(folder: Path) -> None:
     argv = [sys.executable, "-m", "clawbus", "ask", "cto-athena", "-"]
     strict = dict(os.environ) | {"PYTHONIOENCODING": "utf-8:strict"}
-    run = subprocess.run(argv, cwd=folder, input=b"caf\xe9", env=strict, capture_output=True, check=False, timeout=60)
+    run = subprocess.run(argv, cwd=folder, input=b"se\xf1or", env=strict, capture_output=True, check=False, timeout=60)
     assert (run.returncode, b"TEXT = '-': standard input is not UTF-8" in run.stderr) == (2, True), run.stderr

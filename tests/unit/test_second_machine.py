@@ -391,6 +391,32 @@ async def test_an_invite_to_what_lives_here_by_now_takes_no_key_away(tmp_path: P
         assert nothing_in(tmp_path / "there")
 
 
+async def test_who_is_taken_home_during_the_conversation_is_not_let_in(tmp_path: Path) -> None:
+    """`apply` has shut the gateway out between the offer and the keys: by the org.toml of then it would be let in."""
+    async with door(tmp_path / "hub") as (company, code):
+        trusting = ssl.create_default_context(cadata=tls.ca_file(company.home).read_text())
+        reader, writer = await asyncio.open_connection(code.host, code.port, ssl=trusting)
+        await wire.hear(reader, wire.Greeting)
+        await wire.say(writer, wire.Hello(secret=code.secret))
+        await wire.hear(reader, wire.Offer)
+        company.org_file.write_text(company.org_file.read_text().replace("elsewhere = true\n", ""))
+        keys = {name: load_or_create(name, tmp_path / f"{name}.nk").public_key for name in ("gw-lab", "agent-cto")}
+        await wire.say(writer, wire.Keys(keys=keys))
+        with pytest.raises(Refused, match="not elsewhere any more"):
+            await wire.hear(reader, wire.Grant)
+        writer.close()
+        assert elsewhere.public_key(company.home, "gw-lab") is None
+
+
+async def test_an_org_toml_with_a_mark_before_its_first_letter_is_offered_without(tmp_path: Path) -> None:
+    async with door(tmp_path / "hub") as (company, code):
+        text = company.org_file.read_text()
+        company.org_file.write_text("\ufeff" + text)
+        (tmp_path / "there").mkdir()
+        await enter(code, tmp_path / "there" / "org.toml")
+        assert (tmp_path / "there" / "org.toml").read_text() == text
+
+
 async def test_with_another_pin_nothing_is_sent(tmp_path: Path) -> None:
     """The machine that calls hangs up before it has said its secret: no try is counted."""
     async with door(tmp_path / "hub") as (company, code):

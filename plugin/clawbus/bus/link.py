@@ -32,6 +32,8 @@ _REFUSED_S = 5.0
 """A server that refuses us is not asked more often than this (F24)."""
 _VIOLATION = "permissions violation"
 _REFUSALS = ("authorization", "authentication", "expired", "revoked")
+_SLOW = "timeout"
+"""`Authentication Timeout` says that the machine or the network was slow, and nothing of the key."""
 Listener = Callable[[Msg], Awaitable[None]]
 
 
@@ -167,7 +169,7 @@ class Link:
             self._is_untrusted(error.verify_message)
         elif _VIOLATION in text.lower():  # it names a subject, and with it whatever an agent is called
             self.on_error(text)
-        elif any(word in text.lower() for word in _REFUSALS):
+        elif _SLOW not in text.lower() and any(word in text.lower() for word in _REFUSALS):
             self._is_refused(text)
         elif not isinstance(error, OSError):
             self.on_error(text)

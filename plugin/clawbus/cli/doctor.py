@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -27,6 +28,8 @@ from clawbus.stopping import standing
 
 _LOOKS = 4
 """At who is there: a node that is busy may take its time."""
+_STEWARD_LOOKS, _STEWARD_S = 9, 0.5
+"""At whether a steward moves on, if none waits for events: it may have its hands full, or be connecting anew."""
 
 
 @click.command()
@@ -108,10 +111,19 @@ async def _applied(company: Company, name: str) -> Check:
 
 
 async def _stewarded(company: Company, name: str) -> Check:
-    """Whether a steward waits for events, or is busy with some."""
+    """Whether a steward waits for events, or gets on with some.
+
+    That some are handed out is no sign of it: what a steward had in its hands when it died stays so.
+    """
     async with company.connect(STEWARD, LABEL) as bus:
-        said = await bus.api(f"CONSUMER.INFO.{EVENTS}.{STEWARD_READER}")
-    if not said["num_waiting"] and not said["num_ack_pending"]:
+        seen = set()
+        for look in range(_STEWARD_LOOKS):
+            await asyncio.sleep(_STEWARD_S if look else 0)
+            said = await bus.api(f"CONSUMER.INFO.{EVENTS}.{STEWARD_READER}")
+            seen.add((said["delivered"]["consumer_seq"], said["ack_floor"]["consumer_seq"], said["num_ack_pending"]))
+            if said["num_waiting"] or len(seen) > 1:
+                break
+    if not said["num_waiting"] and len(seen) == 1:
         detail = "nobody reads what happens: no alerts, no deadlines, nothing is chained or repeated"
         return Check(name, False, detail, "Run `clawbus up`, which runs one; its log: .clawbus/logs/steward.log.")
     return Check(name, True, f"reads what happens, {said['num_pending']} events behind")

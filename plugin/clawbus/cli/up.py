@@ -24,6 +24,7 @@ from clawbus.running import Plan, ask_up, asked, model_port, reconcile, running,
 from clawbus.screen import Screen
 from clawbus.stopping import telling
 from clawbus.supervisor import Supervisor
+from clawbus.supervisor.record import take_lock
 
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
@@ -42,12 +43,11 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
 
     What dies is restarted. What happens to tasks is shown as it happens.
     """
-    company = await caught_up(Company.open(org_file))
-    plan = await _plan(company, nats_server, force_souls)
+    survive_questions()
+    plan = await _plan(await _up_to_date(org_file), nats_server, force_souls)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    survive_questions()
     work = asyncio.create_task(_run(plan))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,6 +61,18 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
         await work
     put_text("everything has ended; tasks that were running go on at the next `clawbus up`")
     return 0
+
+
+async def _up_to_date(org_file: Path) -> Company:
+    """The company as its own machine has it. Raises Refused if another `up` runs here.
+
+    That one would never hear of a change that is taken over beside it: it asks for what differs from the file.
+    """
+    company = Company.open(org_file)
+    if company.here is None:
+        return company
+    with take_lock(company.home.dir("run")):
+        return await caught_up(company)
 
 
 async def _plan(company: Company, nats_server: Path | None, force_souls: bool, running: bool = False) -> Plan:

@@ -62,7 +62,7 @@ class Answers:
             company = Company.open(self._company.org_file)  # as it is now
             said = _question(message.data)
             if "org" in said:
-                text = company.org_file.read_text("utf-8")
+                text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
                 return json.dumps({"org": None if said["org"] == digest_of(text) else text}).encode()
             if "keys" in said:
                 self._untold |= _learned(company, name, said["keys"])

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clawbus import here
@@ -28,6 +28,8 @@ EVERY_S = 5.0
 _LONGEST_S = 300.0
 """Between two tries to have the processes take a change in: each may start some of them anew."""
 _PATIENCE_S = 2.0
+_OUT_S, _LONGEST_OUT_S = 30.0, 3600.0
+"""Between two tries with a gateway that was not let in: what the server had against it may have passed."""
 
 Buses = dict[str, Bus]
 """A connection per gateway of this machine that the server lets in, each with its own key."""
@@ -44,19 +46,47 @@ async def follow(company: Company, changed: Callable[[], Awaitable[object]]) -> 
         return
     async with contextlib.AsyncExitStack() as stack:
         buses = await _connected(company, stack, None)
-        again_s, due = EVERY_S, math.inf
+        telling, asking = _Tries(EVERY_S, _LONGEST_S), _Tries(_OUT_S, _LONGEST_OUT_S)
+        asking.begin(_OUT_S)
         while True:
             try:
+                if asking.is_due():
+                    await _ask_again(company, buses, stack)
+                if await _let_in(company, buses):
+                    telling.begin()
                 if (text := await _newer(company, buses)) is not None:
                     company = await _take_over(company, buses, text)
-                    again_s, due = EVERY_S, time.monotonic()
-                if time.monotonic() >= due:
-                    due, again_s = time.monotonic() + again_s, min(2 * again_s, _LONGEST_S)
+                    telling.begin()
+                    asking.begin(_OUT_S)
+                if telling.is_due():
                     await changed()
-                    due = math.inf
+                    telling.end()
             except (ClawbusError, OSError) as error:  # a full disk is no reason to end what runs
                 log.warning("org.toml could not be taken over from the company's own machine: %s", _line(error))
             await asyncio.sleep(EVERY_S)
+
+
+@dataclass
+class _Tries:
+    """When to try something next: ever more rarely, from `first_s` to `longest_s` after the last try."""
+
+    first_s: float
+    longest_s: float
+    _due: float = math.inf
+    _wait_s: float = 0.0
+
+    def begin(self, after_s: float = 0.0) -> None:
+        self._due, self._wait_s = time.monotonic() + after_s, self.first_s
+
+    def end(self) -> None:
+        self._due = math.inf
+
+    def is_due(self) -> bool:
+        """Whether to try now. If so, the next time is set as if it would fail."""
+        if time.monotonic() < self._due:
+            return False
+        self._due, self._wait_s = time.monotonic() + self._wait_s, min(2 * self._wait_s, self.longest_s)
+        return True
 
 
 async def caught_up(company: Company) -> Company:
@@ -73,6 +103,7 @@ async def caught_up(company: Company) -> Company:
         except Away:
             return company
         try:
+            await _let_in(company, buses)
             _note(company, buses)
             if (text := await _newer(company, buses)) is not None:
                 return await _take_over(company, buses, text)
@@ -85,12 +116,9 @@ async def _connected(company: Company, stack: contextlib.AsyncExitStack, wait_s:
     """Raises Refused if no gateway is let in, BusAway."""
     found: Buses = {}
     refused: Refused | None = None
-    mine = company.here.gateways if company.here is not None else ()
-    known = {one.id for one in company.org.gateways if one.elsewhere}
-    for gateway in [one for one in mine if one in known] or mine:
-        connecting = company.connect(f"gw-{gateway}", f"follower {gateway}", wait_s)
+    for gateway in _known(company) or (company.here.gateways if company.here is not None else ()):
         try:
-            found[gateway] = await stack.enter_async_context(connecting)
+            found[gateway] = await stack.enter_async_context(_connect(company, gateway, wait_s))
         except Refused as error:
             log.warning("gateway %s: %s. %s", gateway, error.message, error.remedy)
             refused = error
@@ -99,9 +127,49 @@ async def _connected(company: Company, stack: contextlib.AsyncExitStack, wait_s:
     return found
 
 
+def _connect(company: Company, gateway: str, wait_s: float | None) -> contextlib.AbstractAsyncContextManager[Bus]:
+    return company.connect(f"gw-{gateway}", f"follower {gateway}", wait_s)
+
+
+def _known(company: Company) -> list[str]:
+    """The gateways of this machine that are elsewhere by org.toml, too: not those that have left or are at home."""
+    elsewhere = {one.id for one in company.org.gateways if one.elsewhere}
+    return [one for one in (company.here.gateways if company.here is not None else ()) if one in elsewhere]
+
+
+async def _ask_again(company: Company, buses: Buses, stack: contextlib.AsyncExitStack) -> None:
+    """Call for those that were not let in at the start. A connection that was refused later asks by itself."""
+    for gateway in (one for one in _known(company) if one not in buses):
+        with contextlib.suppress(Away, Refused):
+            buses[gateway] = await stack.enter_async_context(_connect(company, gateway, _PATIENCE_S))
+
+
+async def _let_in(company: Company, buses: Buses) -> bool:
+    """Note of those that were shut out which are let in again. Whether there are any: they are to be started.
+
+    They have missed what has changed since, so first they tell the keys of their agents.
+    """
+    if (mine := company.here) is None:
+        return False
+    back = set()
+    for gateway in (one for one in _known(company) if one in mine.shut_out and one in buses):
+        if buses[gateway].up and not buses[gateway].refused:
+            try:
+                await _make_known(company, gateway, buses[gateway])
+                back.add(gateway)
+            except ClawbusError as error:  # it is tried again; the others are not to wait for it
+                log.debug("gateway %s stays shut out: %s", gateway, _line(error))
+    if back:
+        log.warning("let in again: %s", ", ".join(sorted(back)))
+        here.write(
+            company.home, mine.model_copy(update={"shut_out": tuple(one for one in mine.shut_out if one not in back)})
+        )
+    return bool(back)
+
+
 async def _newer(company: Company, buses: Buses) -> str | None:
     """The company's org.toml, if it is not the one that is here. Raises BusAway or Refused if no gateway hears it."""
-    digest = digest_of(company.org_file.read_text("utf-8"))
+    digest = digest_of(company.org_file.read_text("utf-8-sig"))
     *others, last = buses.items()
     for gateway, bus in others:
         with contextlib.suppress(ClawbusError):  # shut out, it may be
@@ -124,9 +192,10 @@ async def _take_over(company: Company, buses: Buses, text: str) -> Company:
 
 
 def _note(company: Company, buses: Buses) -> None:
-    """Write down which gateways of this machine the server does not let in now."""
+    """Write down which gateways of this machine the server does not let in now. The way back is `_let_in`."""
     if (mine := company.here) is not None:
-        out = tuple(one for one in mine.gateways if one not in buses or buses[one].refused)
+        stay = [one for one in mine.gateways if one in buses and not buses[one].refused and one not in mine.shut_out]
+        out = tuple(one for one in mine.gateways if one not in stay)
         if out != mine.shut_out:
             here.write(company.home, mine.model_copy(update={"shut_out": out}))
 

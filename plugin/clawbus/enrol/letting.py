@@ -92,9 +92,10 @@ class Door:
         await wire.say(writer, wire.Greeting(ca=ca_file(company.home).read_text()))
         hello = await wire.hear(reader, wire.Hello)
         invite = invites.find(hello.secret, machine_of(hello.keys))
-        text = company.org_file.read_text("utf-8")
+        text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
         await wire.say(writer, wire.Offer(org=text, gateways=invite.gateways, port=company.org.bus.port))
         keys = (await wire.hear(reader, wire.Keys)).keys
+        company = Company.open(self.company.org_file)  # it may have changed: who has left meanwhile is not let in
         _check(company, invite, keys)
         invites.begin(invite, machine_of(keys))
         granted = admit(company, invite.gateways, keys)

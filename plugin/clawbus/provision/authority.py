@@ -128,11 +128,13 @@ class Authority:
             write_secret(self._folder / "revoked.json", json.dumps(found))
 
     def _revoked(self) -> dict[str, dict[str, int]]:
+        """What an earlier clawbus has written names no account: such a key counts in none of them."""
         try:
-            found: dict[str, dict[str, int]] = json.loads((self._folder / "revoked.json").read_text())
+            found: dict[str, Any] = json.loads((self._folder / "revoked.json").read_text())
         except FileNotFoundError:
             return {}
-        return found
+        old = {key: second for key, second in found.items() if isinstance(second, int)}
+        return {account: old | found.get(account, {}) for account in ACCOUNTS} if old else found
 
 
 def _export(one: Service) -> dict[str, Any]:

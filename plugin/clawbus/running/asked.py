@@ -1,11 +1,14 @@
 """How `clawbus apply` asks the `clawbus up` of the same home to bring its processes to a changed org.toml.
 
 A file with the question, a signal (SIGUSR1; a hangup stays what a closed terminal sends), a file with the answer.
+A question is put to one process, and good for no other: what was asked of an `up` that has died meanwhile, such as to
+replace files, must not be done by the next one, days later, of which nobody asks it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -17,7 +20,7 @@ from typing import Any
 
 from clawbus.errors import Away, ClawbusError
 from clawbus.settings import Home, write_secret
-from clawbus.supervisor.record import holder
+from clawbus.supervisor.record import began_at, holder
 
 log = logging.getLogger(__name__)
 SIGNAL = signal.SIGUSR1
@@ -37,21 +40,31 @@ async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
     if pid is None:
         return None
     token = secrets.token_hex(8)
-    write_secret(folder / _QUESTION, json.dumps({"token": token, "force_souls": force_souls}))
-    os.kill(pid, SIGNAL)
+    write_secret(folder / _QUESTION, json.dumps({"token": token, "to": _process(pid), "force_souls": force_souls}))
     try:
-        async with asyncio.timeout(_WITHIN_S):
-            while (answer := _read(folder / _ANSWER)).get("token") != token:  # another process: no event to wait for
-                await asyncio.sleep(0.05)
-                if holder(folder) is None:
-                    raise Away("`clawbus up` has ended meanwhile", "Start it: it applies what org.toml says.")
+        with contextlib.suppress(ProcessLookupError):  # it has ended just now: seen below
+            os.kill(pid, SIGNAL)
+        answer = await _answer(folder, pid, token)
     except TimeoutError:
         raise Away(
             f"`clawbus up` (pid {pid}) has not answered within {_WITHIN_S:g} s", "Look at its terminal."
         ) from None
+    finally:
+        if _read(folder / _QUESTION).get("token") == token:  # else another one has asked meanwhile
+            (folder / _QUESTION).unlink(missing_ok=True)
     if answer.get("error"):
         raise Away(f"`clawbus up` could not do it: {answer['error']}", str(answer.get("remedy", "")))
     return [str(line) for line in answer.get("said", ())]
+
+
+async def _answer(folder: Path, pid: int, token: str) -> dict[str, Any]:
+    """Raises TimeoutError; Away if who was asked has ended."""
+    async with asyncio.timeout(_WITHIN_S):
+        while (answer := _read(folder / _ANSWER)).get("token") != token:  # another process: no event to wait for
+            await asyncio.sleep(0.05)
+            if holder(folder) != pid:
+                raise Away("`clawbus up` has ended meanwhile", "Start it: it applies what org.toml says.")
+    return answer
 
 
 def survive_questions() -> None:
@@ -66,14 +79,14 @@ async def asked(home: Home, do: Do) -> None:
     """In `clawbus up`: answer such questions by `do(force_souls, say)`, until cancelled. Errors are answers, too."""
     folder, wanted = home.dir("run"), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(SIGNAL, wanted.set)
-    if (early := _read(folder / _QUESTION)) and early.get("token") != _read(folder / _ANSWER).get("token"):
-        wanted.set()
+    wanted.set()  # for a question that came before
     try:
         while True:
             await wanted.wait()
             wanted.clear()
-            question = _read(folder / _QUESTION)
-            answer: dict[str, Any] = {"token": question.get("token"), "said": []}
+            if (question := _question(folder)) is None:
+                continue
+            answer: dict[str, Any] = {"token": question["token"], "said": []}
             try:
                 await do(bool(question.get("force_souls")), answer["said"].append)
             except (ClawbusError, OSError) as error:
@@ -84,6 +97,18 @@ async def asked(home: Home, do: Do) -> None:
             write_secret(folder / _ANSWER, json.dumps(answer))
     finally:
         survive_questions()
+
+
+def _question(folder: Path) -> dict[str, Any] | None:
+    """The question that is put to this process and has no answer yet."""
+    found = _read(folder / _QUESTION)
+    mine = found.get("to") == _process(os.getpid()) and holder(folder) == os.getpid()
+    return found if mine and found.get("token") != _read(folder / _ANSWER).get("token") else None
+
+
+def _process(pid: int) -> str:
+    """A process by its number and its beginning: in a container, `clawbus up` has the same number each time."""
+    return f"{pid} {began_at(pid)}"
 
 
 def _read(path: Path) -> dict[str, Any]:
