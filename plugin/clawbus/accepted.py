@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 
-from clawbus.envelope import MAX_TOOLS, TOOL, Envelope
+from clawbus.envelope import MAX_TOOLS, TOOL, Envelope, cut
 from clawbus.events import Event, Value
 
-_MAX_BODY_CHARS = 8_000
+_MAX_BODY_BYTES = 32 * 1024
 
 
 def accepted(task: Envelope) -> dict[str, Value]:
     """The detail of the event. `body` is there only for a chain, whose next task quotes it; cut where it is long."""
     detail: dict[str, Value] = {
         "to": task.to,
+        "seed": task.seed,
         "label": task.subject,
         "priority": task.priority,
         "parent": task.parent,
@@ -24,6 +25,8 @@ def accepted(task: Envelope) -> dict[str, Value]:
     }
     if task.tools is not None:
         detail["tools"] = " ".join(task.tools)
+    if task.takers:
+        detail["takers"] = " ".join(task.takers)
     if task.needs_approval:
         detail["needs_approval"] = True
     if task.sla is not None:
@@ -32,7 +35,7 @@ def accepted(task: Envelope) -> dict[str, Value]:
         detail["complete_within_s"] = minutes * 60 if minutes else None
     if task.on_complete is not None:
         detail |= {"then_to": task.on_complete.to, "then_template": task.on_complete.template}
-        detail |= {"body": task.body[:_MAX_BODY_CHARS], "hops": task.hops, "path": " ".join(task.path)}
+        detail |= {"body": cut(task.body, _MAX_BODY_BYTES), "hops": task.hops, "path": " ".join(task.path)}
         detail["trace_id"] = task.trace_id
     return {name: value for name, value in detail.items() if value is not None}
 
@@ -44,10 +47,15 @@ def raised(blocker: Envelope) -> dict[str, Value]:
         "subject": blocker.subject,
         "priority": blocker.priority,
         "about": blocker.parent,
-        "body": blocker.body[:_MAX_BODY_CHARS],
+        "body": cut(blocker.body, _MAX_BODY_BYTES),
         "tools": None if blocker.tools is None else " ".join(blocker.tools),
     }
     return {name: value for name, value in detail.items() if value is not None}
+
+
+def takers_in(event: Event) -> frozenset[str]:
+    """Who might take a task for a team or a pool when it was given; nobody for one agent's."""
+    return frozenset(str(event.detail.get("takers") or "").split())
 
 
 def tools_in(event: Event) -> tuple[str, ...] | None:

@@ -117,7 +117,7 @@ class Tree:
             released = task.by == sender and not task.reports and not task.released
             self.releases += released
             task.released = task.released or released
-        elif sender in takers(task.to):
+        elif sender in takers(task.to) and sender != task.by:  # nobody does his own; of a turn for mail none is told
             task.reports[sender] = record
             task.released = False  # taken back while somebody was at work on it
 

@@ -12,8 +12,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from clawbus.errors import InvalidInput, WireError
+from clawbus.errors import InvalidInput, Unverified, WireError
 from clawbus.strict import read_object
+from clawbus.subjects import given_id
 
 M = TypeVar("M", bound=BaseModel)
 VERSION = 1
@@ -113,6 +114,8 @@ class Envelope(BaseModel):
     """An agent, a person, a pool, a team, "all", or a topic such as status.deploy."""
     task_id: str | None = Field(default=None, pattern=_TASK_ID)
     """The task; of a broadcast, a blocker or an insight its own id, under which its events stand."""
+    seed: str | None = Field(default=None, pattern=_TASK_ID)
+    """Of a task: the word from which its sender has made its id (`subjects.given_id`)."""
     trace_id: str | None = Field(default=None, pattern=_WORD)
     parent: str | None = Field(default=None, pattern=_WORD)
     path: tuple[str, ...] = Field(default=(), max_length=64)
@@ -132,6 +135,8 @@ class Envelope(BaseModel):
     budget: Budget | None = None
     tools: tuple[ToolName, ...] | None = Field(default=None, max_length=MAX_TOOLS)
     """What the turn may use at most (`rights`); None: all that its agent has."""
+    takers: tuple[str, ...] | None = Field(default=None, max_length=256)
+    """Of a task for a team or a pool: its members when it was given. Who leaves takes no end of his along."""
     needs_approval: bool | None = None
     """Of a task: a person decides before it starts."""
 
@@ -148,12 +153,21 @@ class Envelope(BaseModel):
 def decode(data: bytes, sender: str) -> Envelope:
     """Read an envelope that arrived from `sender` (the subject's last token).
 
-    Raises WireError for anything that is not a version-1 envelope, or that claims another sender.
+    Raises WireError for anything that is not a version-1 envelope, or that claims another sender; Unverified for a task
+    under an id that is not its sender's.
     """
     envelope = read_as(Envelope, data, f"message from {sender}")
     if envelope.sender != sender:
         raise WireError(f"message from {sender} claims to be from {envelope.sender!r}")
+    if envelope.type == "task":
+        check_giver(sender, envelope.task_id, envelope.seed)
     return envelope
+
+
+def check_giver(sender: str, task_id: str | None, seed: object) -> None:
+    """Raises Unverified if `sender` does not show by the seed that he has given the task of this id."""
+    if not isinstance(seed, str) or task_id != given_id(sender, seed):
+        raise Unverified(f"re-addressed: {sender} has not given a task of this id")
 
 
 def read_as(kind: type[M], data: bytes, what: str) -> M:
@@ -212,6 +226,8 @@ def check_label(field: str, text: str) -> str:
     """Return a line that a person or a model gives to a task or message, or raise InvalidInput."""
     if len(text) > 200:
         raise InvalidInput(field, text, "longer than 200 characters", "Use a few words.")
+    if text.splitlines() not in ([], [text]):  # it is shown within others' lines
+        raise InvalidInput(field, text, "has more than one line", "Write it in one.")
     try:
         text.encode()
     except UnicodeEncodeError:

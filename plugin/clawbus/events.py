@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from clawbus.envelope import in_utc, now, read_as
+from clawbus.envelope import check_giver, in_utc, now, read_as
 from clawbus.errors import WireError
 from clawbus.subjects import Parsed
 
@@ -54,9 +54,15 @@ class Event(BaseModel):
 
 
 def decode_event(data: bytes, parsed: Parsed) -> Event:
-    """Read an event that arrived on a subject. Raises WireError if it is none, or claims another sender or task."""
+    """Read an event that arrived on a subject.
+
+    Raises WireError if it is none, or claims another sender or task; Unverified for the `accepted`
+    of a task that is not its sender's.
+    """
     sender = parsed.sender
     event = read_as(Event, data, f"event from {sender}")
     if (event.sender, event.task_id) != (sender, parsed.task_id):
         raise WireError(f"event from {sender} names another sender or task than its subject")
+    if event.kind == "accepted":
+        check_giver(sender, event.task_id, event.detail.get("seed"))
     return event

@@ -29,8 +29,8 @@ _CHANNELS = {
     DEAD: ("dead",),
     ALERTS: ("alerts",),
 }
-_TEXTS = ("what", "why", "label", "status", "subject", "text")
-_CONTENTS = {"body", "path", "trace_id"}  # of an event's detail: for programs, too long for a line
+_TEXTS = ("what", "why", "label", "status", "subject", "text", "body")
+_PART_IN = ("accepted", "delivered", "started")  # of a team's or a pool's task, only the last two name who has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def chosen(
         family = _family(all_of_it, task)
         part = [one for one in part if one.task_id in family]
     if agent is not None:
-        involved = {one.task_id for one in all_of_it if one.what == "accepted" and agent in (one.who, one.to)}
+        involved = {one.task_id for one in all_of_it if one.what in _PART_IN and agent in (one.who, one.to)}
         part = [one for one in part if agent in (one.who, one.to) or (one.task_id in involved and one.task_id)]
     if since is not None:
         part = [one for one in part if one.at >= since]
@@ -107,7 +107,7 @@ def _event(parsed: Parsed, stored: Stored) -> Moment:
     event = decode_event(stored.data, parsed)
     detail = event.detail
     text = next((str(detail[key]) for key in _TEXTS if detail.get(key)), "")
-    rest = tuple((key, value) for key, value in detail.items() if key not in _CONTENTS)
+    rest = tuple(detail.items())
     to, parent = str(detail.get("to") or ""), str(detail.get("parent") or "")
     return Moment(stored.at, event.sender, event.kind, event.task_id, to, text, parent, rest)
 

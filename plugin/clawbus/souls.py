@@ -26,7 +26,7 @@ MAX_CHARS = 20_000
 """What OpenClaw reads of one such file (docs/gateway/config-agents, bootstrap limits)."""
 COMMON = "_common"
 NEUTRAL = "default"
-_PEERS = 40
+_PEERS, _PEER_CHARS = 40, 200
 """Peers that are listed; a longer list costs every turn, and `nats_org` finds the others."""
 
 
@@ -141,8 +141,14 @@ def _peers(agent: Agent, org: Org) -> str:
 
 
 def _peer(other: Agent) -> str:
-    about = f": {_one_line(other.specialization)}" if other.specialization else ""
+    about = f": {_brief(other.specialization)}" if other.specialization else ""
     return f"- {other.id}: {_one_line(other.name) or other.id}, {other.role}, team {other.team}{about}"
+
+
+def _brief(text: str) -> str:
+    """Of a peer: forty of them stand in one file, of which OpenClaw reads 20,000 characters."""
+    line = _one_line(text)
+    return line if len(line) <= _PEER_CHARS else f"{line[:_PEER_CHARS].rstrip()}…"
 
 
 def _one_line(text: str) -> str:

@@ -8,6 +8,7 @@ checked here before it becomes one: nats-py itself lets wildcards and bidirectio
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -67,6 +68,12 @@ def new_task_id() -> str:
 def task_id_of(data: bytes) -> str:
     """The task id of the first 128 bits of `data`: of a digest, where the same cause must give the same id."""
     return base64.b32encode(data[:16]).decode().rstrip("=").lower()
+
+
+def given_id(sender: str, seed: str) -> str:
+    """The id of a task that `sender` gives. Whoever says the seed shows that the id is his: an id is read by many, on
+    its subjects and in SPEND, and could be used by another first."""
+    return task_id_of(hashlib.sha256(f"{sender}\n{seed}".encode()).digest())
 
 
 def new_message_id(sender: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from clawbus.bus import spend_of
 from clawbus.demo.model import ScriptedModel
 from clawbus.errors import NotFound, Refused
 from clawbus.events import Event, Kind
+from clawbus.gateway import spawner
 from clawbus.gateway.openclaw import OpenClaw
 from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, control, make_task
@@ -128,12 +130,14 @@ async def test_n3_a_turn_calls_only_the_tools_that_its_task_names(five: Live) ->
     task_id = await give(five, text, toolsAllow=["read", "web_*"])
     said = await result(five, task_id)
     assert said.startswith("done: ")
-    assert said.count(f"task {task_id} of ceo may use only: read, web_*; exec is not among them") >= 2
+    assert said.count(f"task {task_id} of ceo may use only the tools between the marks; exec is not among them") >= 2
+    assert "read, web_*" in said
     assert "# Rules for cto" in said
     assert said.endswith("fin")
     assert not made(five, "made-by-*")
     opened = await said_in(five, "lab", f"agent:cto:nats:{task_id}", "[clawbus task]", "user")
-    assert "you may use only these tools: read, web_*." in opened
+    assert "you may use only these tools; any other call is refused." in opened
+    assert "\nread, web_*\nCLAWBUS-DATA-" in opened
 
 
 async def test_n3_what_is_not_narrowed_is_as_it_was(five: Live) -> None:
@@ -149,7 +153,9 @@ async def test_n3_a_task_that_is_passed_on_keeps_its_bound(five: Live) -> None:
     said = await result(five, task_id)
     assert "toolsAllow names what cto may not give away here: exec; nothing was sent" in said
     child = said.split("accepted: task ")[1].split()[0]
-    assert "may use only: read, nats_spawn; exec is not among them" in await result(five, child)
+    refused = await result(five, child)
+    assert "may use only the tools between the marks; exec is not among them" in refused
+    assert "read, nats_spawn" in refused
     assert not made(five, "made-by-dev")
 
 
@@ -161,8 +167,14 @@ async def test_n3_a_sub_agent_has_no_more_than_the_turn_that_spawned_it(five: Li
     task_id = await give(five, f"{sub_agent(below)}\n@reply fin", toolsAllow=allowed)
     await result(five, task_id)
     (child,) = await children(five, task_id)
+    async with five.rpc("lab") as rpc:
+        by, at = await spawner(rpc, child)
+    assert by == f"agent:cto:nats:{task_id}"
+    assert at is not None  # by this the node knows which turn of a session has spawned it
+    assert timedelta(0) < datetime.now(UTC) - at < timedelta(minutes=5)
     said = await said_in(five, "lab", child, "child fin")
-    assert "may use only: sessions_spawn, nats_spawn; exec is not among them" in said
+    assert "may use only the tools between the marks; exec is not among them" in said
+    assert "sessions_spawn, nats_spawn" in said
     grandchild = said.split("accepted: task ")[1].split()[0]
     assert "exec is not among them" in await result(five, grandchild)
     async with five.owner() as bus:
@@ -188,7 +200,7 @@ async def test_n3_mail_from_a_bounded_turn_begins_a_bounded_turn(five: Live) -> 
     task_id = await give(five, f"@tool nats_pub {json.dumps(mail)}", toolsAllow=["nats_pub"])
     await result(five, task_id)
     said = await said_in(five, "hq", "agent:dev:nats:from-cto", "mail fin")
-    assert "what cto sent may use only: nats_pub; exec is not among them" in said
+    assert "what cto sent may use only the tools between the marks; exec is not among them" in said
     assert "sent: message" in said
     assert not made(five, "made-by-mail")
 
@@ -218,7 +230,7 @@ async def test_n3_what_an_agent_may_not_delegate_is_not_used_for_it(five: Live) 
             await spend_of(bus, five.org).reserve(task)
             await say(five, bus, task.task_id or "", "accepted", "intern", to="cto")
             await bus.publish("acme.tasks.cto.medium.intern", task.encode(), msg_id=task.id)
-        assert "may use only: " in await result(five, task.task_id or "")
+        assert "may use only the tools between the marks; " in await result(five, task.task_id or "")
     assert not made(five, "made-for-intern")
 
 

@@ -106,7 +106,7 @@ async def test_n9_a_task_is_done_only_with_its_files_whole(bus_only: Live, ledge
             await purge(bus_only, artifact)
         if fault == "changed":
             await spoil(bus_only, bus, artifact, b"eight findings")
-        end = await Proof(store, ledger).of(run, result(run, "done", "see the report"))
+        end = await Proof(store).of(result(run, "done", "see the report"), ledger.attached.of(TASK))
     if fault == "none":
         assert (end.status, end.artifacts) == ("done", (artifact, reference))
     else:

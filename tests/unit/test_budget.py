@@ -42,6 +42,12 @@ def test_only_who_may_have_done_it_says_what_it_took() -> None:
     assert found.used == {"turns": 1, "minutes": 5, "tokens": 300}
 
 
+def test_nobody_reports_what_a_turn_of_his_own_reserving_took() -> None:
+    """Nobody does his own task, and of a turn for mail nothing is told: it would let him use up another's tree alone."""
+    used = Record(kind="used", task=T[0], minutes=1e9, tokens=10**12)
+    assert tree(("cto", reserved(T[0])), ("cto", used)).used == {"turns": 1, "minutes": 0, "tokens": 0}
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [

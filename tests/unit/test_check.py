@@ -169,6 +169,7 @@ def test_check_prints_mistakes_as_json(tmp_path: Path) -> None:
         ('[[recurring]]\nid = "r"\nevery = "1h"\nto = "cto"', "recurring[r].task: missing"),
         ('[[recurring]]\nid = "r"\nevery = "1h"\nto = "cto"\ntask = "x"\nmeeting = "all"', "a meeting and a task"),
         ('[[recurring]]\nid = "r"\nevery = "5m"\nlasts = "10m"\nmeeting = "all"', "before this one has ended"),
+        ('[[recurring]]\nid = "r"\nevery_s = 60\nevery = "1h"\ntask = "x"\nto = "cto"', "every_s"),
         ('[[oversight]]\nlevel = "told"\nfrom = "ceo"', "says for whom neither by agent nor by from and to"),
         ('[[oversight]]\nlevel = "told"\nagent = "cto"\nhuman = "ownr"', "no such person. Did you mean 'owner'?"),
         ("[learning]\npromote_over = 40", "learning.promote_over = 40: an insight would be promoted"),

@@ -214,6 +214,10 @@ async def test_messages_are_sent_read_and_gone(shop: Live) -> None:
         assert await owner.inbox() == []
         await ci.send("qa", "hello")
         assert [one.text for one in await owner.inbox("qa")] == ["hello"]
+        with pytest.raises(NotFound, match="'nobdy' has no inbox"):
+            await owner.inbox("nobdy")
+        with pytest.raises(InvalidInput, match="type = 'task': no message"):
+            await owner.send("qa", "hello", type="task")
 
 
 async def test_mistakes_are_told_before_anything_happens(shop: Live) -> None:

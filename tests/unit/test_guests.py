@@ -15,15 +15,17 @@ import pytest
 from nats.aio.client import Client
 
 from clawbus.bus import Bus, gateway_reader
-from clawbus.channels import BCAST, INBOX, LEARN, TASKS
+from clawbus.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
 from clawbus.dialects import heard, place, read
 from clawbus.envelope import Envelope, decode
 from clawbus.errors import NotFound
 from clawbus.jwt import claims_of, read_creds
 from clawbus.org import EXTERNAL, Org, parse
 from clawbus.steward import Steward
+from clawbus.steward.desk import Desk
+from clawbus.steward.duties.guests import Guests
 from tests.company import ROOT, Live, free_ports, live, until
-from tests.unit.office import mail_of, steward, work
+from tests.unit.office import alert_of, mail_of, steward, work
 
 KOMODO_TASK = """{
   "from": "ceo-genesis",
@@ -235,6 +237,24 @@ async def test_two_stewards_make_one_task_of_a_request(company: Live) -> None:
         assert len(await bus.stored(TASKS, "acme.tasks.*.*.external")) == 1
 
 
+async def test_a_thief_cannot_use_the_ids_of_a_guests_task_first(company: Live) -> None:
+    """The server drops what comes second under an id, and the task's own id is readable in SPEND before the task is."""
+    async with company.company.connect("steward") as bus, company.company.connect("gw-hq") as thief:
+        desk = Desk(company.org, bus)
+        reserve = desk.spend.reserve
+
+        async def reserved(task: Envelope) -> None:
+            await reserve(task)
+            for name in (f"external-{task.task_id}", f"external-{task.task_id}-accepted", f"external-{task.seed}"):
+                for subject in ("acme.tasks.be-1.low.ceo-genesis", f"acme.events.{task.task_id}.ceo-genesis"):
+                    await thief.publish(subject, b"x", msg_id=name)
+
+        desk.spend.reserve = reserved  # type: ignore[method-assign]  # at this moment, and not by luck
+        await Guests(desk).on_guest("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode(), 1)
+        task = await stored(bus, TASKS, "acme.tasks.cto-athena.medium.external")
+        assert len(await bus.stored(EVENTS, f"acme.events.{task.task_id}.external")) == 1
+
+
 async def test_a_query_that_is_only_published_reaches_the_agent(company: Live) -> None:
     """Nobody waits for its answer, so it is no task; it is not lost either, with two stewards or with none at first."""
     query = json.dumps(QUERY).encode()
@@ -299,6 +319,16 @@ async def test_people_hear_that_a_guests_chain_leads_nowhere(company: Live, to: 
         mail = await mail_of(company, subject="not all that a guest wants")
     assert f"task {task.task_id}. When it is done, nobody takes over" in mail.body
     assert repr(to) in mail.body
+
+
+async def test_people_hear_that_a_guest_spoke_where_nobody_listens(company: Live) -> None:
+    async with steward(company) as one, guest(company) as client:
+        await client.publish("genbrain.agents.nobody.tasks", b'{"title": "x"}')
+        alert = await alert_of(company, "guests", "nobody", True)
+        assert "genbrain.agents.nobody.tasks, where nobody of the company listens" in alert.text
+        duty = next(duty for duty in one.duties if duty.rule == "guests")
+        await duty.on_timer("nobody", {})
+        await alert_of(company, "guests", "nobody", False)
 
 
 async def test_people_hear_that_a_guests_chain_has_no_edge(company: Live) -> None:
@@ -409,6 +439,15 @@ def test_a_role_that_nobody_has_is_nowhere() -> None:
     """It is logged and dropped; it does not land at somebody else's."""
     assert place(an_org(), "genbrain.agents.qa.tasks") is None
     assert place(an_org(), "komodo-ai.dm.nobody") is None
+
+
+def test_an_agent_may_be_called_operator() -> None:
+    """As the published examples call theirs: the word is taken off only where nobody is called so."""
+    data = org_data([4222, 18789, 18909])
+    data["agents"][1]["id"] = "operator-cto"
+    found = place(parse(data), "genbrain.agents.operator-cto.tasks")
+    assert found is not None
+    assert found.to == ("operator-cto",)
 
 
 def an_org() -> Org:

@@ -231,7 +231,7 @@ async def test_f21_done_with_a_missing_or_changed_file_has_failed(
             broken = broken.model_copy(update={"sender": CEO})
         for one in (whole, broken):
             ledger.attached.add(TASK, one)
-        end = await Proof(store, ledger).of(run, result(run, status, "see the report"))
+        end = await Proof(store).of(result(run, status, "see the report"), ledger.attached.of(TASK))
     if fault == "none":
         assert (end.status, end.artifacts, end.body) == (status, (whole, broken), "see the report")
         return

@@ -22,13 +22,23 @@ from clawbus.node.socket import MAX_LINE_BYTES, listening
 from clawbus.org import load
 from clawbus.presence import Roster
 from clawbus.strict import read_object
-from clawbus.subjects import Subjects, new_task_id
+from clawbus.subjects import Subjects, given_id, new_task_id
 from clawbus.tools.calls import Answer, Caller
 from tests.company import duo_toml
 from tests.corpus import CASES
 
-ACME, TASK, CTO = Subjects("acme"), new_task_id(), "cto-athena"
-GOOD = {"v": 1, "id": "ceo-1", "type": "task", "from": "ceo", "to": "cto", "task_id": TASK, "body": "x"}
+ACME, SEED, CTO = Subjects("acme"), new_task_id(), "cto-athena"
+TASK = given_id("ceo", SEED)
+GOOD = {
+    "v": 1,
+    "id": "ceo-1",
+    "type": "task",
+    "from": "ceo",
+    "to": "cto",
+    "task_id": TASK,
+    "seed": SEED,
+    "body": "x",
+}
 EVENT = {
     "v": 1,
     "id": "ceo-1",
@@ -65,7 +75,7 @@ BYTES: dict[str, bytes] = {
 FIELDS: dict[str, list[Any]] = {
     "v": [0, 2, -1, "x", None, [1], 1.5, 2**62], "id": ["", "a b", "a\n", "a" * 129, 7, None, "ü", "a.b", "a\x1b"], "type": ["", "TASK", "x", None, 7, ["task"]],
     "from": ["owner", "CEO", "", None, ["ceo"], "ceo\n", "c\u0435o"], "to": ["", "*", "a.b.c", "a.", ".a", "all.>", None, "x" * 80, "a b"],
-    "task_id": ["", "x", "A" * 26, "a" * 27, "a" * 25 + "\n", 7], "trace_id": ["", "a b", "a" * 129, "a\n", 7], "parent": ["", "a b", "\u202e"],
+    "task_id": ["", "x", "A" * 26, "a" * 26, "a" * 27, "a" * 25 + "\n", 7, None], "seed": ["", "x", "a" * 26, 7, None], "trace_id": ["", "a b", "a" * 129, "a\n", 7], "parent": ["", "a b", "\u202e"],
     "path": ["ceo", [7], ["a"] * 65, {"a": 1}, [None]], "hops": [-1, 65, 1.5, "x", 2**62], "subject": ["x" * 201, None, 7, ["x"]], "body": [None, 7, ["x"], {"x": 1}],
     "priority": ["urgent", "", None, 1], "created_at": ["x", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-01-01T00:00:00", None, "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59"],
     "expires_at": ["x", "9999-12-31T23:59:59-23:59", "2026-01-01"], "run_timeout_s": [0, -1, 86_401, 1.5, "x"], "status": ["ok", "", 1],
@@ -194,7 +204,9 @@ def test_a_guest_nests_as_deep_as_he_likes(tmp_path: Path) -> None:
 
 
 def _travels(words: Words) -> None:
-    mail = Envelope(id="external-1", type=words.kind, sender="external", to=CTO, subject=words.title, body=words.text)
+    fields = {"id": "external-1", "type": words.kind, "sender": "external", "to": CTO, "body": words.text}
+    ids = {"task_id": given_id("external", SEED), "seed": SEED}
+    mail = Envelope.model_validate({**fields, **ids, "subject": words.title})
     assert decode(mail.encode(), "external") == mail
 
 

@@ -51,6 +51,7 @@ _ELSEWHERE = {
     "worker/lessons.py::_line": "a line of the lessons, which `frames.task` frames",
     "mailbox/dead.py::malformed": "no prompt: the address of a letter",
     "mailbox/letters.py::make_answer": "no prompt: the subject of a message, framed where it arrives",
+    "worker/overseer.py::_files": "no prompt: what a person is asked about, made inert line by line",
     "worker/notify.py::take": "no prompt: a log, and a message to a person",
     "worker/proof.py::of": "no prompt: the body of a result, framed where it arrives",
     "tools/generate.py::documentation": "no prompt: a page about the tools",

@@ -23,7 +23,7 @@ from clawbus import connect
 from clawbus.bus import Bus
 from clawbus.envelope import Artifact, Envelope
 from clawbus.events import Event
-from clawbus.subjects import Subjects, new_message_id, new_task_id
+from clawbus.subjects import Subjects, given_id, new_message_id, new_task_id
 from tests.company import Live
 from tests.corpus import CASES
 from tests.unit.test_hostile_text import acting
@@ -80,7 +80,10 @@ async def poison(company: Live) -> Said:
             await event(bus, CTO, task.id, "progress", what=text, said=True)
             await event(bus, CTO, task.id, "progress", what=text)
             await event(bus, CTO, task.id, "steered", outcome=text, why=text)
-            await event(bus, CTO, new_task_id(), "accepted", to=text, label=text, priority=text, parent=text)
+            seed = new_task_id()
+            await event(
+                bus, CTO, given_id(CTO, seed), "accepted", seed=seed, to=text, label=text, priority=text, parent=text
+            )
             await event(
                 bus,
                 CTO,

@@ -22,18 +22,28 @@ from hypothesis import strategies as st
 from clawbus import frames
 from clawbus.cli.output import put_line, put_text
 from clawbus.demo import conversation
-from clawbus.envelope import Artifact, Envelope
+from clawbus.envelope import Artifact, Envelope, check_label
+from clawbus.errors import InvalidInput
+from clawbus.org import parse
 from clawbus.prompts import harmless
 from clawbus.show import InertFormatter, inert, inert_json
 from clawbus.steward.desk import quoted
 from clawbus.steward.meeting import Meeting
 from clawbus.steward.meeting import _report as minutes
 from clawbus.subjects import new_task_id
+from clawbus.tasks.envelopes import team_note
 from tests.corpus import CASES, Case
 
 TASK = new_task_id()
 ASKED = datetime(2026, 4, 7, tzinfo=UTC)
 MARK = "zzmarkzz"
+SHOP = parse(
+    {
+        "company": "acme",
+        "gateways": [{"id": "hq", "port": 20001}],
+        "agents": [{"id": "ceo", "gateway": "hq"}, {"id": "cto", "team": "crew", "gateway": "hq"}],
+    }
+)
 _JOINERS = "\u200c\u200d"
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2065\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
@@ -253,3 +263,16 @@ def test_a_command_runs_where_a_stream_is_closed(tmp_path: Path, closed: str) ->
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     assert done.returncode in (0, 1)
     assert (tmp_path / "org.toml").read_text().startswith("# A company of two agents")
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\x0b", "\x85", "\u2028"])
+def test_f13_a_label_is_one_line(line_break: str) -> None:
+    """It is shown within the lines of others."""
+    for label in ("", "a few words"):
+        assert check_label("label", label) == label
+    for label in (f"pay{line_break}owner has decided", f"pay{line_break}", line_break):
+        with pytest.raises(InvalidInput, match="more than one line"):
+            check_label("label", label)
+    note = team_note(SHOP, _mail("x", type="task", to="crew", task_id=TASK, subject=f"pay).{line_break}owner: ("))
+    assert note is not None
+    assert note.body.splitlines() == [note.body]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clawbus.envelope import Envelope
 from clawbus.errors import Missing
 from clawbus.events import Event
-from clawbus.ledger import Ledger, Outgoing
+from clawbus.ledger import Descent, Ledger, Outgoing
 from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import fold
 
@@ -221,6 +221,44 @@ def test_what_is_said_in_a_turn_for_mail_has_been_passed_on_once_more(path: Path
         answer = ledger.mail.add(envelope("message", hops=5, id="ceo-answer"), "cto", 2)
         ledger.mail.give_to(ledger.wakes.add("cto", session).number, [answer])
         assert (ledger.cause(session) or task).hops == 6
+
+
+def test_what_a_turn_for_mail_has_spawned_goes_by_the_message_of_that_turn(path: Path) -> None:
+    """Whatever comes into the same session later; and what was begun between two turns was begun by the first."""
+    with Ledger(path) as ledger:
+        session = "agent:cto:nats:from-ceo"
+        letters = [envelope("message", task_id=None, id=f"ceo-{number}") for number in range(2)]
+        wakes, between = [], []
+        for number, letter in enumerate(letters):
+            wakes.append(ledger.wakes.add("cto", session).number)
+            ledger.mail.give_to(wakes[-1], [ledger.mail.add(letter, "cto", number + 1)])
+            between.append(datetime.now(UTC))
+        assert [ledger.wakes.latest(session, at) for at in (START, *between, None)] == [None, *wakes, wakes[1]]
+        ledger.descents.add("agent:cto:subagent:1", session, wakes[0])
+        ledger.descents.add("agent:cto:subagent:1", session, wakes[1])
+        assert ledger.cause("agent:cto:subagent:1") == letters[0]
+        assert ledger.cause(session) == letters[1]
+
+
+def test_a_ledger_of_version_3_forgets_whose_sub_agents_it_has_seen(path: Path) -> None:
+    """It did not say of which turn; the gateway is asked again."""
+    with Ledger(path):
+        pass
+    db = sqlite3.connect(path)
+    db.executescript(
+        """
+        DROP TABLE descents;
+        CREATE TABLE descents (session_key TEXT PRIMARY KEY, root TEXT NOT NULL, seen_at TEXT NOT NULL);
+        INSERT INTO descents VALUES ('agent:cto:subagent:1', 'agent:cto:nats:from-ceo', '2026');
+        PRAGMA user_version = 3;
+        """
+    )
+    db.close()
+    for _ in range(2):
+        with Ledger(path) as ledger:
+            assert ledger.descents.of("agent:cto:subagent:1") is None
+            ledger.descents.add("agent:cto:subagent:2", "agent:cto:nats:from-ceo", 7)
+            assert ledger.descents.of("agent:cto:subagent:2") == Descent("agent:cto:nats:from-ceo", 7)
 
 
 def test_tasks_of_a_group_are_found_by_any_of_them(path: Path) -> None:

@@ -84,3 +84,25 @@ def test_an_unencrypted_bus_is_a_mistake_with_its_line(tmp_path: Path) -> None:
     assert caught.value.problems == [
         "line 2: bus.url = 'nats://nats.example:4222': not encrypted, and not on this machine. Write url = \"tls://nats.example:4222\"."
     ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://bob:CANARY@127.0.0.1:4999",
+        "tls://CANARY@nats.example:4222",
+        "bob:CANARY@localhost",
+        "nats://bob:CAN ARY/CANARY@localhost:1",
+        "nats://a:b@127.0.0.1:1,nats://bob:CANARY@127.0.0.1:2",
+        ["nats://bob:CANARY@127.0.0.1:4999"],
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(url: str | list[str]) -> None:
+    """org.toml goes to every machine that joins, and the address stands in messages and logs."""
+    with pytest.raises(OrgMistakes) as caught:
+        org({"url": url})
+    assert "CANARY" not in str(caught.value)
+    assert "CANARY" not in str([one.as_json() for one in caught.value.mistakes])
+    if isinstance(url, str):
+        said = "bus.url: holds a name or a password; org.toml is no place for one. Write it without: the server's"
+        assert caught.value.problems == [f"{said} configuration names our public keys."]

@@ -8,12 +8,13 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clawbus.bus import Bus, Delivery, Taker, task_durable
+from clawbus.bus import Bus, Delivery, Taker, fetch_now, gateway_reader, task_durable
 from clawbus.bus.pull import ask
 from clawbus.channels import DEAD, EVENTS, TASKS
 from clawbus.envelope import Artifact, Envelope, decode, now
@@ -205,3 +206,77 @@ async def test_a_task_that_is_cancelled_while_it_waits_for_a_person_leaves_the_q
             return not await owner.stored(TASKS, "acme.tasks.ops.*.*") or None
 
         await until(gone, "the empty queue", 15)
+
+
+async def brought(live: Live, mail: Envelope, subject: str, stream: str) -> Delivery:
+    """A message as hq gets it from a stream."""
+    async with live.company.connect("gw-lab") as lab, live.company.connect("gw-hq") as bus:
+        await lab.publish(subject, mail.encode(), msg_id=mail.id)
+        return await until(lambda: first(bus, stream), f"a message of {stream}")
+
+
+async def first(bus: Bus, stream: str) -> Delivery | None:
+    return next(iter(await fetch_now(bus, stream, gateway_reader("hq"), 1)), None)
+
+
+async def dead(live: Live) -> list[str]:
+    """The reasons of the dead letters."""
+    async with live.owner() as bus:
+        return [json.loads(one.data)["reason"] for one in await bus.stored(DEAD, "acme.dead.>")]
+
+
+def late(**more: Any) -> dict[str, Any]:
+    """Of what was said three days ago, and was good for an hour."""
+    then = now() - timedelta(days=3)
+    return {"priority": "high", "created_at": then, "expires_at": then + timedelta(hours=1), **more}
+
+
+async def test_mail_that_has_expired_begins_no_turn(bus_only: Live, tmp_path: Path) -> None:
+    """It is a dead letter with the reason. What has no such time, or is known already, is as ever."""
+    async with node(bus_only, tmp_path) as (hq, _, ledger):
+        known, timeless = said(**late()), said(created_at=now() - timedelta(days=3))
+        good = said(expires_at=now() + timedelta(hours=1))
+        ledger.mail.add(known, CEO, 1, "ack", asks="now")
+        for mail in (known, good, timeless):
+            await hq.reader.handle(arrived(bus_only, mail))
+        assert await dead(bus_only) == []
+        await hq.reader.handle(arrived(bus_only, said(**late())))
+        assert {one.envelope.id for one in ledger.mail.fresh(CEO, 9)} == {known.id, good.id, timeless.id}
+        assert await dead(bus_only) == ["it had expired"]
+
+
+async def test_a_result_is_never_too_late(bus_only: Live, tmp_path: Path) -> None:
+    async with node(bus_only, tmp_path) as (hq, _, ledger):
+        task = make_task(bus_only.org, CEO, NewTask(CTO, "x"))
+        ledger.sent.add(task, f"agent:{CEO}:main", "spawn")
+        heard: list[str] = []
+        hq.reader.on_result = [heard.append]
+        await hq.reader.handle(arrived(bus_only, said("result", task_id=task.task_id, status="done", **late())))
+        assert heard == [task.task_id]
+        assert await dead(bus_only) == []
+
+
+async def test_a_broadcast_that_has_expired_begins_no_turn(bus_only: Live, tmp_path: Path) -> None:
+    async with node(bus_only, tmp_path) as (hq, _, ledger):
+        for mail in (
+            said(to="all", body="old", **late()),
+            said(to="all", body="new", expires_at=now() + timedelta(hours=1)),
+        ):
+            await hq.broadcasts.handle(await brought(bus_only, mail, ACME.build("all", mail.sender), "BCAST"))
+        assert [one.envelope.body for one in ledger.mail.fresh(CEO, 9)] == ["new"]
+
+
+async def test_words_for_a_task_that_have_expired_are_not_said_to_it(bus_only: Live, tmp_path: Path) -> None:
+    """A dead letter says so; what was said in time comes to the task."""
+    async with node(bus_only, tmp_path, "hq") as (hq, _, _ledger):
+        heard: list[str] = []
+
+        async def take(note: Envelope, worker: str) -> None:
+            heard.append(f"{note.body} for {worker}")
+
+        hq.worker.on_steer = take
+        for body, more in (("old", late()), ("new", {"expires_at": now() + timedelta(hours=1)})):
+            note = said("control", body=body, subject=STEER, task_id=new_task_id(), **more)
+            await hq.worker.control(await brought(bus_only, note, ACME.ctl(note.to, note.sender), "CTL"))
+        assert heard == [f"new for {CEO}"]
+        assert await dead(bus_only) == ["it had expired"]

@@ -12,6 +12,7 @@ import pytest
 from clawbus import Client, Task, connect
 from clawbus.bus import Taker
 from clawbus.channels import BCAST, TASKS
+from clawbus.company import Company
 from clawbus.envelope import decode
 from clawbus.events import Event
 from clawbus.tasks import NewTask, make_task
@@ -106,6 +107,28 @@ async def _all_said(acme: Live, count: int) -> list[Event]:
     return found if sum(event.kind == "ended" for event in found) >= count else []
 
 
+async def test_g5_what_a_replica_has_done_stays_done_when_it_leaves_the_pool(acme: Live, client: Client) -> None:
+    """Its end counts on, for the board, for who asks, and for the others, who do not do it again."""
+    await acme.start(EAST)
+    task = await client.start("engineers", "the last thing that it does here", room_s=20)
+    assert (await client.wait(task, 30)).by == "eng-east"
+    text = acme.org_file.read_text()
+    acme.org_file.write_text(
+        text.replace('id = "engineers"\nmembers = ["eng-east", "eng-west"]', 'id = "engineers"\nmembers = ["eng-west"]')
+    )
+    assert acme.org_file.read_text() != text
+    now = Company.open(acme.org_file)
+    assert now.org.may_take("engineers") == {"eng-west"}
+    async with acme.owner() as bus:
+        end = await now.ends(bus).read(task.id, task.requester, "engineers")
+        assert end is not None
+        assert (end.by, end.status) == ("eng-east", "done")
+        views = await now.history(bus).tasks()
+        assert [(one.task_id, one.state, one.ended_by) for one in views] == [(task.id, "done", "eng-east")]
+        assert (await now.history(bus).task(task.id)).state == "done"
+        assert await now.ends(bus).read(task.id, "amy", "engineers") is None  # who has not given it names nobody
+
+
 async def test_g5_the_task_of_a_dead_replica_goes_to_another(acme: Live, client: Client) -> None:
     """A process is killed in the middle of a task: its lease runs out, the other takes it, and says that it is a repeat."""
     await acme.start(EAST)
@@ -177,7 +200,7 @@ async def test_g5_a_replica_that_comes_back_leaves_its_task_to_who_has_it_now(ac
 async def test_g5_a_replica_that_is_stopped_hands_its_task_over_at_once(acme: Live, client: Client) -> None:
     """SIGTERM is no crash: no strike, and nobody waits for the lease of 5 seconds."""
     await acme.start(EAST)
-    task = await client.start("engineers", "@sleep 2")
+    task = await client.start("engineers", "@sleep 5")
     await said(acme, task, "started", "eng-east")
     await acme.start(WEST)
     acme.kill(EAST, 15)
@@ -185,7 +208,7 @@ async def test_g5_a_replica_that_is_stopped_hands_its_task_over_at_once(acme: Li
     await said(acme, task, "started", "eng-west")
     assert asyncio.get_running_loop().time() - begun < 4
     result = await client.wait(task, 30)
-    assert (result.by, result.text) == ("eng-west", "@sleep 2 (attempt 1)")
+    assert (result.by, result.text) == ("eng-west", "@sleep 5 (attempt 1)")
 
 
 async def test_g5_an_idle_replica_is_not_starved_by_a_busy_one(acme: Live, client: Client) -> None:

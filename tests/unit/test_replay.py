@@ -115,3 +115,15 @@ def test_choosing_is_by_family_party_and_time() -> None:
             Moment(at, "x", "accepted", "three", "y")]  # fmt: skip
     assert [one.task_id for one in chosen(told, task="one")] == ["one", "two"]
     assert [one.task_id for one in chosen(told, agent="c")] == ["two"]
+    told += [Moment(at, "a", "accepted", "four", "pool"), Moment(at, "d", "delivered", "four")]
+    assert [one.what for one in chosen(told, agent="d")] == ["accepted", "delivered"]
+
+
+async def test_a8_who_has_left_is_replayed_and_who_never_was_is_refused(bus_only: Live) -> None:
+    task = await life(bus_only, "its last one")
+    text = bus_only.org_file.read_text()
+    bus_only.org_file.write_text(text.replace('id = "cto-athena"', 'id = "cto-next"'))
+    said = json.loads(await replayed(bus_only, "--agent", "cto-athena", "--json"))
+    assert {one["task_id"] for one in said} == {task}
+    with pytest.raises(AssertionError):
+        await replayed(bus_only, "--agent", "cto-nobody")

@@ -393,7 +393,10 @@ async def test_f18_an_id_that_another_has_used_first_does_not_hide_the_victims_t
             outbox = Outbox(bus, ledger, ACME)
             assert await outbox.send(ACME.task("dev", "medium", "ceo"), task)
             assert (outbox.renamed, ledger.outbox.count()) == (1, 0)
-            event = Event(id=new_message_id("ceo"), kind="accepted", task_id=task.task_id or "", sender="ceo")
+            detail = {"seed": task.seed}
+            event = Event(
+                id=new_message_id("ceo"), kind="accepted", task_id=task.task_id or "", sender="ceo", detail=detail
+            )
             outbox.later(ACME.event(task.task_id or "", "ceo"), event.id, event.encode())
             await outbox.drain()
             assert outbox.renamed == 1

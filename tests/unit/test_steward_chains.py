@@ -14,6 +14,7 @@ from clawbus.envelope import MAX_BODY_BYTES, Envelope, OnComplete
 from clawbus.errors import Refused
 from clawbus.events import Value
 from clawbus.org import EXTERNAL, STEWARD, Edge, parse
+from clawbus.subjects import given_id
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.chains import edge_for, next_body
 from tests.company import Live, until
@@ -154,7 +155,7 @@ async def test_a_guest_that_starts_a_chain_stays_unverified(tmp_path: Path) -> N
     """The next agent reads that nobody knows who asked."""
     async with office(tmp_path, EDGE) as company, steward(company):
         first = make_task(company.org, "ceo", NewTask("cto", "let me in", then=THEN)).model_copy(
-            update={"sender": EXTERNAL, "id": "external-1"}
+            update={"sender": EXTERNAL, "id": "external-1", "seed": "a" * 26, "task_id": given_id(EXTERNAL, "a" * 26)}
         )
         async with company.company.connect("steward") as bus:
             subject = company.company.subjects.task("cto", "medium", EXTERNAL)

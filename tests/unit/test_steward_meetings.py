@@ -172,6 +172,11 @@ async def test_a_person_calls_one_from_the_terminal(tmp_path: Path) -> None:
         done = await asyncio.to_thread(run, "all", "--agenda", "Ship it?", "--for", "1s", "--wait")
         assert done.returncode == 0, done.stderr
         assert "Not heard: ceo, cto, security." in done.stdout
+        (said,) = {one.task_id for one in await stored(company, BCAST, "*.all.steward")}
+        argv[3] = "receipts"
+        receipts = await asyncio.to_thread(run, str(said))
+        assert receipts.returncode == 0, receipts.stderr
+        argv[3] = "meet"
         nobody = await asyncio.to_thread(run, "nobody", "--agenda", "Ship it?")
         assert nobody.returncode == 2
         assert "There are: all, exec." in nobody.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,29 @@ async def test_people_are_told_of_the_end_that_counts(tmp_path: Path) -> None:
             told = await mail_of(company, type="report", subject="a task has ended")
         assert "by cto" in told.body
         assert "real" in told.body
+
+
+class Listening(Duty):
+    """A duty that remembers what it hears."""
+
+    rule = "listening"
+
+    async def on_event(self, event: Event) -> None:
+        heard.append(event.id)
+
+
+heard: list[str] = []
+
+
+async def test_a_copy_of_an_event_is_counted_and_no_duty_hears_it(tmp_path: Path) -> None:
+    """Whoever has stolen credentials can say again what another has signed, later than the server knows its id."""
+    async with office(tmp_path) as company, company.company.connect("steward") as bus:
+        one = Steward(company.org, bus)
+        one.duties.append(Listening(one.desk))
+        said = event(THREAD, "progress")
+        await send(company, f"acme.events.{THREAD}.cto", said)
+        (first,) = await fetch_now(bus, EVENTS, STEWARD_READER, 1)
+        for delivery in (first, replace(first, stream_seq=first.stream_seq + 1), first):  # the last: handed out again
+            await one._handling(one._event)(delivery)
+        assert heard == [id_of(said)] * 2
+        assert bus.verifier.refused == {"replayed": 1}

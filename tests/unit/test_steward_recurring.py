@@ -134,7 +134,7 @@ async def test_a7_a_time_in_an_outage_comes_once_after_it(tmp_path: Path) -> Non
         async with steward(company):
             task = await given_task(company)
             async with company.company.connect("steward") as bus:
-                assert task.task_id == Desk(company.org, bus).task_id("recurring", "health", due)
+                assert task.task_id == Desk(company.org, bus).given("recurring", "health", due)["task_id"]
             held = await until(lambda: timer(company), "the next timer")
             late = datetime.fromisoformat(held["due"]) - due
             assert late.total_seconds() % 2 == 0

@@ -67,7 +67,7 @@ async def test_two_stewards_act_once(tmp_path: Path) -> None:
             id="order", type="control", sender="owner", to=STEWARD, task_id=task_id, body=json.dumps({"do": "redrive"})
         )
         await asyncio.gather(*(duty(one, "dead").on_control(order) for one in stewards))
-        again = stewards[0].desk.task_id("dead", task_id, 1)
+        again = stewards[0].desk.given("dead", task_id, 1)["task_id"]
         assert await said(company) == {
             ("breached", task_id): 1,
             ("raised", thread): 1,

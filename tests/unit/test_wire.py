@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 from clawbus import frames
 from clawbus.budget import decode_record
 from clawbus.envelope import MAX_BODY_BYTES, Envelope, check_body, decode, now
-from clawbus.errors import InvalidInput, WireError
+from clawbus.errors import InvalidInput, Unverified, WireError
 from clawbus.events import Event, decode_event
 from clawbus.show import inert
-from clawbus.subjects import PRIORITIES, Subjects, check_id, check_task_id, new_message_id, new_task_id
+from clawbus.subjects import PRIORITIES, Subjects, check_id, check_task_id, given_id, new_message_id, new_task_id
 
 ACME = Subjects("acme")
 IDS = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
-TASK = new_task_id()
+SEED = new_task_id()
+TASK = given_id("ceo", SEED)
 
 
 def task(body: str = "do it", **more: object) -> Envelope:
-    fields = {"id": new_message_id("ceo"), "type": "task", "sender": "ceo", "to": "cto", "task_id": TASK, "body": body}
-    return Envelope.model_validate(fields | more)
+    ids = {"id": new_message_id("ceo"), "task_id": TASK, "seed": SEED}
+    return Envelope.model_validate({**ids, "type": "task", "sender": "ceo", "to": "cto", "body": body, **more})
 
 
 @given(IDS, IDS, st.sampled_from(PRIORITIES))
@@ -105,6 +106,19 @@ def test_a_record_of_a_budget_is_read_as_every_message(bad: bytes) -> None:
     with pytest.raises(WireError) as caught:
         decode_record(bad.replace(b"used", b"\x1b[2Jused"))
     assert str(caught.value).isprintable()
+
+
+def test_nobody_gives_a_task_under_anothers_id() -> None:
+    """An id is read by many; that it is one's own is shown by the word from which it was made."""
+    theirs = task(sender="mallory")
+    with pytest.raises(Unverified, match="re-addressed: mallory has not given a task of this id"):
+        decode(theirs.encode(), "mallory")
+    for sender, seed in (("mallory", SEED), ("ceo", new_task_id()), ("ceo", None)):
+        said = Event(id=f"{sender}-1", kind="accepted", task_id=TASK, sender=sender, detail={"to": "qa", "seed": seed})
+        with pytest.raises(Unverified, match="re-addressed"):
+            decode_event(said.encode(), ACME.parse(ACME.event(TASK, sender)))
+    said = Event(id="ceo-1", kind="accepted", task_id=TASK, sender="ceo", detail={"to": "cto", "seed": SEED})
+    assert decode_event(said.encode(), ACME.parse(ACME.event(TASK, "ceo"))) == said
 
 
 def test_the_sender_in_the_json_must_be_the_subjects() -> None:

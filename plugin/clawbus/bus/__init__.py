@@ -3,6 +3,7 @@
 The only package besides `provision` that imports nats. Its exceptions become ours here.
 """
 
+from clawbus.bus.clock import Clock
 from clawbus.bus.connection import Bus
 from clawbus.bus.ends import End, Ends
 from clawbus.bus.kept import Kept
@@ -18,6 +19,7 @@ __all__ = [
     "STEWARD_READER",
     "Ack",
     "Bus",
+    "Clock",
     "Delivery",
     "End",
     "Ends",

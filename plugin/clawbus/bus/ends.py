@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+from clawbus.accepted import takers_in
 from clawbus.bus.connection import Bus
-from clawbus.channels import ENDS
+from clawbus.channels import ENDS, EVENTS
 from clawbus.envelope import Envelope, Status, now
 from clawbus.errors import EndConflict, WireError
 from clawbus.subjects import Subjects
@@ -49,7 +50,8 @@ def _itself(to: str) -> Collection[str]:
 class Ends:
     """Reads and writes ends. `may_end` names who may end any task (people, steward).
 
-    `takers` says who may be the worker of what is addressed to an agent, a team or a pool (`Org.may_take`).
+    `takers` says who may be the worker of what is addressed to an agent, a team or a pool (`Org.may_take`). Who has
+    left one since may have ended what was given before: who that is, the requester said when he gave it.
     """
 
     def __init__(self, bus: Bus, subjects: Subjects, may_end: Collection[str], takers: Takers = _itself) -> None:
@@ -60,7 +62,7 @@ class Ends:
 
     async def read(self, task_id: str, requester: str, to: str) -> End | None:
         """The end of a task, None while it has none. Raises BusAway."""
-        end, _ = await self._look(task_id, {requester, *self._takers(to)})
+        end, _ = await self._look(task_id, requester, to)
         return end
 
     async def write(self, envelope: Envelope, requester: str, to: str) -> tuple[bool, End]:
@@ -69,7 +71,6 @@ class Ends:
         Trying again after a lost ack is safe: an end that this same message wrote counts as ours.
         """
         task_id = envelope.task_id or ""
-        parties = {requester, *self._takers(to)}
         last = 0
         for _ in range(_TRIES):
             with contextlib.suppress(EndConflict):
@@ -81,20 +82,36 @@ class Ends:
                 )
                 if not ack.duplicate:
                     return True, End(envelope, ack.seq, now())
-            end, last = await self._look(task_id, parties)
+            end, last = await self._look(task_id, requester, to)
             if end is not None:
                 return end.envelope.id == envelope.id, end
         raise EndConflict(f"no end could be written for task {task_id}", "Others keep writing on its subject.")
 
-    async def _look(self, task_id: str, parties: set[str]) -> tuple[End | None, int]:
+    async def _look(self, task_id: str, requester: str, to: str) -> tuple[End | None, int]:
         """The first end that counts, and the last sequence seen on the filter."""
-        pattern, seq = self._subjects.ends_of(task_id), 0
+        pattern, seq, others = self._subjects.ends_of(task_id), 0, list[End]()
+        parties = {requester, *self._takers(to)} | self._may_end
         while (stored := await self._bus.next_message(ENDS, pattern, seq + 1)) is not None:
             seq = stored.seq
             try:
                 envelope = await self._bus.verifier.envelope(self._subjects, stored)
             except WireError:
                 continue
-            if envelope.sender in parties | self._may_end and envelope.task_id == task_id and envelope.status:
-                return End(envelope, seq, stored.at), seq
-        return None, seq
+            if envelope.task_id != task_id or not envelope.status:
+                continue
+            others.append(End(envelope, seq, stored.at))
+            if envelope.sender in parties:
+                break
+        former = await self._takers_then(task_id, requester) if others and others[0].by not in parties else ()
+        return next((one for one in others if one.by in parties or one.by in former), None), seq
+
+    async def _takers_then(self, task_id: str, requester: str) -> Collection[str]:
+        """Who might take a task for a team or a pool when it was given."""
+        stored = await self._bus.next_message(EVENTS, self._subjects.event(task_id, requester))
+        if stored is None:
+            return ()
+        try:
+            said = await self._bus.verifier.event(self._subjects, stored)
+        except WireError:
+            return ()
+        return takers_in(said) if said.kind == "accepted" else ()

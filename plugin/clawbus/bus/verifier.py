@@ -6,9 +6,11 @@ message that does not fit, and at once: whoever was made to wait would wait behi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,8 +73,13 @@ class Verifier:
         `sent_now=False`: a copy that was kept elsewhere, of which the server's time says nothing. Raises Unverified;
         BusAway or Refused if the keys cannot be read: then nothing is known of the message.
         """
-        try:
+        with self._counting():
             await self._check(message, sent_now)
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        try:
+            yield
         except Unverified as error:
             self.refused[error.kind] += 1
             raise
@@ -90,20 +97,21 @@ class Verifier:
     async def envelope(self, subjects: Subjects, message: Received) -> Envelope:
         """The envelope of a message that its sender has signed. Raises WireError, of which Unverified is one."""
         await self.check(message)  # first, since who has not signed it may have written anything into the subject, too
-        found = decode(message.data, subjects.parse(message.subject).sender)
-        self._same_id(found.id, message)
+        with self._counting():
+            found = decode(message.data, subjects.parse(message.subject).sender)
+            self._same_id(found.id, message)
         return found
 
     async def event(self, subjects: Subjects, message: Received) -> Event:
         """As `envelope`, for an event of a task."""
         await self.check(message)
-        found = decode_event(message.data, subjects.parse(message.subject))
-        self._same_id(found.id, message)
+        with self._counting():
+            found = decode_event(message.data, subjects.parse(message.subject))
+            self._same_id(found.id, message)
         return found
 
     def _same_id(self, said: str, message: Received) -> None:
         if said != message.msg_id:
-            self.refused["replayed"] += 1
             raise Unverified("replayed: it was sent under another message id than its own")
 
     async def _check(self, message: Received, sent_now: bool) -> None:

@@ -88,13 +88,15 @@ class Leaving:
         """Give the task again, as the steward. Returns its new id, None if the heir cannot take it."""
         if self._org.takers(heir) <= {old.sender, *old.path}:
             return None
-        created, new_id = now(), self._desk.task_id(_RULE, old.task_id)
+        created, given = now(), self._desk.given(_RULE, old.task_id)
+        new_id = given["task_id"]
         task = old.model_copy(
             update={
                 "id": self._desk.message_id(new_id),
                 "sender": STEWARD,
                 "to": heir,
-                "task_id": new_id,
+                **given,
+                "takers": self._org.members(heir) or None,
                 "tools": bound_of(self._org, old),
                 "path": path_on_behalf(old),
                 "parent": old.task_id,

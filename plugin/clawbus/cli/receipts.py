@@ -52,7 +52,7 @@ def _when(at: datetime | None, must: bool) -> str:
 
 async def _find(bus: Bus, company: Company, thread: str) -> Envelope:
     """Raises NotFound if no broadcast begins so, or several do."""
-    found: list[Envelope] = []
+    found: dict[str, Envelope] = {}
     for name in _CHANNELS:
         for stored in await bus.stored(BCAST, company.subjects.everything(name)):
             try:
@@ -60,8 +60,8 @@ async def _find(bus: Bus, company: Company, thread: str) -> Envelope:
             except WireError:
                 continue
             if (said.task_id or "").startswith(thread):
-                found.append(said)
+                found.setdefault(said.task_id or "", said)  # a meeting's report stands under the id of its agenda
     if len(found) != 1:
         problem = f"{len(found)} broadcasts begin with {thread}" if found else f"no broadcast begins with {thread}"
         raise NotFound(problem, "Take an id from `clawbus replay`.")
-    return found[0]
+    return next(iter(found.values()))

@@ -44,13 +44,13 @@ async def replay_command(
     """
     company = Company.open(org_file)
     begin = _moment(since) if since else None
-    if agent and agent not in company.org.people:
-        company.org.takers(agent, "--agent")
     async with company.connect_person(person) as (bus, _):
         found = await moments(bus, company)
     if task:
         nothing = NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
         task = the_one(task, (one.task_id for one in found), nothing)
+    if agent and all(agent not in (one.who, one.to) for one in found) and agent not in company.org.people:
+        company.org.takers(agent, "--agent")  # who has left is remembered, and so is the steward
     found = chosen(found, task, agent, begin)
     if as_json:
         print_json([one.as_json() for one in found])

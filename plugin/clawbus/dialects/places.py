@@ -40,8 +40,9 @@ def place(org: Org, subject: str) -> Place | None:
 def role(org: Org, word: str) -> tuple[str, ...]:
     """Who is meant by `cto` or `operator-backend`: the agent of that id, else those whose role is role-<word>."""
     name = word.removeprefix("operator-")
-    if any(agent.id == name for agent in org.agents):
-        return (name,)
+    for one in (word, name):
+        if any(agent.id == one for agent in org.agents):
+            return (one,)
     return tuple(agent.id for agent in org.agents if agent.role == f"role-{name}")
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import get_args
 
 from pydantic import ValidationError
 
 from clawbus.envelope import Envelope, OnComplete
-from clawbus.errors import InvalidInput
+from clawbus.errors import InvalidInput, NotFound
 from clawbus.mailbox import NewMessage, make_message
-from clawbus.org import Org
+from clawbus.org import STEWARD, Org
 from clawbus.tasks import NewTask, make_task
+from clawbus.tools.fields import MessageType
 
 
 def task_envelope(org: Org, sender: str, new: NewTask, then: str | None) -> Envelope:
@@ -25,7 +27,18 @@ def task_envelope(org: Org, sender: str, new: NewTask, then: str | None) -> Enve
 def mail_envelope(org: Org, sender: str, new: NewMessage) -> Envelope:
     """As `make_message`. Raises InvalidInput, NotFound."""
     with _callers():
-        return make_message(org, sender, new)
+        mail = make_message(org, sender, new)
+    if new.type not in get_args(MessageType):
+        raise InvalidInput("type", new.type, "no message", f"One of: {', '.join(get_args(MessageType))}.")
+    return mail
+
+
+def check_member(org: Org, name: str) -> str:
+    """The name, if it is of somebody who has an inbox. Raises NotFound."""
+    members = [agent.id for agent in org.agents] + sorted(org.people)
+    if name not in members and name != STEWARD:
+        raise NotFound(f"{name!r} has no inbox in {org.company}", f"There are: {', '.join(members)}.")
+    return name
 
 
 @contextlib.contextmanager

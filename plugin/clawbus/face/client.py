@@ -20,12 +20,12 @@ from clawbus.channels import EVENTS, INBOX
 from clawbus.company import Company
 from clawbus.envelope import Envelope, Priority, Type
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError
-from clawbus.face.checking import mail_envelope, task_envelope
+from clawbus.face.checking import check_member, mail_envelope, task_envelope
 from clawbus.face.settling import Settling
 from clawbus.face.values import Message, Result, Task, message_of, result_of, task_of, unreadable
 from clawbus.mailbox import NewMessage
 from clawbus.seeing import who_is_online
-from clawbus.subjects import task_id_of
+from clawbus.subjects import given_id, task_id_of
 from clawbus.tasks import NewTask, TaskView
 
 _SOON_S = 0.01
@@ -108,8 +108,8 @@ class Client:
         """The ids that a key stands for: the same for this person each time, and no guess for anybody else."""
         secret = self._bus.identity.seed_file.read_bytes()
         digest = hmac.digest(secret, f"{self.me}\n{key}".encode(), hashlib.sha256)
-        task_id = task_id_of(digest)
-        ids = {"task_id": task_id, "trace_id": task_id, "id": f"{self.me}-{digest[16:].hex()}"}
+        task_id = given_id(self.me, seed := task_id_of(digest))
+        ids = {"task_id": task_id, "seed": seed, "trace_id": task_id, "id": f"{self.me}-{digest[16:].hex()}"}
         return envelope.model_copy(update=ids)
 
     async def _given_before(self, envelope: Envelope) -> bool:
@@ -175,16 +175,16 @@ class Client:
             self.settling.handed_over(view.task_id)
         return None if end is None else result_of(end)
 
-    async def files(self, task_id: str, folder: Path) -> list[Placed]:
+    async def files(self, task_id: str, folder: str | Path) -> list[Placed]:
         """Copy the files of a task's result into `folder`/bus/<task>, each checked by its hash; none while it runs."""
         view = await self.look(task_id)
         end = await self._company.ends(self._bus).read(view.task_id, view.requester, view.to)
-        folder.mkdir(parents=True, exist_ok=True)
+        (target := Path(folder)).mkdir(parents=True, exist_ok=True)
 
         async def there(_reader: str) -> Path:
-            return folder
+            return target
 
-        shelf = Shelf(Store(self._bus, self._company.subjects), there, folder)
+        shelf = Shelf(Store(self._bus, self._company.subjects), there, target)
         return await shelf.place(self.me, view.task_id, end.envelope.artifacts if end is not None else ())
 
     async def tasks(self) -> list[TaskView]:
@@ -230,9 +230,9 @@ class Client:
         await self._patiently(lambda: self._person.send(mail))
 
     async def inbox(self, who: str | None = None, limit: int = 50) -> list[Message]:
-        """What waits for this person, or for anybody of the company; all of it stays where it is."""
-        stored = await self._bus.stored(INBOX, self._company.subjects.dm_for(who or self.me))
-        return [await self._message(one.seq, one) for one in stored[:limit]]
+        """What waits for this person, or for anybody of the company; all of it stays where it is. Raises NotFound."""
+        owned = self._company.subjects.dm_for(check_member(self._company.org, who or self.me))
+        return [await self._message(one.seq, one) for one in (await self._bus.stored(INBOX, owned))[:limit]]
 
     async def read(self, limit: int = 50) -> list[Message]:
         """Take messages out of this person's inbox, the oldest first: they are gone from it then."""

@@ -6,6 +6,8 @@ its first turn, and is kept there over restarts. Tried with openclaw 2026.9.6.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from clawbus.errors import Refused
 from clawbus.gateway.rpc import GatewayRpc
 
@@ -20,8 +22,8 @@ def is_spawned(session_key: str) -> bool:
     return len(parts) > 3 and parts[2] in _SPAWNED and not parts[3].startswith(_INCOGNITO)
 
 
-async def spawner(rpc: GatewayRpc, session_key: str) -> str | None:
-    """The key of the session that has spawned this one; None if it was begun by a user.
+async def spawner(rpc: GatewayRpc, session_key: str) -> tuple[str | None, datetime | None]:
+    """The key of the session that has spawned this one, None if it was begun by a user; and when, where that is known.
 
     Raises GatewayAway, or Refused if the gateway knows no such session.
     """
@@ -29,4 +31,9 @@ async def spawner(rpc: GatewayRpc, session_key: str) -> str | None:
     if session is None:
         raise Refused(f"the gateway knows no session {session_key}")
     found = session.get("spawnedBy")
-    return str(found) if found else None
+    return str(found) if found else None, _moment(session.get("createdAt"))
+
+
+def _moment(said: object) -> datetime | None:
+    """The gateway stamps an entry once, in milliseconds, when it makes it."""
+    return datetime.fromtimestamp(said / 1000, UTC) if isinstance(said, int | float) and 0 < said < 4e12 else None

@@ -5,6 +5,7 @@ Rows are facts of this node only. What two parties must agree on (the end of a t
 
 from clawbus.ledger.cut import Cut
 from clawbus.ledger.db import Ledger
+from clawbus.ledger.descents import Descent
 from clawbus.ledger.mail import Mail
 from clawbus.ledger.outbox import Outgoing
 from clawbus.ledger.runs import Run
@@ -12,4 +13,4 @@ from clawbus.ledger.sent import Sent
 from clawbus.ledger.steers import Steer
 from clawbus.ledger.wakes import Wake
 
-__all__ = ["Cut", "Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]
+__all__ = ["Cut", "Descent", "Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]

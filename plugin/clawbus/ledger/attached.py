@@ -34,6 +34,10 @@ class AttachedTable:
         rows = self._db.execute("SELECT artifact FROM attached WHERE task_id = ? ORDER BY number", (task_id,))
         return tuple(Artifact.model_validate_json(row["artifact"]) for row in rows)
 
+    def drop(self, task_id: str) -> None:
+        """They are not to leave with it."""
+        self._db.execute("DELETE FROM attached WHERE task_id = ?", (task_id,))
+
     def prune(self) -> None:
         """Forget those of tasks that are forgotten."""
         self._db.execute("DELETE FROM attached WHERE task_id NOT IN (SELECT task_id FROM runs)")

@@ -88,13 +88,14 @@ class Ledger:
         A task in whose session mail has been heard since has been passed on as often as that. What a sub-agent does is
         done for the turn that has spawned it.
         """
-        session_key = self.descents.root(session_key) or session_key
+        descent = self.descents.of(session_key)
+        session_key = descent.root if descent is not None else session_key
         parts = session_key.split(":")
         if len(parts) < 4 or parts[2] != "nats":
             return self._after_result(session_key)
         run = self.runs.get(parts[3])
         task = run.task if run is not None and run.session_key == session_key else None
-        wake = self.wakes.latest(session_key)
+        wake = descent.wake if descent is not None else self.wakes.latest(session_key)
         mails = [mail.envelope for mail in self.mail.of_wake(wake)] if wake is not None else []
         latest = max(mails, key=lambda envelope: envelope.hops, default=None)
         if task is None or latest is None:
@@ -110,6 +111,12 @@ class Ledger:
         if sent is None:
             return None
         return sent.task.model_copy(update={"type": "message", "path": (), "hops": max(0, sent.task.hops - 1)})
+
+    def without_files(self, task_id: str, outcome: Envelope) -> None:
+        """A person does not let a report out: another outcome takes its place, and takes none of the files along."""
+        with self.together():
+            self.attached.drop(task_id)
+            self.runs.advance(task_id, "replied", outcome)
 
     def prune(self, days: int = 60) -> None:
         """Forget what was over that long ago: longer than any stream keeps a message that could come again."""

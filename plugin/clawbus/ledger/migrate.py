@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
+VERSION = 4
 """1: mail by its id alone. 2: mail by id and agent, numbered here; groups of tasks; turns for mail.
-3: tasks as they were signed."""
+3: tasks as they were signed. 4: of a sub-agent the turn that has spawned it."""
 
 _FROM_1 = (
     "DROP INDEX IF EXISTS mail_by_agent",
@@ -27,6 +27,7 @@ _FROM_1 = (
     "ALTER TABLE sent ADD COLUMN group_id TEXT",
 )
 _FROM_2 = ("ALTER TABLE runs ADD COLUMN signed TEXT NOT NULL DEFAULT '{}'",)
+_FROM_3 = ("DROP TABLE IF EXISTS descents",)  # the gateway says it again, with the time that tells the turn
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
@@ -35,7 +36,7 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statement in (*(_FROM_1 if version == 1 else ()), *_FROM_2):
+        for statement in (*(_FROM_1 if version < 2 else ()), *(_FROM_2 if version < 3 else ()), *_FROM_3):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:

@@ -55,9 +55,14 @@ class WakeTable:
     def unfinished(self) -> list[Wake]:
         return [_wake(row) for row in self._db.execute("SELECT * FROM wakes WHERE state = 'due' ORDER BY number")]
 
-    def latest(self, session_key: str) -> int | None:
-        """The number of the last turn of a session, whatever its state."""
-        row = self._db.execute("SELECT max(number) FROM wakes WHERE session_key = ?", (session_key,)).fetchone()
+    def latest(self, session_key: str, at: datetime | None = None) -> int | None:
+        """The number of the last turn of a session, whatever its state; of those that were there `at` that time.
+
+        A session has one turn at a time: what was begun in it then was begun by that one.
+        """
+        before = "9" if at is None else at.astimezone(UTC).isoformat()
+        query = "SELECT max(number) FROM wakes WHERE session_key = ? AND created_at <= ?"
+        row = self._db.execute(query, (session_key, before)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def trying(self, number: int, keys: tuple[str, ...], boot_id: str) -> None:

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 
 from clawbus.addressing import channel_of, hearers
-from clawbus.bus import Bus, Delivery
+from clawbus.bus import Bus, Clock, Delivery
+from clawbus.channels import BCAST
 from clawbus.envelope import Envelope
 from clawbus.errors import WireError
 from clawbus.ledger import Ledger
@@ -31,15 +32,18 @@ class Broadcasts:
         self._subjects = Subjects(org.company)
         self._agents = agents
         self._bounds = bounds
+        self._clock = Clock(bus, BCAST, bus.identity.name)
         self.on_mail: list[Callable[[], None]] = []
 
     async def handle(self, delivery: Delivery) -> None:
-        """Keep one broadcast. What is malformed is terminated with the reason and logged."""
+        """Keep one broadcast. What is malformed or too late is terminated with the reason and logged."""
         try:
             parsed = self._subjects.parse(delivery.subject)
             said = await self._bus.verifier.envelope(self._subjects, delivery)
             if said.to != place(parsed):
                 raise WireError(f"addressed to {said.to!r}, arrived for {place(parsed)!r}")
+            if await self._clock.over(said.expires_at):
+                raise WireError("it had expired")
         except WireError as error:
             log.warning("broadcast %d refused: %s", delivery.stream_seq, error)
             await self._bus.term(delivery.ack_subject, str(error)[:200])

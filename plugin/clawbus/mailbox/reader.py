@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from clawbus.bus import Bus, Delivery
+from clawbus.bus import Bus, Clock, Delivery
+from clawbus.channels import INBOX
 from clawbus.envelope import Envelope
 from clawbus.errors import WireError
 from clawbus.ledger import Ledger, Mail
@@ -42,21 +43,27 @@ class Reader:
         self._bounds = bounds
         self._agents = agents
         self._dead = DeadLetters(bus, self._subjects)
+        self._clock = Clock(bus, INBOX, bus.identity.name)
         self.on_result: list[Callable[[str], None]] = []
         self.on_mail: list[Callable[[], None]] = []
         self.duplicates = 0
 
     async def handle(self, delivery: Delivery) -> None:
-        """Keep one message. What is malformed, or not for us, is a dead letter with the reason, and terminated."""
+        """Keep one message. What is malformed, or not for us, is a dead letter with the reason, and terminated.
+
+        So is what has expired, but for a result: whoever waits for it gets it however late it comes.
+        """
         try:
             envelope = await self._bus.verifier.envelope(self._subjects, delivery)
             to = self._subjects.addressed(delivery.subject)
             if to not in self._agents or envelope.to != to:
                 raise WireError(f"addressed to {envelope.to!r}, arrived for {to!r}")
+            known = self._ledger.mail.known(envelope.id, to)  # its lease ran out, or its ack was lost
+            if known is None and envelope.type != "result" and await self._clock.over(envelope.expires_at):
+                raise WireError("it had expired")
         except WireError as error:
             await self._dead.refuse(delivery, self._subjects.addressed(delivery.subject), error)
             return
-        known = self._ledger.mail.known(envelope.id, to)  # its lease ran out, or its ack was lost: counted when it came
         if known is None and (wait_s := self._bounds.wait_s(envelope, to)):
             await self._bus.nak(delivery.ack_subject, wait_s)
             return

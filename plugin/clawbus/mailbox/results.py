@@ -22,9 +22,14 @@ def took(ledger: Ledger, agent: str, mail: Envelope, takers: Callable[[str], Col
     if mail.type != "result" or not mail.task_id:
         return False
     sent = ledger.sent.get(mail.task_id) or _adopted(ledger, agent, mail)
-    if sent is None or sent.task.sender != agent or mail.sender not in {*takers(sent.task.to), STEWARD}:
+    if sent is None or sent.task.sender != agent or mail.sender not in {*_workers(sent.task, takers), STEWARD}:
         return False
     return ledger.sent.took_result(sent.task_id, mail)
+
+
+def _workers(task: Envelope, takers: Callable[[str], Collection[str]]) -> set[str]:
+    """Who may bring its result: also who was a member of its team or pool when it was given, and has left since."""
+    return {*takers(task.to), *(task.takers or ())}
 
 
 def _adopted(ledger: Ledger, agent: str, result: Envelope) -> Sent | None:

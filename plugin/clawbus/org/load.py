@@ -20,6 +20,9 @@ from clawbus.org.org import Org
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
+_FORMER = {"lease_s": "lease", "run_deadline_s": "run_deadline"}
+
+
 def load(path: Path) -> Org:
     """Read and check an org.toml. Raises NotFound if there is none, OrgMistakes with all that is wrong."""
     try:
@@ -59,14 +62,23 @@ def parse(data: Mapping[str, Any], path: Path = Path("org.toml"), lines: Mapping
     """
     org: Org | None = None
     wrong: list[Wrong] = []
+    data = _as_named_today(data)
     try:
-        org = Org.model_validate(data)
+        org = Org.model_validate(data, by_alias=True, by_name=False)  # by the names that are documented, and no other
     except ValidationError as error:
         wrong += field_mistakes(error)
     wrong += contradictions(data)
     if wrong or org is None:
         raise OrgMistakes(path, explained(wrong, data, lines or {}))
     return org
+
+
+def _as_named_today(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Names of earlier files that are still read."""
+    policies = data.get("policies")
+    if not isinstance(policies, dict):
+        return data
+    return {**data, "policies": {_FORMER.get(key, key): value for key, value in policies.items()}}
 
 
 def _not_utf8(error: UnicodeDecodeError) -> Mistake:

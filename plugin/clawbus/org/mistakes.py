@@ -103,6 +103,8 @@ def _value(place: Place, data: Mapping[str, Any]) -> str | None:
     if here is _ABSENT or isinstance(here, dict):
         return None
     shown = repr(here)
+    if place[:2] == ("bus", "url") and "@" in shown:  # there may be a password before it
+        return None
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 20]}…"
 
 

@@ -18,6 +18,11 @@ _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9](
 
 
 def _url(value: str) -> str:
+    if "@" in value:  # org.toml travels to every machine, and where the server is stands in messages and logs
+        raise ValueError(
+            "holds a name or a password; org.toml is no place for one. Write it without: the server's configuration "
+            "names our public keys."
+        )
     try:
         parts = urlsplit(value if "//" in value else f"//{value}")
         right = bool(parts.hostname) and parts.port != 0 and len(value.split()) == 1

@@ -79,22 +79,32 @@ async def provision(bus: Bus, org: Org) -> None:
     Raises Refused if a stream of that name belongs to another company: companies on one server need an account each.
     """
     for config in stream_configs(org):
-        await _stream(bus, config, org.company)
+        await _stream(bus, config, org)
     await provision_consumers(bus, org)
 
 
-async def _stream(bus: Bus, config: dict[str, Any], company: str) -> None:
+async def _stream(bus: Bus, config: dict[str, Any], org: Org) -> None:
     name = config["name"]
     have = await info(bus, f"STREAM.INFO.{name}")
     if have is None:
         await bus.api(f"STREAM.CREATE.{name}", config)
         log.info("stream %s made", name)
         return
-    if name != GUEST and any(not subject.startswith(f"{company}.") for subject in have["config"]["subjects"]):
-        raise Refused(
-            f"the stream {name} on this server holds {have['config']['subjects']}, not {config['subjects']}",
-            "Another company lives in this account: give each company an account of its own.",
-        )
+    if name != GUEST and any(not one.startswith(f"{org.company}.") for one in have["config"]["subjects"]):
+        raise _anothers(name, have["config"]["subjects"], org)
     if differs(have["config"], config):
         await bus.api(f"STREAM.UPDATE.{name}", have["config"] | config)
         log.info("stream %s updated", name)
+
+
+def _anothers(stream: str, subjects: list[str], org: Org) -> Refused:
+    """What to do where a stream is another company's; on a server of our own this one had another name."""
+    problem = f"the stream {stream} on this server holds {subjects}, and this company is {org.company}"
+    if org.bus.url is not None:
+        return Refused(problem, "Another company lives in this account: give each company an account of its own.")
+    before = subjects[0].partition(".")[0]
+    return Refused(
+        problem,
+        f'Write company = "{before}" again in org.toml; or begin anew under the new name: end `clawbus up`, and move '
+        ".clawbus/nats/jetstream away (tasks, mail and all that was said go with it).",
+    )

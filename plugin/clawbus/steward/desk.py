@@ -21,10 +21,10 @@ from clawbus.envelope import Envelope, Priority, Type, now
 from clawbus.errors import EndConflict, Halted, OverBudget, WireError
 from clawbus.events import Event, Kind
 from clawbus.halting import ALL, Halt
-from clawbus.org import STEWARD, Org
+from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.rights import Bound
 from clawbus.steward.alerts import Alerts
-from clawbus.subjects import Subjects, new_message_id
+from clawbus.subjects import Subjects, given_id, new_message_id
 from clawbus.tasks import History
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,15 @@ class Desk:
         """The id of a task, or a thread, that follows from a cause; by its form a task id like any other."""
         return self._word("task", cause)
 
+    def given(self, *cause: object, sender: str = STEWARD) -> dict[str, str]:
+        """`task_id` and `seed` of a task that `sender`, the steward or a guest, gives for a cause; see `task_id`."""
+        seed = self.task_id(*cause)
+        return {"task_id": given_id(sender, seed), "seed": seed}
+
+    def guest_message_id(self, *cause: object) -> str:
+        """The same of what a guest has said, under whose name it goes on."""
+        return f"{EXTERNAL}-{self._word('message', (EXTERNAL, *cause))}"
+
     def _word(self, what: str, cause: tuple[object, ...]) -> str:
         return self.bus.signers[STEWARD].secret_word("\n".join([self.org.company, what, *map(str, cause)]))
 
@@ -88,7 +97,7 @@ class Desk:
             to=to,
             task_id=task_id,
             parent=parent,
-            subject=subject[:200],
+            subject=in_line(subject)[:200],
             body=body,
             priority=priority,
             tools=tools,
@@ -118,7 +127,7 @@ class Desk:
         # From here the duty `reach` goes on, and tries again where it fails. A fixed time in the past: due at once, and
         # the same timer if this is done twice.
         mail_id = self.message_id(*cause, person)
-        said = {"id": mail_id, "to": person, "subject": subject, "text": body, "task_id": task_id}
+        said = {"id": mail_id, "to": person, "subject": in_line(subject), "text": body, "task_id": task_id}
         await self.at("reach", self.task_id("reach", mail_id), datetime.fromtimestamp(0, UTC), said)
 
     async def event(self, kind: Kind, task_id: str, *, cause: tuple[object, ...], **detail: Any) -> None:
@@ -236,6 +245,11 @@ class Desk:
         for alert in await self.alerts.raised(rule):
             if alert.key not in keys:
                 await self.alert(rule, alert.key, False, "it is not in org.toml any more")
+
+
+def in_line(text: str) -> str:
+    """Another's words within a line of the steward: none of them begins one of its own."""
+    return " ".join(text.split())
 
 
 def quoted(text: str) -> str:

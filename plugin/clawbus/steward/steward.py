@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 Call = Callable[[Duty], Awaitable[None]]
 Reading = Callable[[Delivery], Awaitable[Call]]
 _AGAIN_S, _LONGEST_S = 5.0, 300.0
+_MOST_HEARD = 10_000
+"""Events that a steward remembers to know a copy by: one is sent again within minutes, by its sender or by a thief."""
 _TRIES = 6  # within 155 s: within the server's window for duplicates, so that what the others do again happens once
 
 
@@ -36,6 +39,7 @@ class Steward:
         self.halt = self.desk.halt = Halt(bus, org)
         self.duties = [duty(self.desk) for duty in DUTIES]
         self._bus = bus
+        self._heard: OrderedDict[str, int] = OrderedDict()  # id of an event -> its number in the stream
         self._failed: dict[tuple[str, int], int] = {}  # subject and number in the stream -> tries of this steward
         self._handlers: dict[str, Reading] = {
             EVENTS: self._event,
@@ -121,6 +125,12 @@ class Steward:
 
     async def _event(self, delivery: Delivery) -> Call:
         event = await self._bus.verifier.event(self.desk.subjects, delivery)
+        first = self._heard.setdefault(event.id, delivery.stream_seq)
+        if first != delivery.stream_seq:
+            self._bus.verifier.count_copy(delivery, first)
+            return lambda _duty: asyncio.sleep(0)
+        if len(self._heard) > _MOST_HEARD:
+            self._heard.popitem(last=False)
         return lambda duty: duty.on_event(event)
 
     async def _end(self, delivery: Delivery) -> Call:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from clawbus.accepted import takers_in
 from clawbus.envelope import Envelope
 from clawbus.events import Event
 
@@ -95,16 +96,17 @@ def fold(
     `people`: whose word decides what waits for approval.
     """
     heard = list(events)
-    parties: dict[str, tuple[str, str]] = {}
+    parties: dict[str, tuple[str, Collection[str]]] = {}
     for event in heard:
         if event.kind == "accepted":
-            parties.setdefault(event.task_id, (event.sender, str(event.detail.get("to", ""))))
-    known = {one.task_id for one in heard if _may_say(one, parties.get(one.task_id), takers)}
+            workers = {*takers(str(event.detail.get("to", ""))), *takers_in(event)}
+            parties.setdefault(event.task_id, (event.sender, workers))
+    known = {one.task_id for one in heard if _may_say(one, parties.get(one.task_id))}
     views: dict[str, TaskView] = {}
     for event in sorted(heard, key=lambda event: event.at):
         # of a known task, whenever it was heard of: the clock of a person's machine may be behind
         decides = event.kind in _DECISIONS and event.sender in people and event.task_id in known
-        if decides or _may_say(event, parties.get(event.task_id), takers):
+        if decides or _may_say(event, parties.get(event.task_id)):
             views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
     for envelope, at in ends:
         open_view = views.get(envelope.task_id or "")
@@ -113,13 +115,13 @@ def fold(
     return list(views.values())
 
 
-def _may_say(event: Event, parties: tuple[str, str] | None, takers: Callable[[str], Collection[str]]) -> bool:
+def _may_say(event: Event, parties: tuple[str, Collection[str]] | None) -> bool:
     """A kind that is no state of a task (a blocker's, the steward's) is no business of the board."""
     if event.kind not in _KNOWN or event.kind in _DECISIONS:
         return False
     if parties is None:
         return event.kind not in _REQUESTERS
-    return event.sender == parties[0] if event.kind in _REQUESTERS else event.sender in takers(parties[1])
+    return event.sender == parties[0] if event.kind in _REQUESTERS else event.sender in parties[1]
 
 
 def _after(view: TaskView, event: Event) -> TaskView:

@@ -21,7 +21,7 @@ from clawbus.envelope import (
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import Org
 from clawbus.rights import Bound, bound_of, delegable, meet
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.subjects import given_id, new_message_id, new_task_id
 from clawbus.tasks.chains import check_chain
 
 MAX_HOPS = 8
@@ -64,13 +64,15 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
     if takers == {sender}:
         raise InvalidInput("agentId", new.to, "that is you", "Use your own sessions_spawn for a sub-agent of yours.")
     path, hops = _passed_on(new.to, takers - {sender}, sender, parent)
-    task_id, created = new_task_id(), now()
+    seed, created = new_task_id(), now()
+    task_id = given_id(sender, seed)
     return Envelope(
         id=new_message_id(sender),
         type="task",
         sender=sender,
         to=new.to,
         task_id=task_id,
+        seed=seed,
         trace_id=tree_of(parent) if parent else task_id,
         parent=parent.task_id if parent else None,
         path=path,
@@ -86,6 +88,7 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
         artifacts=new.artifacts,
         budget=narrowed(parent.budget if parent else None, new.budget),
         tools=_tools(org, sender, new, parent),
+        takers=org.members(new.to) or None,
         needs_approval=new.needs_approval or None,
     )
 
@@ -176,7 +179,7 @@ def team_note(org: Org, task: Envelope) -> Envelope | None:
     """
     if task.to not in org.team_ids:
         return None
-    label = f" ({task.subject})" if task.subject else ""
+    label = f" ({' '.join(task.subject.split())})" if task.subject else ""
     return Envelope(
         id=f"{task.id}-team",
         type="report",

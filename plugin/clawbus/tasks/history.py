@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from clawbus.accepted import takers_in
 from clawbus.bus import Bus, Ends
 from clawbus.channels import ENDS, EVENTS
 from clawbus.envelope import Envelope
@@ -23,16 +24,20 @@ class History:
         self._subjects = Subjects(org.company)
 
     async def events(self, task_id: str | None = None) -> list[Event]:
-        """All events that are kept, of one task or of all. What is malformed or not signed is left out."""
+        """All events that are kept, of one task or of all, each once. What is malformed or not signed is left out.
+
+        One may stand there twice: sent again after an answer that was lost, or by a thief, who can sign nothing new.
+        """
         pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
-        found: list[Event] = []
+        found: dict[str, Event] = {}
         read = self._bus.stored_singly if task_id else self._bus.stored
         for stored in await read(EVENTS, pattern):
             try:
-                found.append(await self._bus.verifier.event(self._subjects, stored))
+                event = await self._bus.verifier.event(self._subjects, stored)
             except WireError:
                 continue
-        return found
+            found.setdefault(event.id, event)
+        return [*found.values()]
 
     async def given(self, task_id: str) -> Event | None:
         """The first `accepted` of a task: what counts of who gave it to whom; None if nobody has said it."""
@@ -41,11 +46,7 @@ class History:
     async def tasks(self, events: list[Event] | None = None) -> list[TaskView]:
         """Every task that is remembered, the oldest first. `events`: all that there are, if they are read already."""
         events = await self.events() if events is None else events
-        parties = {
-            e.task_id: {e.sender, *self._org.may_take(str(e.detail.get("to", "")))}
-            for e in events
-            if e.kind == "accepted"
-        }
+        parties = self._parties(events)
         ends: list[tuple[Envelope, datetime]] = []
         for stored in await self._bus.stored(ENDS, self._subjects.everything("end")):
             try:
@@ -55,6 +56,15 @@ class History:
             except WireError:
                 continue
         return fold(events, ends, self._org.may_take, self._org.people)
+
+    def _parties(self, events: list[Event]) -> dict[str, set[str]]:
+        """Who gave each task, and who may take it."""
+        found: dict[str, set[str]] = {}
+        for event in events:
+            if event.kind == "accepted":  # the first one counts
+                takers = self._org.may_take(str(event.detail.get("to", "")))
+                found.setdefault(event.task_id, {event.sender, *takers, *takers_in(event)})
+        return found
 
     async def task(self, task_id: str) -> TaskView:
         """One task. Raises NotFound if nothing is remembered of it."""

@@ -1,18 +1,20 @@
 """Before each tool call of a turn that came over the bus: may it? The shim asks over the node's socket (ADR 20).
 
 The session says for which task or message the turn runs, and that says what it may use. A sub-agent's session stands
-for the one that has spawned it, so nothing is gained by spawning.
+for the turn that has spawned it, so nothing is gained by spawning, nor by outliving that turn.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 
 from clawbus.errors import ClawbusError, Refused
+from clawbus.frames import fence
 from clawbus.gateway import GatewayRpc, is_spawned, spawner
 from clawbus.halting import Order
-from clawbus.ledger import Ledger
+from clawbus.ledger import Descent, Ledger
 from clawbus.org import Org
 from clawbus.rights import Bound, bound_of, meet, permits
 from clawbus.tools.calls import Answer
@@ -42,26 +44,34 @@ class Gate:
     async def may(self, session_key: str, tool: str) -> Answer:
         """Whether a session's turn may call a tool; if not, the text says why, and `bus` whether the bus began it."""
         try:
-            root = await self._root(session_key)
+            turn = await self._turn(session_key)
         except ClawbusError as error:
             unknown = f"it could not be looked up whose sub-agent this is ({error.message}). Try again in a moment."
             return Answer(False, unknown, {"bus": True})
-        why = self._objection(root, tool) if root else None
-        return Answer(why is None, why or "", {"bus": bool(root)})
+        why = self._objection(turn, tool) if turn else None
+        return Answer(why is None, why or "", {"bus": turn is not None})
 
-    async def _root(self, session_key: str) -> str | None:
-        """The session of the bus from which a session descends; None for a user's. Raises GatewayAway, Refused."""
+    async def _turn(self, session_key: str) -> Descent | None:
+        """The turn of the bus to which a session belongs; None for a user's. Raises GatewayAway, Refused."""
         above: str | None = session_key
+        begun: datetime | None = None
         for _ in range(_DEPTH):
             if above is not None and _of_the_bus(above):
-                if above != session_key:
-                    self._ledger.descents.add(session_key, above)
-                return above
+                turn = Descent(above, self._ledger.wakes.latest(above, begun))
+                return self._descends(session_key, turn)
             if above is None or above in self._users or not is_spawned(above):
                 self._remember(session_key)
                 return None
-            above = self._ledger.descents.root(above) or await spawner(self._rpc, above)
+            if (known := self._ledger.descents.of(above)) is not None:
+                return self._descends(session_key, known)
+            above, begun = await spawner(self._rpc, above)
         raise Refused(f"more than {_DEPTH} sessions lie above it")
+
+    def _descends(self, session_key: str, turn: Descent) -> Descent:
+        """Kept of what was spawned: when its turn is over, it is still that turn's."""
+        if session_key != turn.root:
+            self._ledger.descents.add(session_key, turn.root, turn.wake)
+        return turn
 
     def _remember(self, session_key: str) -> None:
         """It is a user's: not asked about again as long as it is among the last ones."""
@@ -70,15 +80,15 @@ class Gate:
         while len(self._users) > _REMEMBERED:
             self._users.popitem(last=False)
 
-    def _objection(self, root: str, tool: str) -> str | None:
+    def _objection(self, turn: Descent, tool: str) -> str | None:
+        root = turn.root
         order = self.order_of(root.split(":")[1])
         if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it
             return f"{order}. Do not try again: end your turn."
         task = self._ledger.runs.get(root.split(":")[3])
         if task is not None and task.session_key == root:
             return _why_not(bound_of(self._org, task.task), tool, f"task {task.task_id} of {task.task.sender}")
-        wake = self._ledger.wakes.latest(root)
-        mails = [mail.envelope for mail in self._ledger.mail.of_wake(wake)] if wake is not None else []
+        mails = [mail.envelope for mail in self._ledger.mail.of_wake(turn.wake)] if turn.wake is not None else []
         if not mails:
             return "clawbus knows of no task and no message for which this turn would run."
         senders = ", ".join(sorted({mail.sender for mail in mails}))
@@ -97,7 +107,9 @@ def _why_not(bound: Bound, tool: str, what: str) -> str | None:
     if permits(bound, tool) and tool not in _ELSEWHERE:
         return None
     why = "begins turns that would not be bounded" if tool in _ELSEWHERE else "is not among them"
+    names = f"\nTheir names and nothing else:\n{fence(', '.join(bound))}" if bound else ""
+    most = "the tools between the marks" if bound else "no tool"
     return (
-        f"{what} may use only: {', '.join(bound) or 'no tool'}; {tool} {why}. Do not try another way: do what can be "
-        "done with those, and say in your final reply what could not."
+        f"{what} may use only {most}; {tool} {why}. Do not try another way: do what can be done with those, and say in "
+        f"your final reply what could not.{names}"
     )

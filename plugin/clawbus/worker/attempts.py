@@ -113,7 +113,7 @@ class Attempts:
         """The call that starts an attempt; a second one with the same key (not `fresh`) joins it."""
         known = await self.lessons(run.task) if self.lessons else ""
         text = frames.task(run.task, self._org.company, run.attempt, self._strikes, run.key, known)
-        text += frames.tools(bound_of(self._org, run.task)) + files
+        text += frames.tools(bound_of(self._org, run.task), run.key) + files
         text += (_ANEW if self._ledger.cut.has(run.session_key) else "") + self._steering.opening(run, fresh)
         await self._turns.start(run.worker, run.session_key, text, run.key, run.task.run_timeout_s or 1800)
 

@@ -2,25 +2,29 @@
 
 The question and the decision are events of the task: they survive every process, any node reads them, and only the
 events of people count as a decision. Whoever asked for the task, and on whatever way it came, the worker's node asks.
-A decision is about what was asked: it names its digest, so that it serves no other text, receiver or sender.
+A decision is about what was asked: it names its digest, so that it serves no other text, receiver or sender, nor other
+files, tools or next tasks than those that were shown below the text.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clawbus.envelope import Envelope, Status
+from clawbus.envelope import Artifact, Envelope, Status
 from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
 from clawbus.org import STEWARD, Org, Oversight
+from clawbus.show import inert
 from clawbus.tasks import History
 
 Side = Literal["dispatch", "report"]
 _LEVELS: dict[str, Side] = {"ask_dispatch": "dispatch", "ask_report": "report"}
 _SHOWN_CHARS = 4_000
+_NO_REPORT = "\n\n[files stay with the worker: a person sees each report of it before it goes out, and this is none]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,28 @@ class Overseer:
 
     async def may_start(self, task: Envelope, worker: str) -> Verdict:
         """Before the first turn of a task. Raises BusAway."""
-        return await self._verdict("dispatch", task, worker, task.body)
+        return await self._verdict("dispatch", task, worker, task.body, _brought(task))
 
-    async def may_report(self, run: Run) -> Verdict:
-        """Before the end of a task is written. Only a report is asked for, not a failure. Raises BusAway."""
-        if run.outcome is None or run.outcome.status != "done":
+    async def may_report(self, run: Run, files: Sequence[Artifact]) -> Verdict:
+        """Before the end of a task is written, and these files with it. Raises BusAway.
+
+        Only a report is asked for. A failure is not: so it goes out, and leaves its files behind.
+        """
+        outcome = run.outcome
+        if outcome is None or outcome.status is None:
             return Verdict(True)
-        return await self._verdict("report", run.task, run.worker, run.outcome.body)
+        if outcome.status != "done":
+            rule = _rule(self._org, "report", run.task, run.worker)
+            stay = bool(files) and _is_asked(self._org, "report", run.task, rule)
+            return Verdict(False, outcome.body + _NO_REPORT, outcome.status) if stay else Verdict(True)
+        return await self._verdict("report", run.task, run.worker, outcome.body, _files(files))
 
-    async def _verdict(self, side: Side, task: Envelope, worker: str, text: str) -> Verdict:
+    async def _verdict(self, side: Side, task: Envelope, worker: str, text: str, more: str) -> Verdict:
+        """`more`: what goes along with the text; it is shown whole."""
         rule = _rule(self._org, side, task, worker)
         if not _is_asked(self._org, side, task, rule):
             return Verdict(True)
-        digest = _digest(side, task, text)
+        digest = _digest(side, task, text, more)
         events = await self._history.events(task.task_id)
         said = [one for one in events if (one.detail.get("side"), one.detail.get("digest")) == (side, digest)]
         decided = next((one for one in said if self._decides(one, task)), None)
@@ -64,7 +77,7 @@ class Overseer:
             if not any(one.kind == "waiting_approval" and one.sender in takers for one in said):
                 to = self._org.decider(rule, task.sender, worker)
                 detail = {"side": side, "to": to, "label": task.subject, "for": task.sender, "digest": digest}
-                self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=_shown(text))
+                self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=_shown(text) + more)
             return Verdict(False)
         if decided.kind == "approved":
             return Verdict(True)
@@ -109,7 +122,28 @@ def _shown(text: str) -> str:
     return f"{text[:_SHOWN_CHARS]}\n[cut here: {_SHOWN_CHARS} of {len(text)} characters; the rest is not shown]"
 
 
-def _digest(side: Side, task: Envelope, text: str) -> str:
-    """What a decision is about: whose task for whom, with which files and tools, and the whole text."""
+def _files(files: Sequence[Artifact]) -> str:
+    """One line for each, by which no other can pass for it: its hash, or where it lies."""
+    lines = [f"- {one.name}, " + (f"at {one.uri}" if one.uri else f"sha256 {one.sha256}") for one in files]
+    return "\n\nFiles:\n" + "\n".join(inert(line, lines=False) for line in lines) if lines else ""
+
+
+def _brought(task: Envelope) -> str:
+    """What a task brings beside its text, of which a person could not know."""
+    more = _files(task.artifacts)
+    if task.tools is not None:
+        more += f"\n\nTools, at most: {', '.join(task.tools) or 'none'}"
+    if (then := task.on_complete) is not None:
+        more += f"\n\nWhen it is done: a task for {then.to}"
+        more += f", template {inert(then.template, lines=False)}" if then.template else ""
+    return more
+
+
+def _digest(side: Side, task: Envelope, text: str, more: str) -> str:
+    """What a decision is about: whose task for whom, with which files and tools, and the whole text.
+
+    Of what brings nothing beside its text it is as ever: what people were asked before an update, they have answered.
+    """
     about = task.model_dump_json(include={"task_id", "sender", "to", "subject", "artifacts", "on_complete", "tools"})
-    return hashlib.sha256(f"{side}\n{about}\n{text}".encode("utf-8", "replace")).hexdigest()[:32]
+    found = hashlib.sha256(f"{side}\n{about}\n{text}".encode("utf-8", "replace")).hexdigest()
+    return (hashlib.sha256(f"{found}\n{more}".encode("utf-8", "replace")).hexdigest() if more else found)[:32]

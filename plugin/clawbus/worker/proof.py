@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clawbus.artifacts import Store
-from clawbus.envelope import Envelope
+from clawbus.envelope import Artifact, Envelope
 from clawbus.errors import BusAway, ClawbusError
-from clawbus.ledger import Ledger, Run
 
 
 class Proof:
     """Adds the attached files to an outcome, or turns it into a failure that says what is wrong with one."""
 
-    def __init__(self, store: Store, ledger: Ledger) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._ledger = ledger
 
-    async def of(self, run: Run, outcome: Envelope) -> Envelope:
-        """The outcome with the files of its task. An outcome other than `done` takes along what is whole.
+    async def of(self, outcome: Envelope, files: Sequence[Artifact]) -> Envelope:
+        """The outcome with the files of its task: those that it was let out with, whatever was attached since.
 
-        Raises BusAway.
+        An outcome other than `done` takes along what is whole. Raises BusAway.
         """
         whole, wrong = [], []
-        for artifact in self._ledger.attached.of(run.task_id):
+        for artifact in files:
             try:
                 if artifact.uri is None:
                     await self._store.get(artifact)

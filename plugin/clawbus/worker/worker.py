@@ -14,8 +14,8 @@ from datetime import datetime
 
 from clawbus.artifacts import Store
 from clawbus.bus import Bus, Delivery, End, Ends, Taker
-from clawbus.envelope import Envelope
-from clawbus.errors import BusAway, GatewayAway, WireError
+from clawbus.envelope import Artifact, Envelope
+from clawbus.errors import BusAway, GatewayAway, Refused, WireError
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import DeadLetters, Outbox
 from clawbus.org import Org
@@ -47,7 +47,7 @@ class Worker:
         self._subjects = Subjects(org.company)
         self._ends = Ends(bus, self._subjects, org.may_end, org.may_take)
         self._dead = DeadLetters(bus, self._subjects)
-        self._proof = Proof(Store(bus, self._subjects), ledger)
+        self._proof = Proof(Store(bus, self._subjects))
         self._teller = Teller(bus, org)
         history = History(bus, org)
         self._groups = Groups(org, gateway, ledger, history)
@@ -120,9 +120,9 @@ class Worker:
             if await self._is_ours(run):
                 await self._to_outcome(run)
         elif run.state == "replied" and run.outcome is not None:
-            if not await self._may_report(run):
+            if not await self._may_report(run, files := self._ledger.attached.of(run.task_id)):
                 return
-            proven = await self._proof.of(run, run.outcome)
+            proven = await self._proof.of(run.outcome, files)
             await self._dead.before(proven, run.task, run.worker, run.signed)
             _, end = await self._ends.write(proven, run.task.sender, run.task.to)
             with self._ledger.together():
@@ -133,18 +133,19 @@ class Worker:
             await self._teller.tell(run, run.outcome, run.task_id in self._resuming)
             self._ledger.runs.advance(run.task_id, "told")
         else:
-            await self._bus.ack(run.ack_subject)
+            with contextlib.suppress(Refused):  # its agent has left that pool: whoever gets it next finds the end
+                await self._bus.ack(run.ack_subject)
             self._ledger.runs.advance(run.task_id, "closed")
         after = self._ledger.runs.get(run.task_id)
         await self._step(run.task_id, after.state if after else "")
 
-    async def _may_report(self, run: Run) -> bool:
+    async def _may_report(self, run: Run, files: tuple[Artifact, ...]) -> bool:
         """False as long as a person who wants to see the report has not decided, unless it has ended otherwise."""
-        verdict = await self._overseer.may_report(run)
+        verdict = await self._overseer.may_report(run, files)
         if verdict.go or await self._ends.read(run.task_id, run.task.sender, run.task.to) is not None:
             return True
         if verdict.refused is not None:
-            self._ledger.runs.advance(run.task_id, "replied", result(run, "failed", verdict.refused))
+            self._ledger.without_files(run.task_id, result(run, verdict.status, verdict.refused))
         else:
             self.give_slot(run.task_id)
             await asyncio.sleep(_UNDECIDED_S)
@@ -205,6 +206,8 @@ class Worker:
         to = self._subjects.addressed(delivery.subject)
         try:
             note = await self._bus.verifier.envelope(self._subjects, delivery)
+            if note.subject == STEER and not self._ledger.steers.knows(note.id) and await self.over(note.expires_at):
+                raise WireError("it had expired")
         except WireError as error:
             await self._dead.refuse(delivery, to, error)
             return

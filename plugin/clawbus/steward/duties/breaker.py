@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from clawbus.events import Event
+from clawbus.steward.desk import in_line
 from clawbus.steward.duty import Duty
 
 
@@ -16,7 +17,7 @@ class Breaker(Duty):
     async def on_event(self, event: Event) -> None:
         if event.kind not in ("breaker_open", "breaker_closed"):
             return
-        to = str(event.detail.get("to"))
+        to = in_line(str(event.detail.get("to")))
         if not any(agent.id == event.sender for agent in self.desk.org.agents):
             return
         key = self.desk.task_id(self.rule, event.sender, to)
@@ -25,7 +26,7 @@ class Breaker(Duty):
             return
         text = (
             f"{event.number('failures')} tasks in a row of {event.sender} for {to} have failed alike: "
-            f"{str(event.detail.get('why'))[:300]}\nNo more are sent for a while, then one, to see.\n\n"
+            f"{in_line(str(event.detail.get('why')))[:300]}\nNo more are sent for a while, then one, to see.\n\n"
             f"Look: clawbus replay --task {event.task_id}"
         )
         await self.desk.alert(self.rule, key, True, text, source=event.sender, to=to)

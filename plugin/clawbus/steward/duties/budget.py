@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from clawbus.errors import InvalidInput
 from clawbus.events import Event
+from clawbus.steward.desk import in_line
 from clawbus.steward.duty import Duty
 
 
@@ -21,7 +22,7 @@ class Budget(Duty):
         over = await self._over(event.task_id)
         if not over:  # others' words are data: only the account says it; or a person was faster
             return
-        said = {name: str(event.detail[name]) for name in ("to", "label") if event.detail.get(name)}
+        said = {name: in_line(str(event.detail[name])) for name in ("to", "label") if event.detail.get(name)}
         label = f" ({said['label']})" if "label" in said else ""
         text = (
             f"The tree of tasks that began with {event.task_id} has used its budget: {over}. It gives no more; "

@@ -101,14 +101,16 @@ class Chains(Duty):
             "label": detail.get("label", ""),
         }
         text = next_body(edge, words, end.envelope.body)
-        task_id, created = self.desk.task_id(self.rule, said.task_id), now()
+        given, created = self.desk.given(self.rule, said.task_id), now()
         priority: Priority = next((p for p in get_args(Priority) if p == detail.get("priority")), "medium")
         return Envelope(
-            id=self.desk.message_id(task_id),
+            id=self.desk.message_id(given["task_id"]),
             type="task",
             sender=STEWARD,
             to=edge.to,
-            task_id=task_id,
+            task_id=given["task_id"],
+            seed=given["seed"],
+            takers=self.desk.org.members(edge.to) or None,
             trace_id=detail.get("trace_id") or said.task_id,
             parent=said.task_id,
             path=(*detail.get("path", "").split(), said.sender),

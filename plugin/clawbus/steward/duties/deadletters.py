@@ -15,6 +15,7 @@ from clawbus.envelope import Envelope, cut, decode, now
 from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
 from clawbus.rights import bound_of
+from clawbus.steward.desk import in_line
 from clawbus.steward.duty import Duty
 from clawbus.strict import read_object
 from clawbus.tasks.chains import path_on_behalf
@@ -33,7 +34,7 @@ class DeadLetters(Duty):
     async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
         reason = cut(str(letter.get("reason")), _REASON_BYTES)
         text = (
-            f"Dead letter {task_id}: {reason}\nIt had come on {str(letter.get('subject'))[:300]}.\n\n"
+            f"Dead letter {task_id}: {in_line(reason)}\nIt had come on {in_line(str(letter.get('subject')))[:300]}.\n\n"
             f"Look: clawbus dead show {task_id}\nAgain: clawbus dead redrive {task_id}\n"
             f"Enough: clawbus dead prune {task_id}"
         )
@@ -77,13 +78,15 @@ class DeadLetters(Duty):
         seq, old = letters[0].seq, await self._task(task_id, letters[0])
         address = to or old.to
         self.desk.org.takers(address, "to")
-        new_id, created = self.desk.task_id(self.rule, task_id, seq), now()
+        given, created = self.desk.given(self.rule, task_id, seq), now()
+        new_id = given["task_id"]
         task = old.model_copy(
             update={
                 "id": self.desk.message_id(new_id),
                 "sender": STEWARD,
                 "to": address,
-                "task_id": new_id,
+                **given,
+                "takers": self.desk.org.members(address) or None,
                 "tools": bound_of(self.desk.org, old),
                 "path": path_on_behalf(old),
                 "parent": task_id,

@@ -19,6 +19,7 @@ from clawbus.events import Event
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.org.duration import in_words
 from clawbus.steward.alerts import Alert
+from clawbus.steward.desk import in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import control
 
@@ -92,7 +93,7 @@ class Deadlines(Duty):
         for name, what in (("ack_within_s", "ack"), ("complete_within_s", "done")):
             if 0 < (within_s := said.number(name)) <= _LONGEST_S:
                 moments.append((said.at + timedelta(seconds=within_s), what, within_s))
-        label, to = str(said.detail.get("label") or ""), str(said.detail.get("to", ""))
+        label, to = in_line(str(said.detail.get("label") or "")), str(said.detail.get("to", ""))
         return _Task(said.task_id, said.sender, to, label, tuple(sorted(moments)))
 
     async def _next(self, task: _Task, after: str) -> None:

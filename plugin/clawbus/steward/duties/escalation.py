@@ -16,7 +16,7 @@ from clawbus.org import STEWARD
 from clawbus.org.duration import in_words
 from clawbus.rights import bound_of
 from clawbus.steward.blockers import Blocker, fold
-from clawbus.steward.desk import quoted
+from clawbus.steward.desk import in_line, quoted
 from clawbus.steward.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -102,10 +102,9 @@ class Escalation(Duty):
 
     async def _nobody_answers(self, blocker: Blocker) -> None:
         asked = ", ".join(blocker.asked)
-        text = (
-            f"Nobody has answered the blocker {blocker.id} of {blocker.raised_by}: {blocker.subject}. Asked: {asked}."
-        )
-        await self.desk.alert(self.rule, blocker.id, True, f"{text}\n\n{blocker.body}")
+        about = in_line(blocker.subject)
+        text = f"Nobody has answered the blocker {blocker.id} of {blocker.raised_by}: {about}. Asked: {asked}."
+        await self.desk.alert(self.rule, blocker.id, True, f"{text}\n\n{_words(blocker)}")
 
     async def _over(self, blocker: Blocker) -> None:
         await self.desk.forget_timer(self.rule, blocker.id)
@@ -124,8 +123,12 @@ def _subject(blocker: Blocker) -> str:
 
 
 def _text(blocker: Blocker, why: str, how: str = "") -> str:
-    """What the next one reads. The body is others' words, or, of a breach, the steward's own."""
+    """What the next one reads."""
     who = "" if blocker.raised_by == STEWARD else f"{blocker.raised_by} is blocked. "
     how = how or f"clawbus send {blocker.raised_by} TEXT --about {blocker.id}"
-    body = blocker.body if blocker.raised_by == STEWARD else quoted(blocker.body)
-    return f"{who}{why}\n\n{body}\n\nAnswer it: {how}".strip()
+    return f"{who}{why}\n\n{_words(blocker)}\n\nAnswer it: {how}".strip()
+
+
+def _words(blocker: Blocker) -> str:
+    """Its body: others' words, or, of a breach, the steward's own."""
+    return blocker.body if blocker.raised_by == STEWARD else quoted(blocker.body)

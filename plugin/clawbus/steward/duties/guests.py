@@ -15,6 +15,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.accepted import accepted
@@ -24,7 +25,7 @@ from clawbus.envelope import Envelope, now
 from clawbus.errors import Away, ClawbusError
 from clawbus.events import Event
 from clawbus.org import EXTERNAL
-from clawbus.steward.desk import Desk
+from clawbus.steward.desk import Desk, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import Following
 
@@ -33,6 +34,7 @@ _MARGIN_S = 1.0
 """The guest hears "pending" that long before his own deadline."""
 _HEARD_S = 0.05
 _MOST_HEARD = 10_000
+_NOBODY, _QUIET = "nobody", timedelta(hours=1)
 
 
 class Guests(Duty):
@@ -57,7 +59,7 @@ class Guests(Duty):
     async def on_guest(self, subject: str, data: bytes, seq: int) -> None:
         where = place(self.desk.org, subject)
         if where is None:
-            log.warning("a guest spoke on %s, where nobody listens", subject)
+            await self._lost(subject)
             return
         words = read(self.desk.org, data, where.box)
         if words.asks and self._is_answered(subject):
@@ -66,6 +68,19 @@ class Guests(Duty):
             words = replace(words, kind="message")
         for to in where.to if words.kind != "task" else where.queues[:1]:
             await self._say(where, words, to, seq)
+
+    async def _lost(self, subject: str) -> None:
+        """People hear of it, of any number of them once: nothing is dropped in silence."""
+        log.warning("a guest spoke on %s, where nobody listens", subject)
+        await self.desk.at(self.rule, _NOBODY, now() + _QUIET, {})
+        text = (
+            f"A guest spoke on {in_line(subject)[:200]}, where nobody of the company listens: it is lost.\n"
+            "Is an agent of that id or that role, or a team, missing in org.toml?"
+        )
+        await self.desk.alert(self.rule, _NOBODY, True, text, subject=subject[:300])
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
+        await self.desk.alert(self.rule, key, False, "for an hour no guest has spoken where nobody listens")
 
     def _is_answered(self, subject: str) -> bool:
         """Whether queries on a subject are answered as they are said."""
@@ -101,13 +116,16 @@ class Guests(Duty):
             await self.desk.tell(person, text, cause=cause, subject=subject, kind="report")
 
     def _envelope(self, words: Words, to: str, cause: tuple[object, ...]) -> Envelope:
-        task_id = self.desk.task_id(self.rule, to, *cause)
+        given = self.desk.given(self.rule, to, *cause, sender=EXTERNAL)
+        task_id = given["task_id"]
         return Envelope(
-            id=f"{EXTERNAL}-{task_id}",
+            id=self.desk.guest_message_id(self.rule, to, *cause),
             type=words.kind,
             sender=EXTERNAL,
             to=to,
             task_id=task_id,
+            seed=given["seed"] if words.kind == "task" else None,
+            takers=self.desk.org.members(to) or None if words.kind == "task" else None,
             trace_id=task_id,
             subject=words.title,
             body=words.text,
@@ -122,7 +140,11 @@ class Guests(Duty):
         """What a node says of its agents' tasks: the board and the other duties go by it."""
         task_id = task.task_id or ""
         event = Event(
-            id=f"{task.id}-accepted", kind="accepted", task_id=task_id, sender=EXTERNAL, detail=accepted(task)
+            id=self.desk.guest_message_id(task_id, "accepted"),
+            kind="accepted",
+            task_id=task_id,
+            sender=EXTERNAL,
+            detail=accepted(task),
         )
         subject = self.desk.subjects.event(task_id, EXTERNAL)
         await self.desk.bus.publish(subject, event.encode(), msg_id=event.id)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from clawbus.envelope import Envelope
 from clawbus.events import Event
 from clawbus.org import Oversight as Rule
+from clawbus.steward.desk import in_line, quoted
 from clawbus.steward.duty import Duty
 
 
@@ -20,7 +21,8 @@ class Oversight(Duty):
             to = str(event.detail.get("to", ""))
             rule = self._watched(event.sender, to)
             if rule is not None:
-                text = f"{event.sender} gave {to} task {event.task_id}: {event.detail.get('label') or '(no label)'}"
+                label = in_line(str(event.detail.get("label") or "")) or "(no label)"
+                text = f"{event.sender} gave {in_line(to)} task {event.task_id}: {label}"
                 await self.desk.tell(
                     self._human(rule), text, cause=(self.rule, event.task_id, "given"), subject="a task was given"
                 )
@@ -38,7 +40,7 @@ class Oversight(Duty):
         counts = await self.desk.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
         if counts is None or counts.envelope.id != end.id:  # one that is written later ends nothing
             return
-        said = f"{counts.status}, by {counts.by}.\n\n{counts.envelope.body}"
+        said = f"{counts.status}, by {counts.by}.\n\n{quoted(counts.envelope.body)}"
         text = f"Task {task_id} of {given.sender} ended: {said}"
         await self.desk.tell(
             self._human(rule), text, cause=(self.rule, task_id, "ended"), subject="a task has ended", kind="report"

@@ -15,6 +15,7 @@ from clawbus.envelope import Envelope, now
 from clawbus.mailbox.broadcasts import place
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.org.duration import in_words
+from clawbus.steward.desk import in_line
 from clawbus.steward.duty import Duty
 from clawbus.steward.receipts import expected, seen
 from clawbus.subjects import Parsed
@@ -72,4 +73,4 @@ class Receipts(Duty):
 
 
 def _named(subject: str) -> str:
-    return f" ({subject})" if subject else ""
+    return f" ({in_line(subject)})" if subject else ""

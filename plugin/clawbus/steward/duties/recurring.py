@@ -75,8 +75,8 @@ class Recurring(Duty):
 
     async def _give(self, entry: Entry, due: datetime) -> None:
         new = NewTask(entry.to or "", entry.task, f"recurring: {entry.id}")
-        task_id = self.desk.task_id(self.rule, entry.id, due)
-        ids = {"id": self.desk.message_id(task_id), "task_id": task_id, "trace_id": task_id}
+        given = self.desk.given(self.rule, entry.id, due)
+        ids = {"id": self.desk.message_id(given["task_id"]), "trace_id": given["task_id"], **given}
         made = make_task(self.desk.org, STEWARD, new)
         task = made.model_copy(update=ids | {"parent": self._thread(entry)})
         if await self._open(task):
