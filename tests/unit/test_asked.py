@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.errors import Away
+from clawbus.errors import Away, Refused
 from clawbus.running import ask_up
 from clawbus.settings import Home, write_secret
 from tests.company import until
@@ -71,6 +71,8 @@ async def test_an_up_that_is_starting_or_ending_is_not_ended_by_the_question(tmp
     assert up.stdout
     answer = asyncio.create_task(ask_up(home, force_souls=False))
     await put(home)
+    with pytest.raises(Refused, match="another `clawbus apply` is under way"):
+        await ask_up(home, force_souls=True)
     up.stdin.write(b"\n")
     assert await up.stdout.readline() == b"True\n"  # it has started
     assert await asyncio.wait_for(answer, 30) == ["done so far: [False]"]

@@ -369,3 +369,14 @@ def test_every_value_of_a_toml_text_has_its_line(text: str) -> None:
                 or name.encode("unicode_escape").decode() in written[line - 1]
                 or "\\u00e9" in written[line - 1]
             )
+
+
+def test_what_makes_a_soul_too_long_is_a_mistake(tmp_path: Path) -> None:
+    """OpenClaw would cut the file; `plan` and `up` would refuse it later."""
+    long = COMPANY.replace('id = "cto"', f'id = "cto"\nspecialization = "{"x" * 25_000}"')
+    assert long != COMPANY
+    (tmp_path / "org.toml").write_text(long)
+    run = clawbus(tmp_path, "check")
+    assert run.returncode == 2
+    assert "agents[cto]: its " in run.stderr
+    assert "OpenClaw reads 20000" in run.stderr

@@ -11,10 +11,11 @@ import click
 from clawbus.assets import folder
 from clawbus.cli.options import json_option, org_option
 from clawbus.cli.output import print_json, put_text
+from clawbus.errors import InvalidInput
 from clawbus.org import Gateway, Org, OrgMistakes, load
-from clawbus.org.mistakes import near
+from clawbus.org.mistakes import Mistake, near
 from clawbus.org.notes import notes
-from clawbus.souls import role_file
+from clawbus.souls import render, role_file
 
 FREE = " (the demo's own: no model is called)"
 
@@ -29,6 +30,7 @@ def check_command(org_file: Path, as_json: bool) -> int:
     """
     try:
         org = load(org_file)
+        _refuse_long_souls(org, org_file)
     except OrgMistakes as wrong:
         if not as_json:
             raise
@@ -40,6 +42,19 @@ def check_command(org_file: Path, as_json: bool) -> int:
     else:
         put_text("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {one}." for one in said)]))
     return 0
+
+
+def _refuse_long_souls(org: Org, org_file: Path) -> None:
+    """Raises OrgMistakes if what org.toml says of an agent makes a file that OpenClaw would not read whole."""
+    found = []
+    for agent in (one for gateway in org.gateways if not gateway.is_program for one in org.agents_of(gateway.id)):
+        try:
+            render(agent, org)
+        except InvalidInput as error:
+            where, remedy = f"agents[{agent.id}]", "Say less of it, or of the company, in org.toml."
+            found.append(Mistake(None, where, None, f"its {error.message}", remedy))
+    if found:
+        raise OrgMistakes(org_file, found)
 
 
 def _facts(org: Org) -> dict[str, Any]:

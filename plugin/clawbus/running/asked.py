@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from clawbus.errors import Away, ClawbusError
+from clawbus.errors import Away, ClawbusError, Refused
 from clawbus.settings import Home, write_secret
 from clawbus.supervisor.record import began_at, holder
 
 log = logging.getLogger(__name__)
 SIGNAL = signal.SIGUSR1
 _WITHIN_S = 420.0  # a gateway may take minutes to start
-_QUESTION, _ANSWER = "apply.json", "applied.json"
+_QUESTION, _ANSWER, _ASKING = "apply.json", "applied.json", "asking.lock"
 
 Do = Callable[[bool, Callable[[str], None]], Awaitable[None]]
 
@@ -33,12 +34,28 @@ Do = Callable[[bool, Callable[[str], None]], Awaitable[None]]
 async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
     """Have a running `clawbus up` read org.toml again; what it said, None if none runs.
 
-    Raises Away if it gives no answer, or with what went wrong there.
+    Raises Away if it gives no answer, or with what went wrong there; Refused while another asks.
     """
     folder = home.dir("run")
     pid = holder(folder)
     if pid is None:
         return None
+    with _alone(folder):
+        return await _ask(folder, pid, force_souls)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises Refused while another asks: its question, which the one `up` has not read yet, would be lost."""
+    with (folder / _ASKING).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("another `clawbus apply` is under way here", "Let it end, then apply again.") from None
+        yield
+
+
+async def _ask(folder: Path, pid: int, force_souls: bool) -> list[str]:
     token = secrets.token_hex(8)
     write_secret(folder / _QUESTION, json.dumps({"token": token, "to": _process(pid), "force_souls": force_souls}))
     try:
@@ -50,8 +67,7 @@ async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
             f"`clawbus up` (pid {pid}) has not answered within {_WITHIN_S:g} s", "Look at its terminal."
         ) from None
     finally:
-        if _read(folder / _QUESTION).get("token") == token:  # else another one has asked meanwhile
-            (folder / _QUESTION).unlink(missing_ok=True)
+        (folder / _QUESTION).unlink(missing_ok=True)
     if answer.get("error"):
         raise Away(f"`clawbus up` could not do it: {answer['error']}", str(answer.get("remedy", "")))
     return [str(line) for line in answer.get("said", ())]
