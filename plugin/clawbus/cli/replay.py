@@ -16,6 +16,7 @@ from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
 from clawbus.replay import Moment, chosen, moments
 from clawbus.show import inert
+from clawbus.subjects import check_id
 
 _WIDE = 90
 
@@ -44,6 +45,8 @@ async def replay_command(
     """
     company = Company.open(org_file)
     begin = _moment(since) if since else None
+    if agent:
+        check_id("--agent", agent)
     async with company.connect_person(person) as (bus, _):
         found = await moments(bus, company)
     if task:
