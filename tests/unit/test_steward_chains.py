@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawbus.bus import End
 from clawbus.channels import TASKS
 from clawbus.envelope import MAX_BODY_BYTES, Envelope, OnComplete
 from clawbus.errors import Refused
-from clawbus.events import Value
+from clawbus.events import Event, Value
 from clawbus.org import EXTERNAL, STEWARD, Edge, parse
+from clawbus.steward.duties.chains import Chains
 from clawbus.subjects import given_id
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.chains import edge_for, next_body
@@ -208,3 +210,18 @@ def test_a_result_that_does_not_fit_is_cut_where_it_shows() -> None:
     text = next_body(edge, words, "x" * 500_000)
     assert len(text.encode()) <= MAX_BODY_BYTES
     assert "of 500000 bytes]" in text
+
+
+async def test_who_has_left_a_pool_since_had_his_part_in_its_task(tmp_path: Path) -> None:
+    """The requester has said who its members were when he gave it."""
+    async with office(tmp_path, EDGE) as company, steward(company) as one:
+        duty = next(duty for duty in one.duties if isinstance(duty, Chains))
+        detail: dict[str, Value] = {"to": "pair", "takers": "cto gone"}
+        said = Event(id="ceo-1", kind="accepted", task_id="a" * 26, sender="ceo", detail=detail)
+
+        def why_not(by: str) -> str:
+            text = Envelope(id="x", type="result", sender=by, to="ceo", task_id=said.task_id, status="done", body="x")
+            return duty._why_not(said, End(text, 1, said.at), THEN, company.org.edges[0])
+
+        assert (why_not("gone"), why_not("cto")) == ("", "")
+        assert "had no part in it" in why_not("security")

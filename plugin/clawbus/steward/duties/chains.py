@@ -11,7 +11,7 @@ import logging
 from datetime import timedelta
 from typing import Any, ClassVar, get_args
 
-from clawbus.accepted import tools_in
+from clawbus.accepted import takers_in, tools_in
 from clawbus.bus import End
 from clawbus.channels import EVENTS
 from clawbus.envelope import Envelope, OnComplete, Priority, now
@@ -83,7 +83,8 @@ class Chains(Duty):
     def _why_not(self, said: Event, end: End, then: OnComplete, edge: Edge | None) -> str:
         if end.status != "done":
             return f"{end.by} ended it as {end.status}"
-        if end.by == said.sender or end.by not in self.desk.org.may_take(str(said.detail.get("to"))):
+        workers = self.desk.org.may_take(str(said.detail.get("to"))) | takers_in(said)
+        if end.by == said.sender or end.by not in workers:
             return f"{end.by}, who ended it, had no part in it"
         if edge is None:
             return f"org.toml names no edge from {end.by} to {then.to}"
