@@ -18,7 +18,7 @@ from clawbus.errors import NotFound, Refused
 from clawbus.events import Event, Kind
 from clawbus.gateway import spawner
 from clawbus.gateway.openclaw import OpenClaw
-from clawbus.subjects import new_message_id
+from clawbus.subjects import given_id, new_message_id
 from clawbus.tasks import NewTask, control, make_task
 from tests.company import Live, free_ports, live, until
 
@@ -225,12 +225,14 @@ async def test_n3_what_an_agent_may_not_delegate_is_not_used_for_it(five: Live) 
     assert "exec is not among them" in await result(five, await give(five, "@exec touch made-for-intern", by="intern"))
     for tools in (None, ("exec",), ("*",)):
         task = make_task(five.org, "ceo", NewTask("cto", "@exec touch made-for-intern\n@reply fin"))
-        task = task.model_copy(update={"sender": "intern", "id": new_message_id("intern"), "tools": tools})
+        ids = {"id": new_message_id("intern"), "task_id": given_id("intern", task.seed or "")}
+        task = task.model_copy(update={"sender": "intern", "tools": tools, **ids})
         async with five.company.connect("gw-hq") as bus:
             await spend_of(bus, five.org).reserve(task)
-            await say(five, bus, task.task_id or "", "accepted", "intern", to="cto")
+            await say(five, bus, task.task_id or "", "accepted", "intern", to="cto", seed=task.seed)
             await bus.publish("acme.tasks.cto.medium.intern", task.encode(), msg_id=task.id)
-        assert "may use only the tools between the marks; " in await result(five, task.task_id or "")
+        most = "only the tools between the marks" if tools is None or "*" in tools else "no tool"
+        assert f"of intern may use {most}; exec is not among them" in await result(five, task.task_id or "")
     assert not made(five, "made-for-intern")
 
 

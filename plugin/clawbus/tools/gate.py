@@ -108,8 +108,8 @@ def _why_not(bound: Bound, tool: str, what: str) -> str | None:
         return None
     why = "begins turns that would not be bounded" if tool in _ELSEWHERE else "is not among them"
     names = f"\nTheir names and nothing else:\n{fence(', '.join(bound))}" if bound else ""
-    most = "the tools between the marks" if bound else "no tool"
+    most = "only the tools between the marks" if bound else "no tool"
     return (
-        f"{what} may use only {most}; {tool} {why}. Do not try another way: do what can be done with those, and say in "
+        f"{what} may use {most}; {tool} {why}. Do not try another way: do what can be done with those, and say in "
         f"your final reply what could not.{names}"
     )
