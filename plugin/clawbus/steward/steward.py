@@ -39,7 +39,7 @@ class Steward:
         self.halt = self.desk.halt = Halt(bus, org)
         self.duties = [duty(self.desk) for duty in DUTIES]
         self._bus = bus
-        self._heard: OrderedDict[str, int] = OrderedDict()  # id of an event -> its number in the stream
+        self._heard: OrderedDict[tuple[str, str], int] = OrderedDict()  # subject and id of an event -> its number
         self._failed: dict[tuple[str, int], int] = {}  # subject and number in the stream -> tries of this steward
         self._handlers: dict[str, Reading] = {
             EVENTS: self._event,
@@ -125,7 +125,7 @@ class Steward:
 
     async def _event(self, delivery: Delivery) -> Call:
         event = await self._bus.verifier.event(self.desk.subjects, delivery)
-        first = self._heard.setdefault(event.id, delivery.stream_seq)
+        first = self._heard.setdefault((delivery.subject, event.id), delivery.stream_seq)
         if first != delivery.stream_seq:
             self._bus.verifier.count_copy(delivery, first)
             return lambda _duty: asyncio.sleep(0)

@@ -29,14 +29,14 @@ class History:
         One may stand there twice: sent again after an answer that was lost, or by a thief, who can sign nothing new.
         """
         pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
-        found: dict[str, Event] = {}
+        found: dict[tuple[str, str], Event] = {}
         read = self._bus.stored_singly if task_id else self._bus.stored
         for stored in await read(EVENTS, pattern):
             try:
                 event = await self._bus.verifier.event(self._subjects, stored)
             except WireError:
                 continue
-            found.setdefault(event.id, event)
+            found.setdefault((stored.subject, event.id), event)  # another may use an id, not a subject
         return [*found.values()]
 
     async def given(self, task_id: str) -> Event | None:
