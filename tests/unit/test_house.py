@@ -15,14 +15,14 @@ MODULES = sorted((ROOT / "plugin" / "clawbus").rglob("*.py"))
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_small_and_says_what_it_is_for(path: Path) -> None:
-    """At most 260 lines, functions of at most 45, a docstring; only `settings` reads the environment."""
+    """At most 400 lines (one thought), functions of at most 45, a docstring; only `settings` reads the environment."""
     text = path.read_text()
     gc.disable()  # CPython 3.11: a collection in the middle of ast.parse can end it with a SystemError
     try:
         tree = ast.parse(text)
     finally:
         gc.enable()
-    assert text.count("\n") <= 260
+    assert text.count("\n") <= 400
     assert ast.get_docstring(tree)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [one.name for one in functions if (one.end_lineno or 0) - one.lineno > 45] == []
