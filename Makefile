@@ -13,7 +13,7 @@ help:
 	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
 	@echo "make demo COMPANY=1   three gateways, a question that climbs to a person, a review"
 	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
-	@echo "make check       the same without the gateways (about a minute)"
+	@echo "make check       the same without the gateways (about 12 minutes)"
 	@echo "make test-long   the long forms: ten random kills of each process, 5,000 new examples of each property"
 	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
 	@echo "make bench       what clawbus itself adds, as JSON (tests/bench)"
@@ -59,7 +59,7 @@ shim: $(VENV)/dev.done
 AGAIN = (echo "==> once more, what has failed:" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 unit: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "not gateway and not long" || $(AGAIN) -m "not gateway and not long")
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gateway and not long" || $(AGAIN) -m "not gateway and not long")
 
 gateways: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600 || $(AGAIN) -m "gateway and not long" --timeout 600)

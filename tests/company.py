@@ -39,14 +39,20 @@ NODE = [*CLAWBUS, "node"]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; a gateway uses some above its own, so they lie apart."""
+    """Ports that nobody listens on now.
+
+    A gateway uses some above its own, so they lie apart. Each process of a parallel run has a range of its own, below
+    those that the system gives to outgoing connections.
+    """
     found: list[int] = []
-    base = 20_000 + (os.getpid() * 131) % 20_000
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    offset = (os.getpid() * 131) % 4_800
     while len(found) < count:
-        base += 130
+        offset = (offset + 130) % 4_800
+        port = 12_000 + 5_000 * worker + offset
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", base))
-            found.append(base)
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
     return found
 
 

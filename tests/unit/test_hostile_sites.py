@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 import io
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,6 +15,7 @@ from clawbus.doctor import Check, render
 from clawbus.flow import FlowEvent
 from clawbus.screen import Screen, Style
 from tests.corpus import CASES
+from tests.syntax import parsed
 from tests.unit.test_hostile_text import acting
 
 PACKAGE = Path(__file__).parents[2] / "plugin" / "clawbus"
@@ -66,11 +66,7 @@ def _trees(*parts: str) -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))
         if not parts or name.startswith(tuple(f"{part}/" for part in parts)):
-            gc.disable()  # CPython 3.11: a collection in the middle of ast.parse can end it with a SystemError
-            try:
-                yield name, ast.parse(path.read_text())
-            finally:
-                gc.enable()
+            yield name, parsed(path)
 
 
 def _dotted(node: ast.expr) -> str:

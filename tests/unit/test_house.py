@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.syntax import parsed
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "plugin" / "clawbus").rglob("*.py"))
@@ -17,11 +18,7 @@ MODULES = sorted((ROOT / "plugin" / "clawbus").rglob("*.py"))
 def test_a_module_is_small_and_says_what_it_is_for(path: Path) -> None:
     """At most 400 lines (one thought), functions of at most 45, a docstring; only `settings` reads the environment."""
     text = path.read_text()
-    gc.disable()  # CPython 3.11: a collection in the middle of ast.parse can end it with a SystemError
-    try:
-        tree = ast.parse(text)
-    finally:
-        gc.enable()
+    tree = parsed(path)
     assert text.count("\n") <= 400
     assert ast.get_docstring(tree)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]

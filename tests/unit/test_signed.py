@@ -34,6 +34,7 @@ from clawbus.subjects import Subjects, new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
 from clawbus.worker.telling import Teller
 from tests.company import Live, free_ports, live, until
+from tests.syntax import parsed
 from tests.unit.office import alert_of, clawbus, mail_of, steward
 
 TOML = """
@@ -521,7 +522,7 @@ def test_every_reader_asks_the_verifier_before_it_decodes() -> None:
     found = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ImportFrom) and {"decode", "decode_event"} & {one.name for one in node.names}
     }
     assert found == allowed

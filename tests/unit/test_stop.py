@@ -25,6 +25,7 @@ from clawbus.halting import Halt, encode
 from clawbus.stopping import WITHIN_S, obedience, order, standing
 from clawbus.subjects import new_message_id
 from tests.company import ROOT, Live, free_ports, live, until
+from tests.syntax import parsed
 from tests.unit.office import clawbus
 
 TOML = """
@@ -479,7 +480,7 @@ def test_n7_turns_are_begun_in_two_places_and_each_asks_first() -> None:
     beginning = set()
     package = ROOT / "plugin" / "clawbus"
     for path in {*package.rglob("*.py")} - {*package.glob("demo/*.py")}:
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         if _calls(tree, "chat.send") or _calls(tree, "agent"):
             beginning.add(path.name)
             assert "self._rpc.may_begin(agent)" in path.read_text()
