@@ -196,6 +196,17 @@ async def test_a_company_starts_on_a_small_disk_and_says_what_it_may_need(
     assert lines(up)["streams"]["ok"] is True
 
 
+async def test_a_company_is_not_started_on_a_disk_that_is_full(mount: Mount, ended: list[Up]) -> None:
+    """Nothing of it would work: the figure is said at once, and nothing is left running."""
+    folder = mount("64m")
+    up = await started(folder, ended)
+    up.end()
+    filled(folder)
+    done = await asyncio.to_thread(up.run, "up")
+    assert done.returncode == 3, done
+    assert f"the disk of {folder}/.clawbus has 0 B free; clawbus needs 2 MiB to start" in done.stderr
+
+
 async def test_a_disk_that_is_too_small_to_start_is_refused_with_the_figure(mount: Mount) -> None:
     """Before anything is started; and a company that has been there once says that its disk is full."""
     folder = mount("16m")

@@ -24,6 +24,7 @@ from clawbus.settings import Home
 from clawbus.subjects import new_message_id
 from clawbus.supervisor import Service, Supervisor
 from tests.company import Live, free_ports, until
+from tests.trying import trying
 from tests.unit.office import alert_of, clawbus, office, steward
 from tests.unit.test_odd_cases import CEO, node, said
 from tests.up import Up
@@ -140,6 +141,20 @@ async def test_the_doctors_writes_leave_nothing_behind(tmp_path: Path) -> None:
                 assert state.get("subjects") is None, stream.name
         code, alerts = await clawbus(company, "alerts")
         assert (code, alerts) == (0, [])
+
+
+async def test_who_watches_the_server_may_ask_it_and_nothing_else(tmp_path: Path) -> None:
+    """His credentials lie beside the authority's keys while a company is up."""
+    async with office(tmp_path) as company, watching(company.home, company.org):
+        creds = company.home.root / "authority" / "watcher.creds"
+        assert creds.stat().st_mode & 0o077 == 0
+        async with trying(company.org.url, creds) as one:
+            assert await one.may_publish("$SYS.REQ.SERVER.PING.HEALTHZ")
+            for subject in ("$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.X.KICK", "acme.x"):
+                assert not await one.may_publish(subject), subject
+            for subject in (">", "$SYS.>", "_INBOX.>", "_INBOX.system.>"):
+                assert not await one.may_hear(subject), subject
+    assert not creds.exists()
 
 
 async def checked(company: Live, name: str) -> tuple[bool | None, str, str]:

@@ -39,7 +39,10 @@ _FULL = {
         f"max_file_store {_SERVER}, or the storage limit (max_file, or disk_storage) {_ACCOUNT},",
     ),
     10120: _Full("the account may keep nothing", f"the storage limit (max_file, or disk_storage) {_ACCOUNT}"),
-    10121: _Full("a consumer of {stream} may not have as many messages in hand", f"max_ack_pending {_SERVER} (limits), or {_ACCOUNT},"),
+    10121: _Full(
+        "a consumer of {stream} may not have as many messages in hand",
+        f"max_ack_pending {_SERVER} (limits), or {_ACCOUNT},",
+    ),
     10122: _Full(
         "{stream} is larger than a stream may be", f"the limit of a stream's bytes (disk_max_stream_bytes) {_ACCOUNT}"
     ),

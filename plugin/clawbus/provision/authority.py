@@ -24,7 +24,7 @@ from clawbus.settings import Home, write_secret
 SYSTEM = "SYS"
 WATCHER = "watcher"
 HEALTH = "$SYS.REQ.SERVER.PING.HEALTHZ"
-_WATCHES_S = 86_400
+WATCHES_S = 86_400
 _NO_LIMIT = -1
 _NS = 1_000_000_000
 _UNBOUNDED = dict.fromkeys(("subs", "data", "payload"), _NO_LIMIT)
@@ -82,7 +82,7 @@ class Authority:
         key = self.key(WATCHER)
         may = {"pub": {"allow": [HEALTH]}, "sub": {"allow": [f"_INBOX.{WATCHER}.>"]}}
         nats = {"type": "user", **may, **_UNBOUNDED}
-        return encode(key.public_key, WATCHER, nats, self.key(SYSTEM), iat=_now(), exp=_now() + _WATCHES_S)
+        return encode(key.public_key, WATCHER, nats, self.key(SYSTEM), iat=_now(), exp=_now() + WATCHES_S)
 
     def _account(self, name: str, nats: dict[str, Any], more_limits: dict[str, Any] | None = None) -> str:
         content = {"type": "account", "limits": {**_LIMITS, **(more_limits or {})}, **nats}

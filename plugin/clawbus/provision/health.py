@@ -16,11 +16,13 @@ from clawbus.bus import Bus
 from clawbus.jwt import write_creds
 from clawbus.org import Org
 from clawbus.provision.accounts import OFFICE
-from clawbus.provision.authority import HEALTH, WATCHER, Authority
+from clawbus.provision.authority import HEALTH, WATCHER, WATCHES_S, Authority
 from clawbus.provision.tls import trusted
 from clawbus.settings import Home
 
 ALL = "all streams"
+FRESH_S = WATCHES_S / 2
+"""After this time it is better to connect anew: the credentials end later, and the server would say so as an error."""
 _WITHIN_S = 2.0
 _ASKED = json.dumps({"details": True}).encode()
 Look = Callable[[], Awaitable[list[str]]]

@@ -13,7 +13,7 @@ import time
 from clawbus.company import Company
 from clawbus.disk import FULL_BYTES, free_bytes, why_unwritable
 from clawbus.errors import ClawbusError
-from clawbus.provision.health import watching
+from clawbus.provision.health import FRESH_S, watching
 from clawbus.running.services import SERVER, Say
 from clawbus.supervisor import Supervisor
 
@@ -41,7 +41,8 @@ class Keeping:
         while True:
             try:
                 async with watching(self._company.home, self._company.org) as look:
-                    while True:
+                    since = time.monotonic()
+                    while time.monotonic() - since < FRESH_S:
                         self._look_at_disk()
                         await self._take(await look())
                         await asyncio.sleep(_LOOK_S)

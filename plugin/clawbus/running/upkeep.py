@@ -14,7 +14,7 @@ from clawbus.here import LeafLink
 from clawbus.provision.ports import LOOPBACK, refuse_taken_port
 from clawbus.provision.server import greets
 from clawbus.running.keeping import Keeping
-from clawbus.running.room import say_room
+from clawbus.running.room import refuse_without_room, say_room
 from clawbus.running.services import (
     GATEWAY,
     MODEL,
@@ -40,6 +40,7 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
     Raises Missing (a port in use, a program that is missing), or what a part says that cannot start.
     """
     company = plan.company
+    refuse_without_room(company)
     async with Supervisor(company.home, on_event) as supervisor:
         _refuse_taken_ports(plan)
         if company.here is None:
