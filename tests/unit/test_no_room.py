@@ -201,7 +201,7 @@ def test_each_stream_has_its_size_in_org_toml_and_a_wrong_one_is_a_mistake() -> 
         assert said in str(wrong.value)
 
 
-@pytest.mark.parametrize("text", ["maximum bytes exceeded", "limite atteinte", ""])
+@pytest.mark.parametrize("text", ["maximum bytes exceeded", "voll", ""])
 def test_the_servers_words_decide_nothing_where_it_has_a_code(text: str) -> None:
     """Only that a subject and not its stream is full has none of its own."""
     for code in (10002, 10023, 10026, 10027, 10028, 10047, 10120, 10121, 10122):

@@ -48,7 +48,8 @@ class Person:
         except DiskFull:
             raise  # it says itself what became of the task
         except BusAway as away:
-            away.remedy = f"It may have arrived all the same: clawbus task show {task.task_id}"
+            more = f" {away.remedy}" if isinstance(away, NotKept) else ""
+            away.remedy = f"It may have arrived all the same: clawbus task show {task.task_id}.{more}"
             raise
         await self._event("accepted", task.task_id or "", **accepted(task))
         if (note := team_note(self._company.org, task)) is not None:
