@@ -16,7 +16,8 @@ import pytest
 
 from clawbus.channels import INBOX, SPEND
 from clawbus.errors import BusAway
-from clawbus.subjects import new_message_id
+from clawbus.events import Event
+from clawbus.subjects import new_message_id, new_task_id
 from tests.company import Live, duo_toml, free_ports, until
 from tests.unit.test_full_disk import FIRM
 from tests.up import Up
@@ -77,12 +78,12 @@ async def started(folder: Path, ended: list[Up]) -> Up:
     return up
 
 
-async def force(up: Up, subject: str) -> None:
+async def force(up: Up, subject: str, data: bytes = b"x" * 100_000) -> None:
     """Publish as somebody on another machine does, who knows nothing of this disk."""
     async with up.live.owner() as bus:
         bus.store = None
         with pytest.raises(BusAway):
-            await bus.publish(subject, b"x" * 100_000, msg_id=new_message_id("owner"), timeout_s=1.0)
+            await bus.publish(subject, data, msg_id=new_message_id("owner"), timeout_s=1.0)
 
 
 async def works(up: Up) -> bool:
@@ -181,6 +182,26 @@ async def test_a_tools_answer_names_the_full_disk(mount: Mount) -> None:
         await until(sends, "mail goes out again", 15)
     finally:
         company.end()
+
+
+async def test_up_outlives_the_disk_that_its_own_lines_go_to(mount: Mount, ended: list[Up]) -> None:
+    """Whoever lets it write into a file beside org.toml: what it would say on a full disk is dropped, and nothing ends."""
+    folder = mount("64m")
+    up = await started(folder, ended)
+    await up.live.start("program-ci")
+    with up.log.open("ab") as log:  # no half-used block of it is left to write to
+        log.write(b"." * (4096 - up.log.stat().st_size % 4096))
+    ballast = filled(folder)
+    task_id = new_task_id()
+    said = Event(
+        id=new_message_id("owner"), kind="announced", task_id=task_id, sender="owner", detail={"how": "answered"}
+    )
+    for _ in range(3):  # heard as it is said, though the stream cannot keep it
+        await force(up, f"acme.events.{task_id}.owner", said.encode())
+    assert up.process.poll() is None, up.log.read_text()
+    ballast.unlink()
+    await until(lambda: works(up), "work goes on", 30)
+    assert up.process.poll() is None
 
 
 @pytest.mark.parametrize("size", ["48m", "9g"])
