@@ -113,6 +113,9 @@ async def test_a_full_disk_is_named_and_the_company_goes_on_by_itself(mount: Mou
     assert (seen["disk"]["ok"], "it is full" in seen["disk"]["detail"]) == (False, True)
     assert (seen["streams"]["ok"], "the disk of" in seen["streams"]["detail"]) == (False, True)
     assert seen["forbidden calls"]["ok"] is True
+    alerts = up.run("alerts")
+    assert (alerts.returncode, "room disk\n" in alerts.stdout) == (1, True), alerts
+    assert "is full; nothing more is kept" in alerts.stdout
 
     async def told() -> bool:
         said = up.log.read_text()
@@ -125,6 +128,7 @@ async def test_a_full_disk_is_named_and_the_company_goes_on_by_itself(mount: Mou
     assert f"keeps what is said again, in {INBOX}, {SPEND}, too" in up.log.read_text()
     assert all(one["ok"] is not False for one in lines(up).values()), lines(up)
     assert "has room again" in up.log.read_text()
+    assert up.run("alerts").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["nats-server", "steward"])
