@@ -7,7 +7,7 @@ CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo check test test-long lint types layers drift shim unit gateways rows bench lock clean
+.PHONY: help demo check test test-long test-host lint types layers drift shim unit gateways rows bench lock clean
 
 help:
 	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
@@ -15,6 +15,7 @@ help:
 	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
 	@echo "make check       the same without the gateways (about 12 minutes)"
 	@echo "make test-long   the long forms: ten random kills of each process, 5,000 new examples of each property"
+	@echo "make test-host   what needs root or a mount: a disk that is really full"
 	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
 	@echo "make bench       what clawbus itself adds, as JSON (tests/bench)"
 
@@ -59,10 +60,10 @@ shim: $(VENV)/dev.done
 AGAIN = (echo "==> once more, what has failed:" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 unit: $(VENV)/dev.done
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gateway and not long" || $(AGAIN) -m "not gateway and not long")
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gateway and not long and not host" || $(AGAIN) -m "not gateway and not long and not host")
 
 gateways: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "gateway and not long" --timeout 600 || $(AGAIN) -m "gateway and not long" --timeout 600)
+	$(BIN)/python -m pytest -m "gateway and not long and not host" --timeout 600 || $(AGAIN) -m "gateway and not long and not host" --timeout 600)
 
 rows: $(VENV)/dev.done
 	$(BIN)/python -m tests.breaks --check --strict
@@ -70,7 +71,10 @@ rows: $(VENV)/dev.done
 
 test-long: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m long --timeout 3600
-	$(BIN)/python -m pytest -m "not gateway and not long" --hypothesis-profile search --timeout 1800 $$(grep -l hypothesis tests/unit/*.py)
+	$(BIN)/python -m pytest -m "not gateway and not long and not host" --hypothesis-profile search --timeout 1800 $$(grep -l hypothesis tests/unit/*.py)
+
+test-host: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m host --timeout 600
 
 bench: $(VENV)/dev.done
 	$(BIN)/python -m tests.bench.road

@@ -63,6 +63,7 @@ def _none(_data: bytes) -> list[bytes]:
 HOLDERS: tuple[tuple[str, Extract, str], ...] = (
     (r"\.clawbus/authority/\w+\.nk", _seeds, "the keys that sign accounts and credentials"),
     (r"\.clawbus/authority/system\.creds", _seeds, "while the server is told of changed accounts"),
+    (r"\.clawbus/authority/watcher\.creds", _seeds, "while `clawbus up` asks the server whether it is well"),
     (r"\.clawbus/keys/[\w-]+\.nk", _seeds, "a member's key"),
     (r"\.clawbus/keys/[\w-]+\.creds", _seeds, "the same key, with its JWT, as NATS clients read it"),
     (r"\.clawbus/tls/(authority|server)\.pem", _private_keys, "the company's TLS"),

@@ -70,6 +70,11 @@ class Company:
             return trusted(self.home, self.org)
         return None if here.leaf else self.home.root / here.ca
 
+    @property
+    def store(self) -> Path | None:
+        """Where the company's own server keeps the streams, if that is on this machine."""
+        return self.home.root if self.org.bus.url is None and self.here is None else None
+
     def refuse_elsewhere(self, what: str) -> None:
         """Raises Refused on a machine that has joined, for what only the company's own can do."""
         if self.here is not None:
@@ -134,7 +139,7 @@ class Company:
                 bus = await stack.enter_async_context(connecting)
             except Refused as error:
                 raise Refused(error.message, _SHUT_OUT if self.here is not None else error.remedy) from None
-            bus.signers = self.signers(key_name)
+            bus.signers, bus.store = self.signers(key_name), self.store
             yield bus
 
     @contextlib.asynccontextmanager

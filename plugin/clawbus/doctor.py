@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from clawbus.disk import FULL_BYTES, free_bytes, in_words, low_bytes
 from clawbus.errors import ClawbusError
 from clawbus.gateway.nodejs import find_node
 from clawbus.gateway.openclaw import find
@@ -32,7 +33,7 @@ _PLUGIN = "clawbus"
 _RPC_S = 15.0
 _SOCKET_S = 2.0
 _NATS_PORT = 4222
-_FILES = "files"
+_FILES, _DISK = "files", "disk"
 _SECRET = ("keys/*", "authority/*", "tls/*", "nats/nats.conf", "gateways/*/token")
 _FORBIDDEN, _NOT_TRIED = "forbidden calls", "not tried, since the bus does not answer"
 
@@ -76,6 +77,7 @@ async def examine(
         return checks
     url, gateways = here or (org.url, org.gateways)
     named = [one.webhook_file for one in org.humans] + [one.token_file for one in gateways]
+    checks.append(_disk(home))
     checks += [_files(home, {home.root.parent / one for one in named if one})] if home.root.exists() else []
     checks.append(await _bus(org, url, probe_bus))
     well = checks[-1].ok
@@ -139,6 +141,18 @@ def _files(home: Home, named: set[Path]) -> Check:
     remedies = [f"chmod -R go= {home.root}"] if len(beside) < len(loose) else []
     remedies += [f"chmod 600 {shlex.join(beside)}"] if beside else []
     return Check(_FILES, False, f"others than you can read {names}", " && ".join(remedies))
+
+
+def _disk(home: Home) -> Check:
+    free, low = free_bytes(home.root), low_bytes(home.root)
+    if free is None:
+        return Check(_DISK, None, f"the system does not tell how much is free for {home.root}")
+    said = f"{in_words(free)} free for {home.root}"
+    if free >= low:
+        return Check(_DISK, True, said)
+    what = "it is full, and nothing more is kept" if free < FULL_BYTES else "when it is full, nothing more is kept"
+    remedy = "Free space there (`df -h` and `du` say what takes it). Nothing has to be started anew."
+    return Check(_DISK, False, f"{said}: {what}", remedy)
 
 
 async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:

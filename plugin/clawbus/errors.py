@@ -6,6 +6,8 @@
     ├── NotFound          there is no such thing: list what there is     exit 4
     ├── Away              the other side is not there: wait, then retry  exit 5
     │   ├── BusAway
+    │   │   └── NotKept   the server is there, and keeps nothing now
+    │   │       └── DiskFull
     │   ├── GatewayAway
     │   │   └── NotBegun
     │   ├── NodeAway
@@ -24,6 +26,8 @@ sqlite3 in `ledger`, pydantic where a model is parsed.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class ClawbusError(Exception):
@@ -75,6 +79,26 @@ class Away(ClawbusError):
 class BusAway(Away):
     """nats-server did not answer in time."""
 
+    why = "the bus is away"
+    """The same in a clause, for a sentence that goes on."""
+
+
+class NotKept(BusAway):
+    """nats-server is there, and has not written down what was said."""
+
+    why = "the nats-server answers, but keeps nothing now"
+
+
+class DiskFull(NotKept):
+    """The disk under `folder` is full: what is said now would not be kept."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        """`what`: what became of that which was to be written; a clause."""
+        self.folder = folder
+        self.why = f"the disk of {folder} is full"
+        remedy = "A person has to free space there (`df -h` and `du` say what takes it). Then it goes on by itself."
+        super().__init__(f"{self.why}; {what}", remedy)
+
 
 class GatewayAway(Away):
     """The OpenClaw gateway is down, starting or draining."""
@@ -96,6 +120,8 @@ class Refused(ClawbusError):
     """A rule said no, and saying it again does not help."""
 
     exit_code = 6
+    code = 0
+    """The err_code of nats-server's answer, if it was that which said no."""
 
 
 class BacklogFull(Refused):

@@ -186,6 +186,10 @@ class Subjects:
     def events_of(self, task_id: str) -> str:
         return self.filter("events", task=task_id)
 
+    def probe(self, stream: str, sender: str) -> str:
+        """Where the provisioner tries whether a stream takes a write. It is no channel: nobody reads there."""
+        return f"{self.company}.probe.{check_id('stream', stream.lower())}.{check_id('from', sender)}"
+
     def everything(self, name: str) -> str:
         """All of a channel, with the exact number of tokens: nothing longer or shorter is let in."""
         row = channel(name)

@@ -44,7 +44,7 @@ async def test_n12_doctor_tries_forbidden_calls_and_says_that_they_are_refused(f
     check = await the_check(firm)
     assert (check["ok"], check["remedy"]) == (True, "")
     assert check["detail"].startswith("gw-hq, me-owner, steward tried to speak as another")
-    assert await stored(firm) == before
+    assert await stored(firm) == {name: seq + 1 for name, seq in before.items()}  # the write of the check `streams`
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_n12_doctor_says_what_is_not_refused_and_does_no_harm_by_trying(
     assert check["ok"] is False
     assert check["detail"] == f"not refused: {said}"
     assert "clawbus up" in check["remedy"]
-    assert await stored(firm) == before
+    assert await stored(firm) == {name: seq + 1 for name, seq in before.items()}  # the write of the check `streams`
     async with firm.owner() as bus:
         assert len(await bus.stored("TASKS", "acme.tasks.>")) == 1
 

@@ -129,7 +129,7 @@ def of_streams(key: str) -> Iterator[Call]:
         yield f"HUB.DIRECT.GET.{stream}.acme.dm.ceo.owner", key == "provisioner"
         yield f"HUB.CONSUMER.CREATE.{stream}", key == "provisioner"
     for word in OF_ACCOUNT:
-        yield f"HUB.{word}", key == "provisioner" or (word == "INFO" and key == "me-owner")
+        yield f"HUB.{word}", key == "provisioner" or (word == "INFO" and key in ("me-owner", "steward"))
         yield f"$JS.API.{word}", key == "provisioner"
 
 

@@ -9,7 +9,7 @@ import click
 
 from clawbus.change.applying import write_server_config
 from clawbus.cli import cli
-from clawbus.provision.authority import Authority
+from clawbus.provision.authority import WATCHER, Authority
 from clawbus.provision.keys import member_keys
 from tests.canaries import planted
 from tests.company import ROOT, Live
@@ -42,7 +42,8 @@ def test_every_file_that_holds_a_secret_is_in_the_table_and_the_other_way_round(
     member_keys(company.home, company.org)
     (company.home.dir("gateways", "lab") / "token").write_text("t" * 20)
     (company.home.dir("gateways", "lab") / "token").chmod(0o600)
-    Authority(company.home).key("system")
+    for one in ("system", WATCHER):
+        Authority(company.home).key(one)
     holders = {name.removeprefix(".clawbus/") for secret in planted(tmp_path) for name in secret.holders}
     pages = named()
     assert [name for name in holders if not any(re.fullmatch(one, name) for one in pages)] == []

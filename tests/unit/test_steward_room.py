@@ -74,7 +74,7 @@ async def test_mail_arrives_while_the_accounts_are_full(bus_only: Live, tmp_path
     async with node(bus_only, tmp_path) as (hq, bus, ledger):
         await bound(bus_only, 5_000)
         refused = await fill(bus_only, "gw-hq", CEO, "cto-athena")
-        with pytest.raises(Refused, match="has no room"):
+        with pytest.raises(Refused, match="no room: the stream SPEND holds as much as it may"):
             await spend_of(bus, bus_only.org).reserve(refused)
         await hq.reader.handle(arrived(bus_only, said(priority="high", body="urgent")))
         assert [(one.envelope.body, one.asks) for one in ledger.mail.fresh(CEO)] == [("urgent", "digest")]

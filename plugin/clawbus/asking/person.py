@@ -12,7 +12,7 @@ from clawbus.bus import Bus, End, spend_of
 from clawbus.channels import EVENTS
 from clawbus.company import Company
 from clawbus.envelope import Envelope, check_body
-from clawbus.errors import BacklogFull, BusAway, NotFound, WireError
+from clawbus.errors import BacklogFull, BusAway, DiskFull, NotFound, NotKept, WireError
 from clawbus.events import Event, Kind, Value
 from clawbus.subjects import new_message_id
 from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
@@ -45,8 +45,11 @@ class Person:
         except BacklogFull as full:
             full.count(self._company.org.policies.quota, task.to, task.priority)
             raise
+        except DiskFull:
+            raise  # it says itself what became of the task
         except BusAway as away:
-            away.remedy = f"It may have arrived all the same: clawbus task show {task.task_id}"
+            more = f" {away.remedy}" if isinstance(away, NotKept) else ""
+            away.remedy = f"It may have arrived all the same: clawbus task show {task.task_id}.{more}"
             raise
         await self._event("accepted", task.task_id or "", **accepted(task))
         if (note := team_note(self._company.org, task)) is not None:
@@ -134,6 +137,8 @@ class Person:
             try:
                 await self._bus.publish(subject, message.encode(), msg_id=message.id)
                 break
+            except NotKept:  # not over in a moment: it is time to say so
+                raise
             except BusAway:
                 if last:
                     raise

@@ -14,18 +14,20 @@ from typing import Any
 import nats.errors
 from nats.aio.msg import Msg
 
-from clawbus.bus.inflight import Inflight
+from clawbus.bus.inflight import Inflight, Unanswered
 from clawbus.bus.link import Link
 from clawbus.bus.renewal import Renew, keep_fresh
 from clawbus.bus.verifier import Verifier
-from clawbus.bus.wire import ANSWER_S, Ack, Stored, one_batch, stored_of, translate
-from clawbus.errors import BusAway
+from clawbus.bus.wire import ANSWER_S, NOT_WRITTEN, Ack, Stored, one_batch, stored_of, translate
+from clawbus.disk import full
+from clawbus.errors import BusAway, ClawbusError, NotKept
 from clawbus.identity import Identity
 from clawbus.signing import HEADER, Signer
 
 log = logging.getLogger(__name__)
 
 _BATCH = 500
+_ALIVE_S = 1.0
 
 
 class Bus:
@@ -39,6 +41,8 @@ class Bus:
         self.on_reconnect: list[Callable[[], None]] = []
         self.verifier = Verifier(self)
         self.signers: dict[str, Signer] = {}  # by id: what is published as one of them is signed with his key
+        self.store: Path | None = None
+        """Where the server keeps the streams, if it is the company's own, on this machine."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -126,26 +130,52 @@ class Bus:
 
         `msg_id` becomes `Nats-Msg-Id`: the same id within the stream's window is stored once. `last_seq` is
         (filter, number): the write counts only while the filter's last sequence is that number (0: none).
-        Raises BusAway (no ack in time: it may be stored, so try again with the same id), BacklogFull,
-        EndConflict (the sequence differs) or Refused.
+        Raises BusAway (no ack in time: it may be stored, so try again with the same id; DiskFull and NotKept say why),
+        BacklogFull, EndConflict (the sequence differs) or Refused.
         """
+        if self.store is not None and (error := full(self.store, "nothing was sent")) is not None:
+            raise error
         headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
         if (signer := self.signers.get(subject.rpartition(".")[2])) is not None:
             headers[HEADER] = signer.header(subject, data, msg_id)
         if last_seq is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last_seq[1])
             headers["Nats-Expected-Last-Subject-Sequence-Subject"] = last_seq[0]
-        answer = await self._request(subject, data, headers, timeout_s)
+        try:
+            answer = await self._request(subject, data, headers, timeout_s)
+        except Unanswered as error:
+            raise await self._why_unanswered(error) from None
         if "error" in answer:
-            raise translate(answer["error"], subject)
+            raise self._error(answer["error"], subject)
         return Ack(int(answer["seq"]), bool(answer.get("duplicate")))
+
+    async def _why_unanswered(self, error: BusAway) -> BusAway:
+        """A server that cannot write a message down says nothing of it at all, but goes on with everything else."""
+        unknown = "what was sent is not acknowledged"
+        if self.store is not None and (disk := full(self.store, unknown)) is not None:
+            return disk
+        try:
+            await self.flush(_ALIVE_S)
+        except BusAway:
+            return error
+        if self.store is not None:
+            remedy = "`clawbus up` starts it again as soon as it can write; `clawbus doctor` says which stream it is."
+        else:
+            remedy = "Look at the disk of its machine; a stream that it could not write is shut until it is restarted."
+        return NotKept(f"{NotKept.why}: {unknown}", remedy)
+
+    def _error(self, error: dict[str, Any], subject: str) -> ClawbusError:
+        """What the server's own words for an error mean; of one that could not write, that its disk is full."""
+        if self.store is not None and int(error.get("err_code", 0)) in NOT_WRITTEN:
+            return full(self.store, f"{subject} was not done") or translate(error, subject, own=True)
+        return translate(error, subject, own=self.store is not None)
 
     async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Ask JetStream's API for `method`. Raises BusAway, or Refused with the server's words."""
         data = json.dumps(body).encode() if body is not None else b""
         answer = await self._request(f"{self.identity.api}.{method}", data, None, timeout_s)
         if "error" in answer:
-            raise translate(answer["error"], method)
+            raise self._error(answer["error"], method)
         return answer
 
     async def ask(self, subject: str, data: bytes, timeout_s: float = ANSWER_S) -> bytes:
@@ -166,7 +196,7 @@ class Bus:
         if "error" in answer:
             if answer["error"].get("code") == 404:
                 return None
-            raise translate(answer["error"], stream)
+            raise self._error(answer["error"], stream)
         return stored_of(answer["message"])
 
     async def stored(self, stream: str, pattern: str, start_seq: int = 1) -> list[Stored]:

@@ -13,7 +13,11 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from clawbus.bus.link import Link
-from clawbus.errors import BusAway, Refused
+from clawbus.errors import BusAway, ClawbusError, Refused
+
+
+class Unanswered(BusAway):
+    """No answer in time, over a connection that was not lost: who asked may find out why."""
 
 
 class Inflight:
@@ -26,7 +30,7 @@ class Inflight:
         self._forbidden: set[asyncio.Task[Msg]] = set()
 
     async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float) -> Msg:
-        """One request. Raises BusAway (no answer in time, or the connection is lost) or Refused."""
+        """One request. Raises BusAway (Unanswered: no answer in time; else the connection is lost) or Refused."""
         asking = asyncio.create_task(self._link.client.request(subject, data, timeout=timeout_s, headers=headers))
         self._asking[asking] = subject
         before = _cancellations()
@@ -36,11 +40,8 @@ class Inflight:
             if (asyncio.current_task() or asking).cancelling():
                 raise
             raise self._reason(asking, subject) from None
-        except nats.errors.MaxPayloadError:
-            problem = f"{len(data)} bytes are more than the nats-server takes in one message"
-            raise Refused(problem, "Raise max_payload of that server to 2MB.") from None
         except (TimeoutError, nats.errors.Error, OSError) as error:
-            raise BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.") from None
+            raise self._why_not(error, subject, len(data), timeout_s) from None
         else:
             if _cancellations() > before:  # nats-py's wait_for had its answer at that moment, and swallowed it
                 raise asyncio.CancelledError
@@ -48,6 +49,20 @@ class Inflight:
         finally:
             self._asking.pop(asking, None)
             self._forbidden.discard(asking)
+
+    def _why_not(self, error: Exception, subject: str, size_bytes: int, timeout_s: float) -> ClawbusError:
+        """What nats-py's errors mean to who asked."""
+        if isinstance(error, nats.errors.MaxPayloadError):
+            most = self._link.client.max_payload
+            problem = f"{size_bytes} bytes are more than the nats-server takes in one message: {most}"
+            remedy = "Send it as a file, which travels in parts; max_payload of that server has to be 2MB or more."
+            return Refused(problem, remedy)
+        if isinstance(error, nats.errors.NoRespondersError):
+            problem = f"nobody on the nats-server answers {subject}: its streams are missing, or not ready yet"
+            return BusAway(problem, "It is tried again. If it stays so, run `clawbus doctor`.")
+        if isinstance(error, TimeoutError):
+            return Unanswered(f"the bus did not answer within {timeout_s:g} s", "It will be tried again.")
+        return BusAway(f"the bus did not answer: {type(error).__name__}", "It will be tried again.")
 
     def _reason(self, asking: asyncio.Task[Msg], subject: str) -> BusAway | Refused:
         if asking in self._forbidden:

@@ -10,14 +10,16 @@ from typing import Any, Protocol
 
 from nats.aio.msg import Msg
 
-from clawbus.errors import BacklogFull, BusAway, ClawbusError, EndConflict, Refused
+from clawbus.bus.room import no_room
+from clawbus.errors import BusAway, ClawbusError, EndConflict, Refused
 
 ANSWER_S = 5.0
 """How long the server may take to answer."""
 _WRONG_LAST_SEQUENCE = (10071, 10164)  # nats-server errors.json: JSStreamWrongLastSequenceErrF and its constant form
-_MAX_PER_SUBJECT = 10077
-_NO_ROOM = (10047, 10122, 10023)  # JSInsufficientResources, storage and stream limits exceeded
-_MISSING = (10059, 10014)  # no such stream, no such consumer
+MISSING = (10059, 10014)
+"""No such stream, no such consumer."""
+NOT_WRITTEN = (10049, 10069, 10012)
+"""A stream could not be made, or changed, or a consumer made: of a full disk there is no code of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +147,16 @@ def parse_time(stamp: str) -> datetime:
     return datetime.fromisoformat(f"{head}.{(tail + '000000')[:6]}+00:00")
 
 
-def translate(error: dict[str, Any], subject: str) -> ClawbusError:
-    code, text = error.get("err_code"), error.get("description", "unknown error")
+def translate(error: dict[str, Any], subject: str, own: bool = False) -> ClawbusError:
+    """What an error of JetStream's API means to us, by its code.
+
+    `subject`: what was published, or the method; `own`: whether the server is the company's own.
+    """
+    code, text = int(error.get("err_code", 0)), error.get("description", "unknown error")
     if code in _WRONG_LAST_SEQUENCE:
         return EndConflict(f"{subject}: {text}")
-    if code == _MAX_PER_SUBJECT and "per subject" in text:  # the same code stands for a full stream
-        return BacklogFull(f"the backlog is full: {text}", "Wait until some of what waits there is done with.")
-    if code in _NO_ROOM or "maximum" in text:
-        return Refused(f"the nats-server has no room: {text}", "Free disk space, or raise the stream's max_bytes.")
-    remedy = "Run `clawbus apply`, which makes what is missing." if code in _MISSING else "Run `clawbus doctor`."
-    return Refused(f"{subject}: {text} (nats-server error {code})", remedy)
+    if (refusal := no_room(code, text, subject, own)) is None:
+        remedy = "Run `clawbus apply`, which makes what is missing." if code in MISSING else "Run `clawbus doctor`."
+        refusal = Refused(f"{subject}: {text} (nats-server error {code})", remedy)
+    refusal.code = code
+    return refusal

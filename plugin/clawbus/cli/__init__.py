@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from typing import Any
@@ -54,5 +55,7 @@ def main(args: list[str] | None = None) -> None:
         code = 0
     except OSError as error:
         put_line(f"clawbus: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            put_line("Free space there (`df -h` and `du` say what takes it), then call this again.", err=True)
         code = 3
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ import click
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.steward.alerts import Alerts
+from clawbus.disk import full
+from clawbus.steward.alerts import Alert, Alerts
 
 
 @click.command()
@@ -26,6 +28,8 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         alerts = await Alerts(bus, company.subjects).all()
+    if not any((one.rule, one.key, one.raised) == ("room", "disk", True) for one in alerts):
+        alerts += _of_the_disk(company)
     shown = [alert for alert in alerts if alert.raised or also_cleared]
     if as_json:
         print_json([alert.as_json() for alert in shown])
@@ -36,3 +40,9 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
     if not shown and not as_json:
         put_line("Nothing is raised.")
     return 1 if any(alert.raised for alert in alerts) else 0
+
+
+def _of_the_disk(company: Company) -> list[Alert]:
+    """What no steward can write down: that nothing can be written down."""
+    error = full(company.store, "nothing more is kept") if company.store is not None else None
+    return [Alert("room", "disk", True, str(error), datetime.now(UTC))] if error is not None else []

@@ -22,6 +22,7 @@ from clawbus.errors import ClawbusError
 from clawbus.org import STEWARD
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
+from clawbus.provision.probing import unwritable
 from clawbus.running import running_model_url
 from clawbus.seeing import who_is_online
 from clawbus.stopping import standing
@@ -87,7 +88,7 @@ async def _try_forbidden(company: Company) -> dict[str, list[str]]:
 
 async def _of_the_company(company: Company) -> list[Check]:
     """What only the company's own machine can tell."""
-    tries = {"org.toml": _applied, "steward": _stewarded, "agents": _answering}
+    tries = {"streams": _writing, "org.toml": _applied, "steward": _stewarded, "agents": _answering}
     return [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
 
 
@@ -96,6 +97,16 @@ async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
         return await look()
     except ClawbusError as error:
         return failed(name, error)
+
+
+async def _writing(company: Company, name: str) -> Check:
+    """Whether each stream takes a write: nothing else tells of one that the server can write no more."""
+    async with company.connect(PROVISIONER) as bus:
+        shut = await unwritable(bus, company.org)
+    if not shut:
+        return Check(name, True, "each has taken a write, and given it back")
+    first = next(iter(shut.values()))
+    return Check(name, False, f"{', '.join(shut)} took no write: {first.message}", first.remedy)
 
 
 async def _applied(company: Company, name: str) -> Check:

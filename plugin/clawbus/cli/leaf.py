@@ -8,7 +8,7 @@ import click
 
 from clawbus import here
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.cli.output import put_line
+from clawbus.cli.output import outlive_full_disk, put_line
 from clawbus.company import Company
 from clawbus.errors import Missing, Refused
 from clawbus.provision.greeting import Port
@@ -54,6 +54,7 @@ async def leaf_command(hub: str | None, port: int | None, nats_server: Path | No
     seen = await look(dialled, company.org.bus)
     _refuse_taken(listens)
     here.write(company.home, known.model_copy(update={"leaf": here.LeafLink(hub=str(dialled), port=listens)}))
+    outlive_full_disk()
     put_line(f"nats://{LOOPBACK}:{listens} is where this machine's agents find {company.org.company}. Ctrl-C ends it.")
     if seen is Port.NOBODY:
         put_line(f"Nobody answers at {dialled} now; it is dialled again every 5 s.")

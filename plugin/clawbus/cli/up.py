@@ -14,7 +14,7 @@ import click
 
 from clawbus.cli.check import FREE
 from clawbus.cli.options import org_option, run_async
-from clawbus.cli.output import put_text
+from clawbus.cli.output import outlive_full_disk, put_text
 from clawbus.company import Company
 from clawbus.enrol.following import caught_up, follow
 from clawbus.errors import BusAway
@@ -44,6 +44,7 @@ async def up_command(org_file: Path, nats_server: Path | None, force_souls: bool
     What dies is restarted. What happens to tasks is shown as it happens.
     """
     survive_questions()
+    outlive_full_disk()
     plan = await _plan(await _up_to_date(org_file), nats_server, force_souls)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):

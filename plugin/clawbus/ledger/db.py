@@ -18,6 +18,7 @@ from clawbus.ledger.attached import AttachedTable
 from clawbus.ledger.breakers import BreakerTable
 from clawbus.ledger.cut import CutTable
 from clawbus.ledger.descents import DescentTable
+from clawbus.ledger.file import open_database
 from clawbus.ledger.mail import MailTable
 from clawbus.ledger.migrate import VERSION, migrate
 from clawbus.ledger.outbox import OutboxTable
@@ -32,14 +33,15 @@ class Ledger:
     """An open ledger. Close it, or use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, making it (mode 600) where it is missing. Raises Missing if a newer clawbus wrote it."""
+        """Open `path`, making it (mode 600) where it is missing.
+
+        Raises Missing if a newer clawbus wrote it; DiskFull, as every write does.
+        """
         self.folder = path.parent
         self.begun: dict[str, str] = {}
         """By session the run that the bus has begun there and that is not over; not kept."""
-        path.touch(mode=0o600)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
+            self._db = open_database(path)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from clawbus.bus import Bus
 from clawbus.envelope import Envelope
-from clawbus.errors import BusAway, ClawbusError, Refused
+from clawbus.errors import BusAway, ClawbusError, DiskFull, Refused
 from clawbus.events import Event, Kind, Value
 from clawbus.ledger import Ledger, Outgoing
 from clawbus.subjects import Subjects, new_message_id
@@ -45,6 +46,8 @@ class Outbox:
         self._wake = asyncio.Event()
         self.renamed = 0
         """How often the server knew an id that had never been sent: somebody else had used it."""
+        self.away = BusAway.why
+        """Why what was sent last waits here, in a clause."""
         self.gate: Gate | None = None
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
@@ -74,7 +77,8 @@ class Outbox:
             if not self._bus.up:
                 raise BusAway("the bus is away")
             sent = await self._pass(out, _FIRST_TRY_S)
-        except BusAway:
+        except BusAway as error:
+            self.away = error.why
             return False
         except ClawbusError as error:
             self._give_up(out, error)
@@ -82,7 +86,8 @@ class Outbox:
         finally:
             self._in_hand.discard(out.msg_id)
             self._wake.set()  # what is left goes out by itself, also when whoever said it was cancelled meanwhile
-        self._sent([sent])
+        with contextlib.suppress(DiskFull):  # its row stays: it is sent once more, and the server keeps it once
+            self._sent([sent])
         return True
 
     def _sent(self, outs: list[Outgoing]) -> None:

@@ -8,6 +8,7 @@ from clawbus.errors import NotFound
 from clawbus.org.network import BusConfig
 from clawbus.org.parts import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Team
 from clawbus.org.rules import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
+from clawbus.org.sizes import Sizes
 from clawbus.subjects import check_id
 
 
@@ -22,6 +23,7 @@ class Org(Part):
     alerts: Alerts = Alerts()
     guests: Guests = Guests()
     budget: Budget = Budget()
+    streams: Sizes = Sizes()
     gateways: tuple[Gateway, ...] = Field(min_length=1)
     teams: tuple[Team, ...] = ()
     pools: tuple[Pool, ...] = ()

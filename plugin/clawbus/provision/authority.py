@@ -22,6 +22,9 @@ from clawbus.provision.permissions import ROLES, rights
 from clawbus.settings import Home, write_secret
 
 SYSTEM = "SYS"
+WATCHER = "watcher"
+HEALTH = "$SYS.REQ.SERVER.PING.HEALTHZ"
+WATCHES_S = 86_400
 _NO_LIMIT = -1
 _NS = 1_000_000_000
 _UNBOUNDED = dict.fromkeys(("subs", "data", "payload"), _NO_LIMIT)
@@ -41,8 +44,8 @@ class Authority:
         return (self.home.root / "authority" / "operator.nk").exists()
 
     def key(self, name: str) -> Identity:
-        """The operator's key, an account's, a role's, or that of the system user; made where it is missing."""
-        kind = OPERATOR if name == "operator" else USER if name == "system" else ACCOUNT
+        """The operator's key, an account's, a role's, or that of a user of the system; made where it is missing."""
+        kind = OPERATOR if name == "operator" else USER if name in ("system", WATCHER) else ACCOUNT
         return load_or_create(name, self._folder / f"{name}.nk", kind)
 
     @property
@@ -73,6 +76,13 @@ class Authority:
         key = self.key("system")
         nats = {"type": "user", "pub": {}, "sub": {}, **_UNBOUNDED}
         return encode(key.public_key, "system", nats, self.key(SYSTEM), iat=_now(), exp=_now() + 300)
+
+    def watcher(self) -> str:
+        """The JWT of the user that may ask the server whether it is well, and nothing else."""
+        key = self.key(WATCHER)
+        may = {"pub": {"allow": [HEALTH]}, "sub": {"allow": [f"_INBOX.{WATCHER}.>"]}}
+        nats = {"type": "user", **may, **_UNBOUNDED}
+        return encode(key.public_key, WATCHER, nats, self.key(SYSTEM), iat=_now(), exp=_now() + WATCHES_S)
 
     def _account(self, name: str, nats: dict[str, Any], more_limits: dict[str, Any] | None = None) -> str:
         content = {"type": "account", "limits": {**_LIMITS, **(more_limits or {})}, **nats}

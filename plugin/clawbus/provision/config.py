@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clawbus.channels import STREAMS
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
+from clawbus.org.sizes import LARGEST_MIB
 from clawbus.provision.authority import SYSTEM, Authority
 from clawbus.provision.server import log_file
 from clawbus.provision.tls import FOR_LEAVES, server_block
 from clawbus.settings import Home, write_secret
 
 MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
+_NO_BOUND_BYTES = len(STREAMS) * LARGEST_MIB * 1024 * 1024
+"""What the streams could reserve at most: a reservation takes no room, and a size may change while the server runs."""
 
 
 def write_config(home: Home, org: Org) -> Path:
@@ -46,6 +50,9 @@ max_connections: 1024
   # fsync before the acknowledgement: what is acknowledged survives a power failure.
   sync_interval: always
   max_memory_store: 64MB
+  # Each stream has its own bound. Without this line the server would take three quarters of what is free when it
+  # starts for the sum of them, and refuse to make the streams on a small disk.
+  max_file_store: {_NO_BOUND_BYTES}
 }}
 # Who gets in: users whose credentials an account of this operator has signed. There is no anonymous user.
 operator: {authority.operator(org)}

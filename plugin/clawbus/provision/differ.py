@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clawbus.bus import Bus
+from clawbus.bus.wire import MISSING
 from clawbus.errors import Refused
 
 
@@ -13,7 +14,7 @@ async def info(bus: Bus, method: str) -> dict[str, Any] | None:
     try:
         return await bus.api(method)
     except Refused as refusal:
-        if "not found" in refusal.message:
+        if refusal.code in MISSING:
             return None
         raise
 

@@ -160,6 +160,7 @@ def _of_stewards(org: Org) -> Rights:
             publish += _consumer(stream, STEWARD_READER)
     publish += _reading()
     publish += [f"{API_PREFIX}.STREAM.PURGE.{stream}" for stream in (TIMERS, DEAD)]
+    publish.append(f"{API_PREFIX}.INFO")
     watch = [subjects.everything("presence"), subjects.everything("end")]
     if guests := heard(org):
         watch += guests  # a plain request is heard as it is said: its reply subject is not kept in a stream

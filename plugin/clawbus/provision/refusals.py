@@ -19,7 +19,8 @@ STRANGER = "stranger"
 """Who is not known: credentials that are expired, revoked, somebody else's, or none."""
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _SAID = re.compile(rf"\[ERR\] \S+ - [a-z]+:\d+(?: - {_QUOTED} - {_QUOTED})? - (.*)$")
-_VIOLATION = re.compile(rf"(Publish|Subscription) Violation - (?:Subject|Reply) {_QUOTED}")
+_VIOLATION = re.compile(r'(Publish|Subscription) Violation - (?:Subject|Reply) "((?:[^"\\\s]|\\.)*)"')
+"""A subject has no blanks: a line that a full disk has cut runs on into the next one, and names nobody's."""
 _USER = re.compile(r"(?:jwt|nkey):(U[A-Z2-7]{55})$")
 _MOST_BYTES = 1 << 20
 

@@ -15,6 +15,7 @@ from clawbus.errors import Refused
 from clawbus.org import Org
 from clawbus.provision.consumers import provision_consumers
 from clawbus.provision.differ import differs, info
+from clawbus.provision.permissions import PROVISIONER
 from clawbus.subjects import Subjects
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def stream_configs(org: Org) -> list[dict[str, Any]]:
         if stream.name == GUEST:
             named = list(heard(org))
         if named:
-            found.append(_config(stream, named, org))
+            found.append(_config(stream, [*named, subjects.probe(stream.name, PROVISIONER)], org))
     return found
 
 
@@ -53,7 +54,7 @@ def _config(stream: Stream, subjects: list[str], org: Org) -> dict[str, Any]:
         "storage": "file",
         "discard": stream.discard,
         "max_age": age_s * _NS,
-        "max_bytes": stream.size_mib * _MIB,
+        "max_bytes": org.streams.mib(stream.name) * _MIB,
         "max_msg_size": MAX_MESSAGE_BYTES,
         "duplicate_window": min(DEDUP_WINDOW_S, age_s or DEDUP_WINDOW_S) * _NS,
         "num_replicas": 1,

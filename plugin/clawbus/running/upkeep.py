@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from clawbus.errors import Refused
 from clawbus.here import LeafLink
 from clawbus.provision.ports import LOOPBACK, refuse_taken_port
 from clawbus.provision.server import greets
+from clawbus.running.keeping import Keeping
+from clawbus.running.room import refuse_without_room, say_room
 from clawbus.running.services import (
     GATEWAY,
     MODEL,
@@ -37,6 +40,7 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
     Raises Missing (a port in use, a program that is missing), or what a part says that cannot start.
     """
     company = plan.company
+    refuse_without_room(company)
     async with Supervisor(company.home, on_event) as supervisor:
         _refuse_taken_ports(plan)
         if company.here is None:
@@ -49,7 +53,22 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
         if gateways:
             say(f"starting {len(gateways)} OpenClaw gateway{'s' * (len(gateways) != 1)} (10 to 60 s)")
         await supervisor.add(*gateways, *node_services(company))
-        yield supervisor
+        async with _kept(supervisor, plan, say):
+            yield supervisor
+
+
+@contextlib.asynccontextmanager
+async def _kept(supervisor: Supervisor, plan: Plan, say: Say) -> AsyncIterator[None]:
+    """While the block runs, a server of our own is watched: whether it keeps what is said."""
+    if plan.company.store is None:
+        yield
+        return
+    watching = asyncio.create_task(Keeping(supervisor, plan.company, say).run())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
@@ -61,6 +80,7 @@ async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
     if company.org.bus.url is None:
         if (before := _of_an_older_one(company)) is not None:
             say(f"what an earlier clawbus had kept, in {before}, is not read any more: remove it when you like")
+        say_room(company, say)
         say("starting nats-server")
         await supervisor.add(nats_service(plan, write_server_config(company)))
     await apply_bus(company, {}, say)

@@ -50,6 +50,7 @@ class Child:
         self._keeper: asyncio.Task[None] | None = None
         self._was_ready = asyncio.Event()
         self._ready_at: float | None = None
+        self._renewing = False
 
     @property
     def pid(self) -> int | None:
@@ -86,6 +87,20 @@ class Child:
         await self._bury(process)
         self._say(how, f"after {time.monotonic() - began:.1f} s")
 
+    async def renew(self) -> None:
+        """End the process, so that it is started anew at once; nothing while it is down. Returns when it has ended."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self._renewing = True
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(self.service.stop_s):
+                await process.wait()
+        except TimeoutError:
+            record.kill_group(process.pid)
+
     def kill(self) -> None:
         """SIGKILL to the whole group, at once: for an end that cannot wait."""
         if self._process and self._process.returncode is None:
@@ -96,8 +111,9 @@ class Child:
         while True:
             ended = await self._run_once(restart=deaths > 0)
             steady = self._ready_at is not None and time.monotonic() - self._ready_at > _STEADY_S
-            deaths = 1 if steady else deaths + 1
-            self._say("died", ended)
+            deaths = 1 if steady or self._renewing else deaths + 1
+            self._say("stopped" if self._renewing else "died", ended)
+            self._renewing = False
             if deaths >= _TRIES and not self._was_ready.is_set():
                 raise self._hopeless(deaths, ended)
             delay = RESTART_DELAYS_S[min(deaths, len(RESTART_DELAYS_S)) - 1]
@@ -111,7 +127,11 @@ class Child:
             process = self._process = await self._spawn()
         except OSError as error:
             return f"cannot be started: {error}"
-        record.write(self._folder, self.service.name, process.pid)
+        try:
+            record.write(self._folder, self.service.name, process.pid)
+        except OSError as error:  # a full disk: the next `up` would not know whose it is
+            await self._bury(process)
+            return f"cannot be recorded: {error}"
         self._say("restarted" if restart else "started", f"pid {process.pid}")
         dead = asyncio.create_task(process.wait())
         waiting = asyncio.create_task(self._wait_ready(began))

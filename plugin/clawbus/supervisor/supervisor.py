@@ -72,6 +72,10 @@ class Supervisor:
         """End one service for good. It can be added again. Raises NotFound."""
         await self._stop([self._child(name)])
 
+    async def renew(self, name: str) -> None:
+        """End one service's process, so that it is started anew in its place. Raises NotFound."""
+        await self._child(name).renew()
+
     async def stop_all(self) -> None:
         """End everything, the last added first. When cancelled, kill what still runs at once."""
         try:

@@ -33,6 +33,11 @@ class Requester:
         self.on_cancelled: list[Callable[[str], None]] = []
         """Called with each task that an agent here has cancelled: others of its group may have waited for it."""
 
+    @property
+    def away(self) -> str:
+        """Why what was given last waits here for the bus, in a clause."""
+        return self._outbox.away
+
     async def submit(self, sender: str, session_key: str, new: NewTask, kind: str) -> tuple[Envelope, bool]:
         """Give a task away. Returns its envelope, and False if it waits here for the bus.
 

@@ -28,6 +28,6 @@ class Answer:
     """Called when the caller has the answer (True), or could not be given it (False)."""
 
 
-def where(on_bus: bool, word: str) -> str:
-    """Whether the bus has it, in words."""
-    return word if on_bus else f"{word} here; the bus is away, and it goes out by itself when the bus is back"
+def where(on_bus: bool, word: str, away: str) -> str:
+    """Whether the bus has it, in words. `away`: why not, if not (`Outbox.away`)."""
+    return word if on_bus else f"{word} here; {away}, and it goes out by itself when that is over"

@@ -11,7 +11,7 @@ from clawbus.errors import BusAway, NotFound, Refused
 from clawbus.ledger import Ledger, Sent
 from clawbus.prompts import harmless
 from clawbus.tasks import History, Requester, TaskView
-from clawbus.tools.calls import Answer, Caller
+from clawbus.tools.calls import Answer, Caller, where
 from clawbus.tools.models import NatsTasks
 
 _MAX_CHARS = 600_000
@@ -77,10 +77,10 @@ class TasksTool:
             on_bus = await self._requester.steer(one, worker, message)
         except Refused as refusal:
             return False, f"{one.task_id}: not steered. {refusal}"
-        where = "sent" if on_bus else "kept here, for the bus is away: it goes out when the bus is back,"
+        said = where(on_bus, "sent", self._requester.away)
         running = view is not None and view.state == "running"
         when = "its turn hears it before its next step" if running else "it is told when its turn starts"
-        return True, f"{one.task_id}: {where} to {worker}; {when}. Action status says `steered` once that is known."
+        return True, f"{one.task_id}: {said}, to {worker}; {when}. Action status says `steered` once that is known."
 
     async def _wait(self, sent: list[Sent], timeout_s: int) -> None:
         """Until all have ended, asking the server every second: a wait is rare, and any number may wait."""

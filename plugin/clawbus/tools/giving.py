@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from clawbus import frames
-from clawbus.envelope import Artifact, OnComplete
+from clawbus.envelope import Artifact, Envelope, OnComplete
 from clawbus.errors import Refused
 from clawbus.mailbox import Announcer
 from clawbus.org import Org
@@ -42,8 +42,7 @@ class GivingTools:
         task, on_bus = await self._requester.submit(caller.agent, caller.session_key, new, "spawn")
         return Answer(
             True,
-            f"{where(on_bus, 'accepted')}: task {task.task_id} for {task.to}.{self._away(task.to)} Its result will be "
-            "announced into this session: go on, and do not poll.",
+            f"{self._accepted(on_bus, task)} Its result will be announced into this session: go on, and do not poll.",
             {"taskId": task.task_id, "state": "accepted" if on_bus else "waiting_for_bus"},
         )
 
@@ -57,16 +56,18 @@ class GivingTools:
                 continue
             ids.append(task.task_id or "")
             label = f" ({harmless(task.subject, lines=False)})" if task.subject else ""
-            lines.append(f"- {where(sent, 'accepted')}: task {task.task_id} for {task.to}{label}.{self._away(task.to)}")
+            lines.append(f"- {self._accepted(sent, task, label)}")
         if ids:
             self._announcer.due(ids[0])  # should all that were accepted have ended before the last was refused
             lines.append("Their results will be announced together into this session, once, when all have ended.")
         return Answer(bool(ids), "\n".join(lines), {"taskIds": ids, "refused": len(given) - len(ids)})
 
-    def _away(self, to: str) -> str:
-        if any(self._roster.online(agent) for agent in self._org.takers(to)):
-            return ""
-        return f" {to} is not online now; the task waits for it."
+    def _accepted(self, on_bus: bool, task: Envelope, label: str = "") -> str:
+        """Where a task is now, whose it is, and whether that one is there."""
+        said = f"{where(on_bus, 'accepted', self._requester.away)}: task {task.task_id} for {task.to}{label}."
+        if any(self._roster.online(agent) for agent in self._org.takers(task.to)):
+            return said
+        return f"{said} {task.to} is not online now; the task waits for it."
 
     async def request(self, caller: Caller, asked: NatsRequest) -> Answer:
         new = NewTask(asked.agent_id, asked.task, asked.label or "", "high", asked.run_timeout_seconds)

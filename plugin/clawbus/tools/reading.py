@@ -40,8 +40,8 @@ class InboxTool:
         on_bus = await self._outbox.send(subject_of(self._org, reply), reply)
         self._resolved(mail.envelope, caller.agent)
         await self._inbox.acknowledge(mail)
-        done = f"{where(on_bus, f'answered {mail.envelope.sender}')}, and message {mail.number} is done."
-        return Answer(True, done, {"messageId": str(mail.number)})
+        done = where(on_bus, f"answered {mail.envelope.sender}", self._outbox.away)
+        return Answer(True, f"{done}, and message {mail.number} is done.", {"messageId": str(mail.number)})
 
     def _resolved(self, mail: Envelope, by: str) -> None:
         """Who answers a blocker resolves it: whoever follows it (its escalation) hears so under its thread."""

@@ -43,7 +43,7 @@ class PubTool:
         if asked.artifacts:
             mail = mail.model_copy(update={"artifacts": await self._attaching.put(caller, asked.artifacts)})
         on_bus = await self._send(mail, caller)
-        text = f"{where(on_bus, 'sent')}: message {mail.id} to {self._named(mail)}."
+        text = f"{where(on_bus, 'sent', self._outbox.away)}: message {mail.id} to {self._named(mail)}."
         data = {"messageId": mail.id, "to": mail.to}
         if mail.type == "blocker":
             text += (

@@ -1,0 +1,1 @@
+"""What needs a machine of its own: root, a mount, a system package (`make test-host`)."""
