@@ -6,6 +6,7 @@
     ├── NotFound          there is no such thing: list what there is     exit 4
     ├── Away              the other side is not there: wait, then retry  exit 5
     │   ├── BusAway
+    │   │   └── BusFull
     │   ├── GatewayAway
     │   │   └── NotBegun
     │   ├── NodeAway
@@ -74,6 +75,10 @@ class Away(ClawbusError):
 
 class BusAway(Away):
     """nats-server did not answer in time."""
+
+
+class BusFull(BusAway):
+    """nats-server is there, and lets nobody else in: too many are connected, with keys of one kind or in all."""
 
 
 class GatewayAway(Away):
