@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.errors import BusFull
+from clawbus.errors import BusAway, BusFull
+from clawbus.provision import server
 from clawbus.provision.accounts import ACCOUNTS, most_connections
 from clawbus.provision.claims import push
 from clawbus.provision.config import write_config
@@ -44,7 +46,7 @@ async def all_there_are(url: str, creds: Path) -> AsyncIterator[list[Trying]]:
         held: list[Trying] = []
         with contextlib.suppress(TurnedAway):
             for _ in range(2000):
-                held.append(await stack.enter_async_context(trying(url, creds)))
+                held.append(await stack.enter_async_context(trying(url, creds)))  # noqa: PERF401 - until one raises
         yield held
 
 
@@ -97,6 +99,26 @@ async def test_full_is_told_from_away_and_the_remedy_is_named(up: Up) -> None:
                 pass
     async with Bus.connect(up.live.org.url, me, "one more", 10.0) as bus:
         assert bus.up
+
+
+async def test_a_server_that_is_full_as_a_whole_is_told_from_none(tmp_path: Path) -> None:
+    """It says so to people, too, who have no bound of their own: no `clawbus up` would help them."""
+    company = Live(tmp_path, TOML.format(ports=free_ports(2)), None, "")
+    config = write_config(company.home, company.org)
+    config.write_text(re.sub(r"max_connections: \d+", "max_connections: 1", config.read_text()))
+    process = subprocess.Popen(server.command(server.find_server(), config))
+    try:
+        await server.wait_ready(company.org.bus.port, 20)
+        async with trying(company.org.url, company.company.identity("me-owner").creds_file):
+            with pytest.raises(BusFull, match="is full"):
+                async with company.company.connect("me-owner", wait_s=1.0):
+                    pass
+    finally:
+        process.terminate()
+        process.wait(20)
+    with pytest.raises(BusAway, match="no nats-server answers"):
+        async with company.company.connect("me-owner", wait_s=0.5):
+            pass
 
 
 async def test_a_company_that_grows_has_room_for_its_new_gateways(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -29,6 +30,7 @@ from clawbus.jwt import read_creds
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.25
+_LOOK_S = 0.5
 _REFUSED_S = 5.0
 """A server that refuses us is not asked more often than this (F24)."""
 _VIOLATION = "permissions violation"
@@ -115,8 +117,10 @@ class Link:
             "signature_cb": lambda nonce: base64.b64encode(sign(seed_file, nonce.encode())),
         }
 
-    def why_not(self) -> ClawbusError:
+    async def why_not(self) -> ClawbusError:
         """Why it could not be opened."""
+        if not (self.refused.is_set() or self.untrusted or self.full):
+            await self._look_whether_full()
         if self.refused.is_set():
             return Refused(
                 f"the nats-server at {self._url} does not know the key of {self._identity.name}",
@@ -136,6 +140,16 @@ class Link:
                 "Nothing was sent to it. Look at bus.hosts in org.toml, at the clocks, and who answers there.",
             )
         return BusAway(f"no nats-server answers at {self._url}", "Start it with `clawbus up`.")
+
+    async def _look_whether_full(self) -> None:
+        """A server that is full as a whole says so below its greeting, and hangs up: nats-py hears only the second."""
+        where = urlsplit(self._url)
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                reader, writer = await asyncio.open_connection(where.hostname, where.port)
+                with contextlib.closing(writer):
+                    while not self.full and (line := await reader.readline()):
+                        self.full = _FULL.search(line.decode("utf-8", "replace")) is not None
 
     async def close(self) -> None:
         self._closing = True
