@@ -133,7 +133,7 @@ class Bus:
         Raises BusAway (no ack in time: it may be stored, so try again with the same id), BacklogFull,
         EndConflict (the sequence differs) or Refused.
         """
-        if subject.split(".")[1] != ART.lower():
+        if subject.split(".")[1:2] != [ART.lower()]:
             data = await self._without_keys(subject, data)
         headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
         if (signer := self.signers.get(subject.rpartition(".")[2])) is not None:
