@@ -12,6 +12,7 @@ from clawbus.bus import Bus, Ends
 from clawbus.errors import NotFound, Refused
 from clawbus.here import Here, read
 from clawbus.identity import Identity, agent_key
+from clawbus.mailbox import DeadLetters, Spilled, speakers_of
 from clawbus.org import EXTERNAL, STEWARD, Gateway, Org, load
 from clawbus.provision.issuer import credentials
 from clawbus.provision.renewing import renew
@@ -140,6 +141,9 @@ class Company:
             except Refused as error:
                 raise Refused(error.message, _SHUT_OUT if self.here is not None else error.remedy) from None
             bus.signers, bus.store = self.signers(key_name), self.store
+            if key_name == STEWARD or (key_name.startswith("gw-") and bus.signers):  # people see it on their screens
+                speakers = speakers_of([*bus.signers])
+                bus.on_leak = Spilled(self.home, self.org, DeadLetters(bus, self.subjects), speakers)
             yield bus
 
     @contextlib.asynccontextmanager

@@ -53,6 +53,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+Id = Annotated[str, Field(pattern=_ID)]
+"""Of somebody in the company: free words would reach a model outside of the marks."""
+MAX_PATH = 16
 ToolName = Annotated[str, Field(pattern=TOOL)]
 """A tool as OpenClaw names it, such as exec; `web_*` are all that begin so."""
 MAX_TOOLS = 128
@@ -118,7 +121,7 @@ class Envelope(BaseModel):
     """Of a task: the word from which its sender has made its id (`subjects.given_id`)."""
     trace_id: str | None = Field(default=None, pattern=_WORD)
     parent: str | None = Field(default=None, pattern=_WORD)
-    path: tuple[str, ...] = Field(default=(), max_length=64)
+    path: tuple[Id, ...] = Field(default=(), max_length=MAX_PATH)
     hops: int = Field(default=0, ge=0, le=64)
     subject: str = Field(default="", max_length=200)
     body: str
@@ -135,7 +138,7 @@ class Envelope(BaseModel):
     budget: Budget | None = None
     tools: tuple[ToolName, ...] | None = Field(default=None, max_length=MAX_TOOLS)
     """What the turn may use at most (`rights`); None: all that its agent has."""
-    takers: tuple[str, ...] | None = Field(default=None, max_length=256)
+    takers: tuple[Id, ...] | None = Field(default=None, max_length=256)
     """Of a task for a team or a pool: its members when it was given. Who leaves takes no end of his along."""
     needs_approval: bool | None = None
     """Of a task: a person decides before it starts."""

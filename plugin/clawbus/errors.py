@@ -6,8 +6,9 @@
     ├── NotFound          there is no such thing: list what there is     exit 4
     ├── Away              the other side is not there: wait, then retry  exit 5
     │   ├── BusAway
-    │   │   └── NotKept   the server is there, and keeps nothing now
-    │   │       └── DiskFull
+    │   │   ├── NotKept   the server is there, and keeps nothing now
+    │   │   │   └── DiskFull
+    │   │   └── BusFull
     │   ├── GatewayAway
     │   │   └── NotBegun
     │   ├── NodeAway
@@ -98,6 +99,10 @@ class DiskFull(NotKept):
         self.why = f"the disk of {folder} is full"
         remedy = "A person has to free space there (`df -h` and `du` say what takes it). Then it goes on by itself."
         super().__init__(f"{self.why}; {what}", remedy)
+
+
+class BusFull(BusAway):
+    """nats-server is there, and lets nobody else in: too many are connected, with keys of one kind or in all."""
 
 
 class GatewayAway(Away):

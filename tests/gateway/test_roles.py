@@ -27,12 +27,23 @@ pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 SIX = {tool.name for tool in TOOLS}
 ROLES = ("researcher", "engineer", "ceo", "writer", "security")
 CHANGES = {"write", "edit", "apply_patch"}
+WITHOUT_EXEC = ("ceo", "researcher", "writer")
+RUN = {"command": "echo ran >> attempt.txt"}
+ATTEMPTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("exec", RUN),
+    ("tool_call", {"id": "exec", "args": RUN}),
+    ("tool_search", {"query": "run shell command exec process terminal code write edit file", "limit": 20}),
+)
 
 
 @dataclass
 class Model:
-    """An OpenAI-like server whose model tries, in each turn, to run a command: directly, and by the tool catalog."""
+    """An OpenAI-like server whose model makes certain calls in each turn, and nothing else.
 
+    Unless they are said, it tries to run a command: directly, and by the tool catalog.
+    """
+
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=lambda: [*ATTEMPTS])
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -58,13 +69,11 @@ class Model:
         writer.write(b"data: [DONE]\n\n")
         await writer.drain()
 
+    def heard(self) -> list[str]:
+        """What the last turn's calls have answered, in their order."""
+        return [str(message["content"]) for message in self.requests[-1]["messages"] if message["role"] == "tool"]
+
     def _attempts(self) -> list[dict[str, Any]]:
-        run = {"command": "echo ran >> attempt.txt"}
-        calls = {
-            "exec": run,
-            "tool_call": {"id": "exec", "args": run},
-            "tool_search": {"query": "run shell command exec process terminal code write edit file", "limit": 20},
-        }
         return [
             {
                 "index": at,
@@ -72,7 +81,7 @@ class Model:
                 "type": "function",
                 "function": {"name": name, "arguments": json.dumps(args)},
             }
-            for at, (name, args) in enumerate(calls.items())
+            for at, (name, args) in enumerate(self.calls)
         ]
 
 
@@ -82,12 +91,12 @@ def company_toml() -> str:
     return f'company = "acme"\nbus.port = {ports[0]}\n[[gateways]]\nid = "hq"\nport = {ports[1]}\n{agents}'
 
 
-async def turn(company: Live, agent: str) -> None:
+async def turn(company: Live, agent: str, session: str = "try") -> None:
     """A whole turn of an agent; begun again if the gateway drops it, as it does while it reads its settings."""
-    run = {"message": "Do it.", "agentId": agent, "sessionKey": f"agent:{agent}:try", "deliver": False}
+    run = {"message": "Do it.", "agentId": agent, "sessionKey": f"agent:{agent}:{session}", "deliver": False}
     async with company.rpc("hq") as rpc:
         for attempt in range(3):
-            accepted = await rpc.call("agent", {**run, "idempotencyKey": f"try-{agent}-{attempt}"})
+            accepted = await rpc.call("agent", {**run, "idempotencyKey": f"{session}-{agent}-{attempt}"})
             ended = await rpc.call("agent.wait", {"runId": accepted["runId"], "timeoutMs": 60_000}, timeout_s=70)
             if ended["status"] == "ok":
                 return
@@ -127,6 +136,59 @@ async def test_c3_a_researcher_is_offered_nothing_that_runs_code(tmp_path: Path,
         assert not {"openclaw", "gateway", "plugins", "automations", "skill_workshop"} & (offered[role] | found[role])
     unknown = {name for names in re.findall(r"unknown entries \(([^)]*)\)", log) for name in names.split(", ")}
     assert unknown <= {"view_image", "pdf", "group:memory"}, "OpenClaw's own, which this model or set-up has no use for"
+
+
+async def test_a_role_without_exec_reads_no_key_of_the_company(tmp_path: Path, claw: OpenClaw) -> None:
+    """Not by an absolute path, nor by one that climbs, nor by a link in its workspace, and it lists no folder of keys.
+
+    What lies in its workspace it reads, files that others have sent among them; and the skills that it is told of.
+    """
+    model = Model()
+    async with model.serving() as url, live(tmp_path, claw, url, company_toml()) as company:
+        await company.start("gateway-hq")
+        root = company.home.root.resolve()
+        key = root / "authority" / "operator.nk"
+        secret = key.read_text().strip()
+        assert secret.startswith("SO")
+        for role in WITHOUT_EXEC:
+            workspace = root / "gateways" / "hq" / "workspaces" / f"{role}-1"
+            up = "/".join([".."] * len(workspace.relative_to(root).parts))
+            (workspace / "to-key").symlink_to(key)
+            (workspace / "to-folder").symlink_to(key.parent)
+            (workspace / "notes.md").write_text("a note of mine")
+            (workspace / "from-others" / "t1").mkdir(parents=True)
+            (workspace / "from-others" / "t1" / "report.md").write_text("a report of another")
+            model.calls = [("read", {"path": "notes.md"})]
+            await turn(company, f"{role}-1", "first")
+            skills = skills_of(model.requests[-1])
+            assert len(skills) >= 3, "our own"
+            ways = [str(key), f"{up}/authority/operator.nk", f"./{up}/authority/../authority/operator.nk"]
+            ways += ["to-key", str(workspace / "to-key"), "to-folder/operator.nk", f"file://{key}", f"~/{up}/{key}"]
+            ways += [
+                str(root / "keys" / "provisioner.nk"),
+                str(root / "gateways" / "hq" / "token"),
+                "/proc/self/environ",
+            ]
+            model.calls = [("read", {"path": way}) for way in ways]
+            model.calls += [("ls", {"path": way}) for way in (str(key.parent), f"{up}/authority", "to-folder")]
+            model.calls += [("read", {"path": way}) for way in ("notes.md", "from-others/t1/report.md", *skills)]
+            await turn(company, f"{role}-1", "second")
+            said = model.heard()
+            assert len(said) == len(model.calls)
+            seen = len(ways) + 3
+            for way, answer in zip(model.calls[:seen], said[:seen], strict=True):
+                assert not re.search(r"\bS[ACOU][A-Z2-7]{56}\b|operator\.nk\s*$|OPENCLAW_", answer), (role, way, answer)
+                assert "error" in answer.lower() or "not found" in answer.lower(), (role, way, answer)
+            assert "a note of mine" in said[seen]
+            assert "a report of another" in said[seen + 1]
+            for place, answer in zip(skills, said[seen + 2 :], strict=True):
+                assert answer.lstrip().startswith("---"), (place, answer)
+
+
+def skills_of(request: dict[str, Any]) -> list[str]:
+    """Where the skills of this company lie, as the model is told."""
+    told = json.dumps(request["messages"][0]["content"], ensure_ascii=False)
+    return [place for place in re.findall(r"<location>([^<]+)</location>", told) if "nats-" in place]
 
 
 async def test_openclaws_own_tooling_takes_a_role_as_a_claw(tmp_path: Path, claw: OpenClaw) -> None:

@@ -8,9 +8,10 @@ import re
 import pytest
 
 from clawbus.bus import spend_of
-from clawbus.channels import DEAD
+from clawbus.channels import DEAD, ENDS, EVENTS, INBOX, TASKS
 from clawbus.demo.model import ScriptedModel
 from clawbus.envelope import Envelope
+from clawbus.leaks import SENTENCE
 from clawbus.signing import HEADER, Signer
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live, until
@@ -51,6 +52,28 @@ async def test_n5_the_model_sees_the_verified_sender_outside_the_body_and_no_for
 
     assert await until(letters, "two letters") == ["forged", "unsigned"]
     assert not {turn.get("task") for turn in brain.turns} & {task.task_id for task in forged}
+
+
+async def test_a_key_that_an_agent_reads_is_in_nothing_that_its_gateway_says(duo: Live) -> None:
+    """The CTO may run commands, and a task has it print two keys: its requester gets the result without them."""
+    keys = [duo.home.root / name for name in ("authority/operator.nk", "keys/agent-ceo-genesis.nk")]
+    before = len(await said_on(duo, DEAD))
+    task_id = await duo.spawn(f"@exec cat {keys[0]} && echo && cat {keys[1]}")
+    view = await duo.settled(task_id)
+    assert (view.state, (view.result or "").count(SENTENCE)) == ("done", 2)
+    seeds = [key.read_bytes().strip() for key in keys]
+    for stream in (TASKS, INBOX, ENDS, EVENTS, DEAD):
+        held = b"\n".join(await said_on(duo, stream))
+        assert not any(seed in held for seed in seeds), stream
+    letters = [str(json.loads(one)["reason"]) for one in (await said_on(duo, DEAD))[before:]]
+    assert len(letters) == 2
+    assert any("that of agent-ceo-genesis" in one and "--new-key gw-hq" in one for one in letters)
+    assert any("that of authority/operator" in one for one in letters)
+
+
+async def said_on(company: Live, stream: str) -> list[bytes]:
+    async with company.company.connect("provisioner") as bus:
+        return [one.data for one in await bus.stored_singly(stream, ">")]
 
 
 def header(signer: Signer, subject: str, task: Envelope) -> dict[str, str]:

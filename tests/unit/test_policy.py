@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clawbus import assets
 from clawbus import org as orgs
 from clawbus.gateway import claw, own
 from clawbus.gateway.policy import policy
@@ -67,6 +68,40 @@ def test_no_role_changes_its_gateway_and_none_loses_the_bus(role: str) -> None:
     assert not {"clawbus", "group:plugins", "*", *(tool.name for tool in TOOLS)} & set(made["deny"])
     assert "read" in made.get("allow", ["read"]), "the skills are read with it"
     assert {name for name in [*made.get("allow", ()), *made["deny"]] if name.startswith("group:")} <= set(GROUPS)
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in assets.folder("souls").iterdir()))
+def test_a_role_without_exec_reads_in_its_workspace_only(role: str) -> None:
+    """Of every role that there is: the company's keys lie in files, and `read` is a tool like any other."""
+    confined = policy(f"role-{role}").get("fs") == {"workspaceOnly": True}
+    assert confined != bool(may(f"role-{role}", "exec"))
+
+
+@pytest.mark.parametrize(
+    ("written", "confined"),
+    [
+        ('allow = ["read"]', True),
+        ("allow = []", True),
+        ('deny = ["exec"]', True),
+        ('deny = ["Exec*"]', True),
+        ('deny = ["bash"]', True),
+        ('deny = ["group:runtime"]', True),
+        ('allow = ["read", "exec"]\ndeny = ["exec"]', True),
+        ('allow = ["read"]\n[fs]\nworkspaceOnly = false', True),
+        ('allow = ["code_execution", "process"]', True),
+        ('allow = ["read", "exec"]', False),
+        ('allow = ["*"]', False),
+        ('allow = ["group:runtime"]', False),
+        ('deny = ["write"]', False),
+    ],
+)
+def test_a_role_that_somebody_writes_without_exec_is_kept_in_its_workspace(
+    written: str, confined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He need not think of it, and cannot undo it by mistake."""
+    (tmp_path / "policy.toml").write_text(written)
+    monkeypatch.setattr("clawbus.gateway.policy.role_file", lambda _, name: tmp_path / name)
+    assert (policy("role-mine").get("fs") == {"workspaceOnly": True}) == confined
 
 
 def test_a_role_without_a_policy_of_its_own_gets_what_all_share() -> None:

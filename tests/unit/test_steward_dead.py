@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from clawbus import Task, connect, serve
+from clawbus.bus import Bus
 from clawbus.channels import DEAD, TASKS
 from clawbus.envelope import Envelope
+from clawbus.errors import Refused
 from clawbus.mailbox import DeadLetters
 from clawbus.org import STEWARD
 from clawbus.steward.desk import Desk
 from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
 from tests.company import Live, free_ports, live, until
+from tests.trying import trying
 from tests.unit.office import alert_of, as_signed, clawbus, events_of, give, id_of, mail_of, office, steward
 
 SHOP = """
@@ -227,3 +230,87 @@ async def test_a_redriven_task_that_dies_again_still_knows_who_asked(tmp_path: P
             accepted = await Desk(company.org, bus).accepted(said["redriven_as"], STEWARD)
         assert accepted is not None
         assert (accepted.detail["chain_of"], accepted.detail["requester"]) == (first.task_id, "ceo")
+
+
+async def fill(company: Live, mib: int = 4) -> int:
+    """The stream of dead letters holds what a stolen key can write, and not one byte more. Returns how many lie there."""
+    async with company.company.connect("provisioner") as bus:
+        config = (await bus.api(f"STREAM.INFO.{DEAD}"))["config"]
+        await bus.api(f"STREAM.UPDATE.{DEAD}", {**config, "max_bytes": mib << 20})
+        async with trying(company.org.url, company.company.identity("gw-shop").creds_file) as thief:
+            for size in (1 << 20, 64 << 10, 4 << 10, 256, 1):
+                for _ in range((1 << 20) // size if size < 1 << 20 else mib):
+                    assert await thief.may_publish(f"acme.dead.{new_task_id()}.qa", b"x" * size)
+                    if size == 1 and await _refuses(bus):
+                        break
+        assert await _refuses(bus), "full"
+        return int((await bus.api(f"STREAM.INFO.{DEAD}"))["state"]["messages"])
+
+
+async def _refuses(bus: Bus) -> bool:
+    try:
+        await bus.publish(f"acme.dead.{new_task_id()}.steward", b"", msg_id=new_message_id("steward"))
+    except Refused:
+        return True
+    return False
+
+
+async def test_a_letter_that_cannot_be_kept_holds_up_nothing(tmp_path: Path) -> None:
+    """The stream is full, and more tasks than the gateway has slots end in a letter: what is asked then is answered.
+
+    Some are no task, some have no reservation, one kills its worker each time: their ends and their ways out of the
+    queue must not wait for a room that nobody makes.
+    """
+    toml = SHOP.format(port=free_ports(1)[0]).replace('kind = "program"', 'kind = "program"\nslots = 1')
+    async with live(tmp_path, None, toml=toml) as shop, steward(shop):
+        await fill(shop)
+        subject = shop.company.subjects.task("qa", "medium", "owner")
+        for number in range(5):
+            task = make_task(shop.org, "owner", NewTask("qa", f"without a reservation, {number}"))
+            await published(shop, "me-owner", subject, task.encode())
+            await published(shop, "me-owner", subject, b"no task")
+            await published(shop, "me-owner", shop.company.subjects.dm("qa", "owner"), b"no mail")
+            await published(shop, "me-owner", shop.company.subjects.ctl("qa", "owner"), b"no control")
+        await shop.start("program-shop")
+        async with connect(shop.org_file) as client:
+            result = await client.wait(await client.start("qa", "still there?"), 30)
+        assert (result.status, "still there?" in result.text) == ("done", True)
+        assert "was not kept" in shop.home.log("program-shop").read_text()
+
+
+async def test_a_full_stream_of_letters_is_pruned_by_one_word(shop: Live) -> None:
+    """Signed or not, one message: what `dead list` shows, and what it does not, since it is nobody's letter."""
+    async with steward(shop):
+        lost = new_task_id()
+        said = json.dumps({"v": 1, "reason": "an honest one", "subject": "acme.tasks.qa.medium.owner"}).encode()
+        await published(shop, "gw-shop", shop.company.subjects.build("dead", "qa", task=lost), said)
+        await alert_of(shop, "dead", lost, True)
+        count = await fill(shop)
+        code, said_then = await clawbus(shop, "dead", "prune", "--all")
+        assert code == 0, said_then
+        assert lost in said_then["pruned"]
+        assert len(said_then["pruned"]) == count
+        assert await letters(shop) == []
+        await alert_of(shop, "dead", lost, False)
+        async with shop.company.connect("steward") as bus:
+            assert not await _refuses(bus)
+        code, again = await clawbus(shop, "dead", "prune", "--all")  # the one that was just put down
+        assert (code, len(again["pruned"])) == (0, 1)
+        assert await clawbus(shop, "dead", "prune", "--all") == (0, {"pruned": []})
+
+
+async def test_only_people_prune_all(tmp_path: Path) -> None:
+    """An agent's order is refused, and one without a number; a letter that comes after the order stays."""
+    async with office(tmp_path) as company, steward(company):
+        task = await give(company, NewTask("cto", "x"))
+        await put_down(company, task)
+        await alert_of(company, "dead", task.task_id or "", True)
+        for key, sender, seq in (("gw-hq", "ceo", 99), ("me-owner", "owner", None), ("me-owner", "owner", 1)):
+            order = json.dumps({"do": "purge", "seq": seq})
+            note = Envelope(id=new_message_id(sender), type="control", sender=sender, to=STEWARD, body=order)
+            await published(company, key, company.company.subjects.ctl(STEWARD, sender), note.encode())
+        other = await give(company, NewTask("cto", "y"))
+        await put_down(company, other)
+        code, _ = await clawbus(company, "dead", "prune", other.task_id or "")  # it came after those orders
+        assert code == 0
+        assert await letters(company) == [task.task_id]

@@ -12,6 +12,7 @@ from clawbus.artifacts.folders import opened
 from clawbus.artifacts.store import MAX_FILE_BYTES
 from clawbus.envelope import Artifact
 from clawbus.errors import InvalidInput
+from clawbus.leaks import without_keys
 from clawbus.show import inert
 
 MAX_FILES = 20
@@ -39,7 +40,8 @@ def foreign(address: str) -> Artifact | None:
 def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
     """Name and content of a file that really lies in a workspace, whatever links lead to it.
 
-    Raises InvalidInput: there is none, it lies outside, it is no plain file, it is too large, it cannot be read.
+    Raises InvalidInput: there is none, it lies outside, it is no plain file, it is too large, it cannot be read, it
+    holds a secret key: its hash is its address, so that nothing can be taken out of it.
     """
     try:
         root = workspace.resolve(strict=True)
@@ -58,6 +60,8 @@ def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
     if len(data) > MAX_FILE_BYTES:
         remedy = "Split it, or put it elsewhere and give its address."
         raise InvalidInput(_FIELD, path, f"more than {MAX_FILE_BYTES // 2**20} MiB", remedy)
+    if any(leak.taken_out for leak in without_keys(data)[1]):
+        raise InvalidInput(_FIELD, path, "holds a secret key (an nkey seed)", "Take the key out of the file first.")
     return safe_name(real.name), data
 
 

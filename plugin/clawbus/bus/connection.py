@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from clawbus.bus.link import Link
 from clawbus.bus.renewal import Renew, keep_fresh
 from clawbus.bus.verifier import Verifier
 from clawbus.bus.wire import ANSWER_S, NOT_WRITTEN, Ack, Stored, one_batch, stored_of, translate
+from clawbus.channels import ART
 from clawbus.disk import full
 from clawbus.errors import BusAway, ClawbusError, NotKept
 from clawbus.identity import Identity
+from clawbus.leaks import Leak, without_keys
 from clawbus.signing import HEADER, Signer
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Bus:
         self.signers: dict[str, Signer] = {}  # by id: what is published as one of them is signed with his key
         self.store: Path | None = None
         """Where the server keeps the streams, if it is the company's own, on this machine."""
+        self.on_leak: Callable[[str, list[Leak]], Awaitable[None]] | None = None  # told before what held a key goes out
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -96,7 +99,7 @@ class Bus:
             refused.cancel()
             await asyncio.gather(connecting, refused, return_exceptions=True)
         await self._link.close()
-        raise self._link.why_not()
+        raise await self._link.why_not()
 
     async def reconnect(self) -> None:
         """Connect anew, with the credentials that lie in their file now: what is under way is tried again."""
@@ -130,11 +133,14 @@ class Bus:
 
         `msg_id` becomes `Nats-Msg-Id`: the same id within the stream's window is stored once. `last_seq` is
         (filter, number): the write counts only while the filter's last sequence is that number (0: none).
+        Secret keys in it are taken out, except of artifacts, whose hash is their address (`artifacts.read_inside`).
         Raises BusAway (no ack in time: it may be stored, so try again with the same id; DiskFull and NotKept say why),
         BacklogFull, EndConflict (the sequence differs) or Refused.
         """
         if self.store is not None and (error := full(self.store, "nothing was sent")) is not None:
             raise error
+        if subject.split(".")[1:2] != [ART.lower()]:
+            data = await self._without_keys(subject, data)
         headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
         if (signer := self.signers.get(subject.rpartition(".")[2])) is not None:
             headers[HEADER] = signer.header(subject, data, msg_id)
@@ -169,6 +175,16 @@ class Bus:
         if self.store is not None and int(error.get("err_code", 0)) in NOT_WRITTEN:
             return full(self.store, f"{subject} was not done") or translate(error, subject, own=True)
         return translate(error, subject, own=self.store is not None)
+
+    async def _without_keys(self, subject: str, data: bytes) -> bytes:
+        """What may go out: replaced and not refused, since a task's end that is refused would be tried for ever."""
+        data, found = without_keys(data)
+        for one in found:
+            what = "was taken out of" if one.taken_out else "stands in"
+            log.warning("a secret key (%s) %s what %s says on %s", one.kind, what, subject.rpartition(".")[2], subject)
+        if found and self.on_leak is not None:
+            await self.on_leak(subject, found)
+        return data
 
     async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Ask JetStream's API for `method`. Raises BusAway, or Refused with the server's words."""

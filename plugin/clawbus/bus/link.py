@@ -11,27 +11,32 @@ import base64
 import contextlib
 import itertools
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from clawbus.errors import BusAway, ClawbusError, InvalidInput, Refused
+from clawbus.errors import BusAway, BusFull, ClawbusError, InvalidInput, Refused
 from clawbus.identity import Identity, sign
 from clawbus.jwt import read_creds
 
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.25
+_LOOK_S = 0.5
 _REFUSED_S = 5.0
 """A server that refuses us is not asked more often than this (F24)."""
 _VIOLATION = "permissions violation"
 _REFUSALS = ("authorization", "authentication", "expired", "revoked")
+_FULL = re.compile(r"maximum (account active )?connections exceeded", re.IGNORECASE)
+"""The protocol has words only. The first is of one account, the other of the whole server."""
 _SLOW = "timeout"
 """`Authentication Timeout` says that the machine or the network was slow, and nothing of the key."""
 Listener = Callable[[Msg], Awaitable[None]]
@@ -56,6 +61,8 @@ class Link:
     def __init__(self, url: str, identity: Identity, label: str, ca_file: Path | None = None) -> None:
         self.refused = asyncio.Event()
         """Set while the server does not take our key or credentials."""
+        self.full = False
+        """Whether the server last turned us away since too many are connected."""
         self.untrusted = ""
         """Why the server's certificate does not do, if it does not."""
         self.on_error: Callable[[str], None] = lambda _: None
@@ -110,13 +117,22 @@ class Link:
             "signature_cb": lambda nonce: base64.b64encode(sign(seed_file, nonce.encode())),
         }
 
-    def why_not(self) -> ClawbusError:
+    async def why_not(self) -> ClawbusError:
         """Why it could not be opened."""
+        if not (self.refused.is_set() or self.untrusted or self.full):
+            await self._look_whether_full()
         if self.refused.is_set():
             return Refused(
                 f"the nats-server at {self._url} does not know the key of {self._identity.name}",
                 "If it is ours, run `clawbus up` or `clawbus apply`, which write its credentials; if it is yours, "
                 "include .clawbus/nats/account.conf there (docs/cli.md).",
+            )
+        if self.full:
+            return BusFull(
+                f"the nats-server at {self._url} is full: too many are connected, with keys like {self._identity.name} "
+                "or in all",
+                "If one was stolen, `clawbus apply --new-key KEY` on the company's own machine cuts off who holds it "
+                "(KEY: gw-ID, guest, me-ID); else end programs that you do not need.",
             )
         if self.untrusted:
             return BusAway(
@@ -124,6 +140,16 @@ class Link:
                 "Nothing was sent to it. Look at bus.hosts in org.toml, at the clocks, and who answers there.",
             )
         return BusAway(f"no nats-server answers at {self._url}", "Start it with `clawbus up`.")
+
+    async def _look_whether_full(self) -> None:
+        """A server that is full as a whole says so below its greeting, and hangs up: nats-py hears only the second."""
+        where = urlsplit(self._url)
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                reader, writer = await asyncio.open_connection(where.hostname, where.port)
+                with contextlib.closing(writer):
+                    while not self.full and (line := await reader.readline()):
+                        self.full = _FULL.search(line.decode("utf-8", "replace")) is not None
 
     async def close(self) -> None:
         self._closing = True
@@ -169,6 +195,8 @@ class Link:
             self._is_untrusted(error.verify_message)
         elif _VIOLATION in text.lower():  # it names a subject, and with it whatever an agent is called
             self.on_error(text)
+        elif _FULL.search(text):
+            self._is_full()
         elif _SLOW not in text.lower() and any(word in text.lower() for word in _REFUSALS):
             self._is_refused(text)
         elif not isinstance(error, OSError):
@@ -178,6 +206,11 @@ class Link:
         if not self.untrusted:
             log.error("the server at %s does not prove who it is: %s", self._url, why)
         self.untrusted = why
+
+    def _is_full(self) -> None:
+        if not self.full:
+            log.error("the server is full: it turns %s away; trying again", self._identity.name)
+        self.full = True
 
     def _is_refused(self, text: str) -> None:
         if not self.refused.is_set():
@@ -199,6 +232,7 @@ class Link:
     async def _back(self) -> None:
         log.info("bus: connected again")
         self.refused.clear()
+        self.full = False
         self.client.options["reconnect_time_wait"] = _AGAIN_S
         self.on_back()
 

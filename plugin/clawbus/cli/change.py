@@ -16,7 +16,7 @@ from clawbus.change.rekeying import forget, restart_holders
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.company import Company
-from clawbus.errors import Away, BusAway, InvalidInput, NotFound
+from clawbus.errors import Away, BusAway, BusFull, InvalidInput, NotFound
 from clawbus.org.mistakes import near
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.running import ask_up, running_model_url
@@ -92,12 +92,16 @@ def _nobody_there(company: Company) -> Away:
 
 @contextlib.asynccontextmanager
 async def _provisioner(company: Company) -> AsyncIterator[Bus | None]:
-    """A connection that may do everything; None if no server answers, or there was never one."""
+    """A connection that may do everything; None if no server answers, or there was never one. Raises BusFull."""
     async with contextlib.AsyncExitStack() as stack:
         bus = None
         if company.home.key(PROVISIONER).exists():
-            with contextlib.suppress(Away):
+            try:
                 bus = await stack.enter_async_context(company.connect(PROVISIONER))
+            except BusFull:
+                raise
+            except Away:
+                pass
         yield bus
 
 

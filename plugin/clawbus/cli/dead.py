@@ -8,7 +8,7 @@ import binascii
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,27 +150,48 @@ async def prune(texts: Sequence[str], every: bool, person: str | None, org_file:
         raise InvalidInput("ID", " ".join(texts), "name letters, or say --all; not both", "List: clawbus dead list")
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, me):
-        letters = await _letters(bus, company) if every else [await _find(bus, company, text) for text in texts]
-        ids = list(dict.fromkeys(letter.task_id for letter in letters))
-        for task_id in ids:
-            await _order(bus, company, me, task_id, {"do": "prune"})
+        if every:
+            ids = await _prune_all(bus, company, me)
+        else:
+            letters = [await _find(bus, company, text) for text in texts]
+            ids = list(dict.fromkeys(letter.task_id for letter in letters))
+            for task_id in ids:
+                await _order(bus, company, me, task_id, {"do": "prune"})
     say({"pruned": ids}, f"{len(ids)} pruned", as_json)
     return 0
 
 
-async def _order(bus: Bus, company: Company, me: str, task_id: str, what: dict[str, str]) -> None:
-    """Tell the steward, and wait until the letter has gone. Raises Away."""
-    note = Envelope(
-        id=new_message_id(me), type="control", sender=me, to=STEWARD, task_id=task_id, body=json.dumps(what)
-    )
+async def _prune_all(bus: Bus, company: Company, me: str) -> list[str]:
+    """All that lies there now, signed or not, by one order; returns the ids under which it lay. Raises Away, Refused.
+
+    A full stream is not read for it: its subjects say what there is.
+    """
+    every = company.subjects.everything("dead")
+    state = (await bus.api(f"STREAM.INFO.{DEAD}", {"subjects_filter": every}))["state"]
+    if not state["messages"]:
+        return []
+    await _order(bus, company, me, None, {"do": "purge", "seq": state["last_seq"] + 1}, state["last_seq"])
+    subjects = state.get("subjects") or {}
+    return list(dict.fromkeys(one.split(".")[2] for one in subjects))
+
+
+async def _order(
+    bus: Bus, company: Company, me: str, task_id: str | None, what: Mapping[str, object], last_seq: int | None = None
+) -> None:
+    """Tell the steward, and wait until the letter has gone, or all up to `last_seq`. Raises Away."""
+    body = json.dumps(what)
+    note = Envelope(id=new_message_id(me), type="control", sender=me, to=STEWARD, task_id=task_id, body=body)
     await bus.publish(company.subjects.ctl(STEWARD, me), note.encode(), msg_id=note.id)
-    pattern, deadline = company.subjects.filter("dead", task=task_id), time.monotonic() + _PATIENCE_S
+    subjects, deadline = company.subjects, time.monotonic() + _PATIENCE_S
+    pattern = subjects.filter("dead", task=task_id) if task_id is not None else subjects.everything("dead")
     while time.monotonic() < deadline:
-        if await bus.next_message(DEAD, pattern) is None:
+        left = await bus.next_message(DEAD, pattern)
+        if left is None or (last_seq is not None and left.seq > last_seq):
             return
         await asyncio.sleep(_AGAIN_S)
+    which = f"the letter {task_id} is" if task_id is not None else "dead letters are"
     raise Away(
-        f"the letter {task_id} is still there after {_PATIENCE_S:g} s: no steward is running, or it said no",
+        f"{which} still there after {_PATIENCE_S:g} s: no steward is running, or it said no",
         f"Look: clawbus inbox {me}. A steward is started by `clawbus up`, or by `clawbus steward`.",
     )
 

@@ -21,6 +21,7 @@ from clawbus.settings import Home, write_secret
 
 _CA = "ca.pem"
 _KEPT_S = 2.0
+_LOOK = "Nothing was sent to it. Look who answers there; if the company's machine is a new one, make a new code."
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -82,13 +83,15 @@ async def authority_of(code: Code) -> str:
         try:
             shown = (await wire.hear(reader, wire.Greeting)).ca
             pin = pin_of(shown)
+        except wire.HungUp:  # our own words; the right machine may be busy
+            raise
+        except ClawbusError:  # until the pin fits, none of the other side's words are shown
+            raise Refused(f"{code.url} does not answer as the machine that made the code", _LOOK) from None
         except ValueError:
             pin = ""
     if pin != code.pin:
-        raise Refused(
-            f"{code.url} shows another authority than the code pins: it is not the machine that made the code",
-            "Nothing was sent to it. Look who answers there; if the company's machine is a new one, make a new code.",
-        )
+        problem = f"{code.url} shows another authority than the code pins: it is not the machine that made the code"
+        raise Refused(problem, _LOOK)
     return shown
 
 

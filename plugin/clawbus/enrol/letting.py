@@ -87,9 +87,11 @@ class Door:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await wire.say(
+            writer, wire.Greeting(ca=ca_file(self.company.home).read_text())
+        )  # before it, nobody is believed
         company = Company.open(self.company.org_file)  # as it is now
         invites = Invites(company.home)
-        await wire.say(writer, wire.Greeting(ca=ca_file(company.home).read_text()))
         hello = await wire.hear(reader, wire.Hello)
         invite = invites.find(hello.secret, machine_of(hello.keys))
         text = company.org_file.read_text("utf-8-sig")  # as `load` reads it

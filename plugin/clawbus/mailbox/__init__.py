@@ -12,6 +12,7 @@ from clawbus.mailbox.outbox import Outbox
 from clawbus.mailbox.pace import MailBounds, Pace
 from clawbus.mailbox.reader import Reader
 from clawbus.mailbox.spending import Reserving
+from clawbus.mailbox.spilled import Spilled, speakers_of
 from clawbus.mailbox.waker import Waker
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "Pace",
     "Reader",
     "Reserving",
+    "Spilled",
     "Waker",
     "make_answer",
     "make_message",
+    "speakers_of",
 ]

@@ -15,7 +15,8 @@ from typing import Any
 
 from clawbus.bus import Bus, Delivery
 from clawbus.envelope import Envelope, now
-from clawbus.errors import EndConflict, Unverified, WireError
+from clawbus.errors import EndConflict, Refused, Unverified, WireError
+from clawbus.leaks import without_keys
 from clawbus.subjects import Subjects, new_message_id, task_id_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class DeadLetters:
         """
         if end.status != "dead":
             return
+        if without_keys(base64.b64decode(signed.get("raw", "")))[1]:
+            signed = {}  # it would lie there in base64; without its sender's very bytes it is not given again
         subject = self._subjects.task(task.to, task.priority, task.sender)
         said: dict[str, Any] = {"reason": end.body, "subject": subject, "signed": signed}
         said["envelope"] = task.model_dump(mode="json", by_alias=True)
@@ -49,13 +52,19 @@ class DeadLetters:
         """
         lay = f"{delivery.subject}\n{delivery.stream_seq}".encode()
         letter_id = task_id_of(hashlib.sha256(lay).digest())
-        raw = base64.b64encode(delivery.data[:_MAX_RAW_BYTES]).decode()
+        kept, _ = without_keys(delivery.data[:_MAX_RAW_BYTES])  # before nothing of a key can be seen any more
+        raw = base64.b64encode(kept).decode()
         said: dict[str, Any] = {"reason": str(why)[:_SHOWN], "subject": delivery.subject, "raw": raw}
         if isinstance(why, Unverified):
             said["refused"] = why.kind
         if len(delivery.data) > _MAX_RAW_BYTES:
             said["bytes"] = len(delivery.data)
         await self._put(letter_id, agent, said)
+
+    async def spilled(self, by: str, subject: str, what: str, reason: str) -> None:
+        """A letter about a secret key that somebody has said on `subject`; one for each `what`. Raises BusAway."""
+        letter_id = task_id_of(hashlib.sha256(what.encode()).digest())
+        await self._put(letter_id, by, {"reason": reason, "subject": subject, "raw": ""})
 
     async def refuse(self, delivery: Delivery, agent: str, error: WireError) -> None:
         """Put down what is no message for `agent`, and never let it come again. Raises BusAway."""
@@ -64,10 +73,14 @@ class DeadLetters:
         await self._bus.term(delivery.ack_subject, str(error)[:200])
 
     async def _put(self, letter_id: str, agent: str, said: dict[str, Any]) -> None:
+        """What cannot be kept holds up nothing: else a full stream would hold what waits for its letter for ever."""
         subject = self._subjects.build("dead", agent, task=letter_id)
         data = json.dumps({"v": 1, **said, "at": now().isoformat()}, ensure_ascii=False).encode()
         try:
             await self._bus.publish(subject, data, msg_id=new_message_id(agent), last_seq=(subject, 0))
         except EndConflict:  # put down before the crash
+            return
+        except Refused as error:
+            log.error("dead letter %s was not kept (%s): %s", letter_id, error.message, str(said["reason"])[:_SHOWN])
             return
         log.warning("dead letter %s: %s", letter_id, str(said["reason"])[:_SHOWN])

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from clawbus.addressing import LEARNING, channel_of, resolve
 from clawbus.budget import tree_of
-from clawbus.envelope import Envelope, Priority, Sla, Type, check_body, check_label
+from clawbus.envelope import MAX_PATH, Envelope, Priority, Sla, Type, check_body, check_label
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
 from clawbus.rights import bound_of
 from clawbus.subjects import check_task_id, new_message_id, new_task_id
 
-_MAX_PATH = 16
 _TO_LEARNING = ("insight", "confirm")
 
 
@@ -88,7 +87,7 @@ def _passed_on(cause: Envelope | None) -> tuple[int, tuple[str, ...]]:
     if cause is None:
         return 0, ()
     hops = cause.hops if cause.type == "task" else min(cause.hops + 1, 64)
-    return hops, (*cause.path, cause.sender)[-_MAX_PATH:]
+    return hops, (*cause.path, cause.sender)[-MAX_PATH:]
 
 
 def _superior(org: Org, sender: str) -> str:

@@ -110,6 +110,16 @@ async def _hand_over(writer: asyncio.StreamWriter, answer: Answer, gone: bool) -
             await answer.handed_over(arrived)
 
 
+def _is_of(caller: Caller) -> bool:
+    """Whether a session can be the caller's: `agent:<id>:…` names its agent, in whatever case OpenClaw reads it.
+
+    What else OpenClaw calls a session, such as `global`, names none.
+    """
+    first, _, rest = caller.session_key.strip().casefold().partition(":")
+    agent, colon, _ = rest.partition(":")
+    return first.strip() != "agent" or bool(colon and agent == caller.agent)
+
+
 async def _call(line: bytes, agents: frozenset[str], handler: Handler, gate: Gate) -> Answer:
     try:
         said = read_object(line)
@@ -119,6 +129,8 @@ async def _call(line: bytes, agents: frozenset[str], handler: Handler, gate: Gat
         tool, params = str(said["tool"]), said.get("params")
     except (WireError, KeyError) as error:
         return Answer(False, f"clawbus could not read the call ({error}). Nothing was sent.")
+    if not _is_of(caller):
+        return Answer(False, "that session is another agent's. Nothing was sent.")
     if caller.agent not in agents:
         return Answer(
             False,

@@ -26,6 +26,8 @@ _MANY = ("CONSUMER.MSG.NEXT.*.*", "DIRECT.GET.*")
 _MARGIN_S = 60
 WATCHED = ("events", "end", "all", "team", "topics", "alerts")
 """The channels of which people and stewards hear what is said as it is said."""
+_PER_GATEWAY, _BESIDE, _GUESTS = 4, 16, 64
+_FOR_PEOPLE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,27 @@ class Heard:
     subject: str
     said_in: str
     heard_in: str
+
+
+def most_connections(org: Org, account: str) -> int | None:
+    """How many may be connected in an account at once; None: no bound.
+
+    A node has one connection, and one that the server has not missed yet while it comes back. So whoever holds a
+    gateway's or the guests' key leaves room for people, who stop the company and make stolen keys anew.
+    """
+    if account == GUESTS:
+        return _GUESTS
+    return _PER_GATEWAY * len(org.gateways) + _BESIDE if account == GATEWAYS else None
+
+
+def most_leaves(org: Org, account: str) -> int:
+    """How many links of leaves may be open in an account at once: gateways of a leaf have one each, others none."""
+    return most_connections(org, account) or 0 if account == GATEWAYS else 0
+
+
+def room_for_all(org: Org) -> int:
+    """How many the company's server lets in, whoever they are: those who are bounded never take the room of people."""
+    return sum(most_connections(org, account) or 0 for account in ACCOUNTS) + _FOR_PEOPLE
 
 
 def credentials_subject(company: str, key: str) -> str:

@@ -17,7 +17,16 @@ from typing import Any
 from clawbus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_create
 from clawbus.jwt import encode
 from clawbus.org import Org
-from clawbus.provision.accounts import ACCOUNTS, OFFICE, Service, exported, overheard, services
+from clawbus.provision.accounts import (
+    ACCOUNTS,
+    OFFICE,
+    Service,
+    exported,
+    most_connections,
+    most_leaves,
+    overheard,
+    services,
+)
 from clawbus.provision.permissions import ROLES, rights
 from clawbus.settings import Home, write_secret
 
@@ -28,7 +37,7 @@ WATCHES_S = 86_400
 _NO_LIMIT = -1
 _NS = 1_000_000_000
 _UNBOUNDED = dict.fromkeys(("subs", "data", "payload"), _NO_LIMIT)
-_LIMITS = {**_UNBOUNDED, **dict.fromkeys(("imports", "exports", "conn", "leaf"), _NO_LIMIT), "wildcards": True}
+_LIMITS = {**_UNBOUNDED, **dict.fromkeys(("imports", "exports", "conn"), _NO_LIMIT), "leaf": 0, "wildcards": True}
 _JETSTREAM = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), _NO_LIMIT)
 
 
@@ -68,7 +77,8 @@ class Authority:
             nats = {**self._traffic(org, name), "signing_keys": self._signers(org, name)}
             if revoked := self.revoked(name):
                 nats["revocations"] = revoked
-            found[key.public_key] = self._account(name, nats, _JETSTREAM if name == OFFICE else {})
+            limits = _connections(org, name) | (_JETSTREAM if name == OFFICE else {})
+            found[key.public_key] = self._account(name, nats, limits)
         return found
 
     def system_user(self) -> str:
@@ -145,6 +155,11 @@ class Authority:
             return {}
         old = {key: second for key, second in found.items() if isinstance(second, int)}
         return {account: old | found.get(account, {}) for account in ACCOUNTS} if old else found
+
+
+def _connections(org: Org, account: str) -> dict[str, int]:
+    most = most_connections(org, account)
+    return {"conn": _NO_LIMIT if most is None else most, "leaf": most_leaves(org, account)}
 
 
 def _export(one: Service) -> dict[str, Any]:

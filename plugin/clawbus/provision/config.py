@@ -12,6 +12,7 @@ from clawbus.channels import STREAMS
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
 from clawbus.org.sizes import LARGEST_MIB
+from clawbus.provision.accounts import room_for_all
 from clawbus.provision.authority import SYSTEM, Authority
 from clawbus.provision.server import log_file
 from clawbus.provision.tls import FOR_LEAVES, server_block
@@ -44,7 +45,7 @@ logfile_size_limit: 16MB
 logfile_max_num: 4
 max_payload: {MAX_PAYLOAD_BYTES}
 max_control_line: 16KB
-max_connections: 1024
+max_connections: {room_for_all(org)}
 {server_block(home, org)}{_leaves(home, org)}jetstream {{
   store_dir: {quoted("folder", str(store / "jetstream"))}
   # fsync before the acknowledgement: what is acknowledged survives a power failure.

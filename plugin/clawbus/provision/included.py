@@ -13,7 +13,16 @@ from pathlib import Path
 from clawbus.errors import InvalidInput
 from clawbus.identity import Identity, is_public_key
 from clawbus.org import Org
-from clawbus.provision.accounts import ACCOUNTS, OFFICE, Service, exported, overheard, services
+from clawbus.provision.accounts import (
+    ACCOUNTS,
+    OFFICE,
+    Service,
+    exported,
+    most_connections,
+    most_leaves,
+    overheard,
+    services,
+)
 from clawbus.provision.config import quoted
 from clawbus.provision.permissions import allowed, grants
 from clawbus.settings import Home, write_secret
@@ -60,6 +69,8 @@ def _account(org: Org, account: str, identities: Mapping[str, Identity]) -> str:
         for may in (allowed(org, grant),)
     ]
     lines = ["  jetstream: enabled"] if account == OFFICE else []
+    if (most := most_connections(org, account)) is not None:
+        lines.append(f"  limits: {{max_connections: {most}, max_leafnodes: {most_leaves(org, account)}}}")
     lines += _traffic(org, account)
     listed = "\n".join(f"    {user_line(user)}" for user in users)
     return "\n".join(

@@ -27,16 +27,18 @@ _REASON_BYTES = 4096
 
 
 class DeadLetters(Duty):
-    """People order by control messages: {"do": "redrive" or "prune", "to": …}, about one letter each."""
+    """People order by control messages: {"do": "redrive" or "prune", "to": …}, about one letter each; and
+    {"do": "purge", "seq": …}, about all that lie before that number, whoever has written them.
+    """
 
     rule: ClassVar[str] = "dead"
 
     async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
         reason = cut(str(letter.get("reason")), _REASON_BYTES)
+        again = f"Again: clawbus dead redrive {task_id}\n" if letter.get("envelope") else ""
         text = (
             f"Dead letter {task_id}: {in_line(reason)}\nIt had come on {in_line(str(letter.get('subject')))[:300]}.\n\n"
-            f"Look: clawbus dead show {task_id}\nAgain: clawbus dead redrive {task_id}\n"
-            f"Enough: clawbus dead prune {task_id}"
+            f"Look: clawbus dead show {task_id}\n{again}Enough: clawbus dead prune {task_id}"
         )
         if letter.get("refused"):  # a forged one: `forged` alerts, once for each name
             return
@@ -45,10 +47,13 @@ class DeadLetters(Duty):
 
     async def on_control(self, note: Envelope) -> None:
         order = _object(note.body)
-        if order.get("do") not in ("redrive", "prune") or note.task_id is None:
+        if order.get("do") not in ("redrive", "prune", "purge") or (note.task_id is None) != (order["do"] == "purge"):
             return
         if note.sender not in self.desk.org.people:
-            log.warning("%s ordered to %s the dead letter %s: only people may", note.sender, order["do"], note.task_id)
+            log.warning("%s ordered to %s dead letters (%s): only people may", note.sender, order["do"], note.task_id)
+            return
+        if note.task_id is None:
+            await self._purge(order.get("seq"), note.sender)
             return
         letters = await self._letters(note.task_id)
         if not letters:
@@ -68,6 +73,17 @@ class DeadLetters(Duty):
         pattern = self.desk.subjects.filter("dead", task=note.task_id)
         await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"filter": pattern})
         log.info("dead letter %s: %s", note.task_id, done)
+
+    async def _purge(self, seq: object, by: str) -> None:
+        """All at once: one by one takes too long for a full stream, and what is unsigned is nobody's letter."""
+        if not isinstance(seq, int) or seq < 1:
+            log.warning("%s ordered to purge dead letters before %r, which is no number of one", by, seq)
+            return
+        done = await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"seq": seq})
+        for alert in await self.desk.alerts.raised(self.rule):
+            if not await self._letters(alert.key):
+                await self.desk.alert(self.rule, alert.key, False, f"pruned by {by}")
+        log.info("%s dead letters pruned by %s", done.get("purged"), by)
 
     async def _letters(self, task_id: str) -> list[Stored]:
         pattern = self.desk.subjects.filter("dead", task=task_id)
