@@ -22,7 +22,7 @@ from clawbus.errors import ClawbusError
 from clawbus.org import STEWARD
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.running import running_model_url
+from clawbus.running import planned_model_url
 from clawbus.seeing import who_is_online
 from clawbus.stopping import standing
 
@@ -101,7 +101,7 @@ async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
 async def _applied(company: Company, name: str) -> Check:
     """Whether the bus, the keys and the gateways are as org.toml says now."""
     async with company.connect(PROVISIONER) as bus:
-        changes = await plan(company, bus, running_model_url(company))
+        changes = await plan(company, bus, planned_model_url(company))
     left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
     if not left:
         return Check(name, True, "the bus, the keys and the gateways are as it says")

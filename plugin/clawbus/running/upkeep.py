@@ -124,6 +124,9 @@ async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) 
     if fresh:
         say(f"starting {', '.join(one.name for one in fresh)}")
         await supervisor.add(*fresh)
+    if not plan.model_port and MODEL in present:  # no gateway asks it any more
+        await supervisor.stop(MODEL)
+        say(f"{MODEL} ended")
 
 
 async def _again(supervisor: Supervisor, service: Service, say: Say) -> None:
