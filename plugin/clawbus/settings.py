@@ -66,8 +66,12 @@ def child_environment(**more: str) -> dict[str, str]:
 
 def keys_of(providers: Iterable[str]) -> dict[str, str]:
     """The keys of these model providers, as OpenClaw reads them: <PROVIDER>_API_KEY, where they are set."""
-    names = [_KEY_NAMES.get(one) or f"{one.upper().replace('-', '_')}_API_KEY" for one in providers]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return {name: os.environ[name] for name in map(key_name, providers) if name in os.environ}
+
+
+def key_name(provider: str) -> str:
+    """The variable in which OpenClaw looks for a model provider's key."""
+    return _KEY_NAMES.get(provider) or f"{provider.upper().replace('-', '_')}_API_KEY"
 
 
 def user_environment(**more: str) -> dict[str, str]:

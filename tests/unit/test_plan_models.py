@@ -87,15 +87,15 @@ async def test_what_was_applied_is_planned_no_more(
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [
-        ((SCRIPTED,), (REAL,), ["hq", "lab"]),
-        ((REAL,), (SCRIPTED,), ["hq", "lab"]),
-        ((REAL,), (REAL, SCRIPTED), ["hq", "lab"]),  # where the scripted model listens stands in every gateway
-        ((REAL,), ("anthropic/claude-opus-5", REAL), ["lab"]),
-        ((SCRIPTED,), (SCRIPTED, REAL), ["hq"]),
+        ((SCRIPTED, ""), (REAL, ""), ["hq", "lab"]),
+        ((REAL, ""), (SCRIPTED, ""), ["hq", "lab"]),
+        ((REAL, ""), (REAL, SCRIPTED), ["hq", "lab"]),  # where the scripted model listens stands in every gateway
+        ((REAL, ""), ("anthropic/claude-opus-5", REAL), ["lab"]),
+        ((SCRIPTED, ""), (SCRIPTED, REAL), ["hq"]),
     ],
 )
 async def test_a_changed_model_is_planned_until_it_is_applied(
-    office: Office, before: tuple[str, ...], after: tuple[str, ...], changed: list[str]
+    office: Office, before: tuple[str, str], after: tuple[str, str], changed: list[str]
 ) -> None:
     office.apply(toml(*before))
     assert await office.changed(toml(*after)) == changed

@@ -26,7 +26,7 @@ id = "writer-thalia"
 role = "role-writer"
 reports_to = "ceo-genesis"
 gateway = "lab"
-model = "anthropic/claude-sonnet-4-5"
+model = "anthropic/claude-sonnet-5"
 """
 
 
@@ -39,7 +39,7 @@ def test_c5_a_company_starts_with_two_and_grows_by_one(tmp_path: Path) -> None:
     said = clawbus(tmp_path, "check", "--json")
     assert said.returncode == 0
     assert json.loads(said.stdout)["agents"][-1] == {
-        "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-4-5"
+        "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-5"
     }  # fmt: skip
 
 
