@@ -7,6 +7,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -19,6 +20,8 @@ from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
 from clawbus.doctor import Check, examine, failed, render
 from clawbus.errors import ClawbusError
+from clawbus.gateway import own
+from clawbus.gateway.readiness import status_of
 from clawbus.org import STEWARD
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
@@ -63,7 +66,7 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
     else:
         place = (company.url, company.gateways_here)
         forbidden = functools.partial(_try_forbidden, company)
-        more = functools.partial(_of_the_company, company) if company.here is None else None
+        more = functools.partial(_of_the_company, company)
         checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more)
     if as_json:
         print_json([asdict(check) for check in checks])
@@ -86,9 +89,10 @@ async def _try_forbidden(company: Company) -> dict[str, list[str]]:
 
 
 async def _of_the_company(company: Company) -> list[Check]:
-    """What only the company's own machine can tell."""
-    tries = {"org.toml": _applied, "steward": _stewarded, "agents": _answering}
-    return [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
+    """What the bus and the programs beside it tell; most of it only the company's own machine can ask."""
+    tries = {"org.toml": _applied, "steward": _stewarded, "agents": _answering} if company.here is None else {}
+    model = [await _model(company)] if planned_model_url(company) is not None else []
+    return model + [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
 
 
 async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
@@ -96,6 +100,17 @@ async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
         return await look()
     except ClawbusError as error:
         return failed(name, error)
+
+
+async def _model(company: Company) -> Check:
+    """Whether the scripted model answers where own gateways ask it; a real one is asked when a task needs it."""
+    url = str(planned_model_url(company))
+    name, status = f"model {own.SCRIPTED}", await status_of(urlsplit(url).port or 0, "/v1/models")
+    if status == 200:
+        return Check(name, True, f"answers at {url}")
+    remedy = "Run `clawbus up`; if it runs, look at .clawbus/logs/model.log."
+    said = "nothing answers" if status is None else f"something else answers ({status})"
+    return Check(name, False, f"{said} at {url}", remedy)
 
 
 async def _applied(company: Company, name: str) -> Check:
