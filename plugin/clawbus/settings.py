@@ -22,6 +22,9 @@ NATS_SERVER_VAR = "CLAWBUS_NATS_SERVER"
 OPENCLAW_VAR = "CLAWBUS_OPENCLAW"
 HUB_VAR = "CLAWBUS_HUB"
 _PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_PAST_PROXIES = ("NO_PROXY", "no_proxy")  # some programs read the one, some the other
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PASS_ON = (
     "PATH",
     "LANG",
@@ -30,12 +33,7 @@ _PASS_ON = (
     "TMPDIR",
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
+    *_PROXIES,
 )
 _KEY_NAMES = {"google": "GEMINI_API_KEY"}
 _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
@@ -61,24 +59,35 @@ def provider_keys() -> list[str]:
 
 def child_environment(**more: str) -> dict[str, str]:
     """What a child process gets: paths, locale, proxies, and `more`. No key, and nothing else, leaks in."""
-    return {name: os.environ[name] for name in _PASS_ON if name in os.environ} | more
+    return {name: os.environ[name] for name in _PASS_ON if name in os.environ} | past_proxies() | more
+
+
+def past_proxies() -> dict[str, str]:
+    """NO_PROXY of a child: what the user has in it, and the loopback, where bus, gateways and scripted model are."""
+    said = [one.strip() for name in _PAST_PROXIES for one in os.environ.get(name, "").split(",")]
+    hosts = ["*"] if "*" in said else [*filter(None, said), *_LOOPBACK]  # a star counts only where it stands alone
+    return dict.fromkeys(_PAST_PROXIES, ",".join(dict.fromkeys(hosts)))
 
 
 def keys_of(providers: Iterable[str]) -> dict[str, str]:
     """The keys of these model providers, as OpenClaw reads them: <PROVIDER>_API_KEY, where they are set."""
-    names = [_KEY_NAMES.get(one) or f"{one.upper().replace('-', '_')}_API_KEY" for one in providers]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return {name: os.environ[name] for name in map(key_name, providers) if name in os.environ}
+
+
+def key_name(provider: str) -> str:
+    """The variable in which OpenClaw looks for a model provider's key."""
+    return _KEY_NAMES.get(provider) or f"{provider.upper().replace('-', '_')}_API_KEY"
 
 
 def user_environment(**more: str) -> dict[str, str]:
     """The whole environment and `more`: for the user's own openclaw, whose gateway it may name."""
-    return dict(os.environ) | more
+    return dict(os.environ) | past_proxies() | more
 
 
 def npm_environment() -> dict[str, str]:
     """What npm gets: paths, proxies and its own settings (registry, certificates); no provider key."""
     own = {name: value for name, value in os.environ.items() if name.lower().startswith("npm_config_")}
-    return {name: os.environ[name] for name in (*_PASS_ON, "HOME") if name in os.environ} | own
+    return {name: os.environ[name] for name in (*_PASS_ON, "HOME") if name in os.environ} | past_proxies() | own
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ async def test_no_secret_leaves_a_company_of_gateways(
     monkeypatch.setenv("ANTHROPIC_API_KEY", MODEL_KEY)
     ports = free_ports(3)
     toml = duo_toml(ports).replace(
-        '[[humans]]', '[[agents]]\nid = "qa"\nreports_to = "cto-athena"\ngateway = "lab"\nmodel = "anthropic/claude-sonnet-4-5"\n[[humans]]'
+        '[[humans]]', '[[agents]]\nid = "qa"\nreports_to = "cto-athena"\ngateway = "lab"\nmodel = "anthropic/claude-sonnet-5"\n[[humans]]'
     )  # fmt: skip
     up = Up(tmp_path, toml)
     monkeypatch.delenv("ANTHROPIC_API_KEY")

@@ -24,7 +24,7 @@ from clawbus.company import Company
 from clawbus.errors import ClawbusError, Refused
 from clawbus.gateway import own
 from clawbus.identity import load_or_create
-from clawbus.running import running_model_url
+from clawbus.running import planned_model_url
 from clawbus.souls import render, write
 from tests.company import free_ports, until
 from tests.up import Up
@@ -219,7 +219,7 @@ async def test_a_plan_names_what_would_change_in_gateways_and_workspaces_and_cha
     file = tmp_path / "org.toml"
     file.write_text(head)
     company = Company.open(file)
-    url = running_model_url(company)
+    url = planned_model_url(company)
     mine = own.write_settings(company.home, company.org, "hq", company.home.root / "plugin" / "clawbus", url)
     write(mine.workspace("ceo"), render(company.org.agent("ceo"), company.org))
 

@@ -293,16 +293,52 @@ def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
 def test_what_is_only_worth_a_word_is_said_and_passes(tmp_path: Path) -> None:
     """A pool of two roles; gateways whose ports are too close."""
     more = '[[pools]]\nid = "p"\nmembers = ["ceo", "cto"]\n[[gateways]]\nid = "b"\nport = 18799\n'
-    (tmp_path / "org.toml").write_text(COMPANY.replace('"cto"\n', '"cto"\nrole = "role-cot"\n', 1) + more)
+    text = COMPANY.replace('"cto"\n', '"cto"\nrole = "role-pm"\n', 1) + more
+    (tmp_path / "org.toml").write_text('roles = ["role-pm"]\n' + text)
     run = clawbus(tmp_path, "check")
     assert run.returncode == 0
     for words in (
         "mixes roles",
         "less than 120 apart",
         "b has no agent",
-        "Did you mean 'role-cto'?",
+        "role-pm is a role of your own",
     ):
         assert words in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        ("role-cot", "no such role. Did you mean 'role-cto'? There are: role-backend, "),
+        ("role-reseacher", "no such role. Did you mean 'role-researcher'? There are: role-backend, "),
+        ("role-writers", "no such role. Did you mean 'role-writer'? There are: "),
+        ("role-x", "no such role. There are: role-backend, role-ceo, role-cto, "),
+        ("CTO", "not a role. Write a slug that begins with role-, such as role-cto."),
+        ("role-CTO", "not a role. Write a slug that begins with role-, such as role-cto."),
+        ("Role Security", "not a role. Write a slug that begins with role-, such as role-security."),
+        ("researcher ", "not a role. Write a slug that begins with role-, such as role-researcher."),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "plan", "up"])
+def test_a_role_that_there_is_not_is_refused_before_anything_is_done(
+    tmp_path: Path, role: str, said: str, command: str
+) -> None:
+    """It would have the neutral soul, and every tool that the role which was meant must not have."""
+    (tmp_path / "org.toml").write_text(COMPANY.replace('"cto"\n', f'"cto"\nrole = "{role}"\n', 1))
+    refused(clawbus(tmp_path, command), 2, f"agents[cto].role = {role!r}: {said}")
+    assert not (tmp_path / ".clawbus" / "keys").exists()
+
+
+def test_a_role_of_ones_own_stands_in_roles(tmp_path: Path) -> None:
+    """Its agents have the neutral soul, and what all roles share of a policy; so has role-default, without more words."""
+    for role in ("role-cot", "role-default"):
+        text = COMPANY.replace('"cto"\n', f'"cto"\nrole = "{role}"\n', 1)
+        (tmp_path / "org.toml").write_text('roles = ["role-cot"]\n' + text)
+        assert load(tmp_path / "org.toml").agent("cto").role == role
+    (tmp_path / "org.toml").write_text('roles = ["role-cot", "role-cto"]\n' + text)
+    refused(clawbus(tmp_path, "check"), 2, "roles[2] = 'role-cto': is a role of clawbus already")
+    (tmp_path / "org.toml").write_text('roles = ["cot"]\n' + text)
+    refused(clawbus(tmp_path, "check"), 2, "roles[1] = 'cot': not a role. Write a slug")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -11,16 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from clawbus.bus import STEWARD_READER, fetch_now
 from clawbus.channels import EVENTS
+from clawbus.demo.model import ScriptedModel
 from clawbus.doctor import Check, examine
 from clawbus.org import STEWARD
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.subjects import new_message_id
-from tests.company import CLAWBUS, Live, free_ports, live, until
+from tests.company import CLAWBUS, Live, duo_toml, free_ports, live, until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -212,3 +214,21 @@ async def test_a_gateway_whose_token_is_not_there_is_not_waited_for(tmp_path: Pa
         assert found["plugin in lab"].ok is False
         assert str(firm.company.token_file("lab")) in found["plugin in lab"].detail
         assert command in found["plugin in lab"].remedy
+
+
+async def test_the_address_of_the_scripted_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the proxies of whoever asks; where no own gateway has it, there is no such line."""
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with live(tmp_path, None, toml=duo_toml(free_ports(3))) as company:
+        port_file = company.home.dir("run") / "model.port"
+        with ScriptedModel() as model:
+            port_file.write_text(str(urlsplit(model.url).port))
+            found = await doctor(company.org_file)
+            assert found["model scripted"]["ok"] is True, found["model scripted"]
+            assert model.url in found["model scripted"]["detail"]
+        found = await doctor(company.org_file)
+        assert found["model scripted"]["ok"] is False
+        assert "clawbus up" in found["model scripted"]["remedy"]
+        company.org_file.write_text(company.org_file.read_text().replace('"scripted"', '"anthropic/claude-sonnet-5"'))
+        assert "model scripted" not in await doctor(company.org_file)

@@ -13,7 +13,7 @@ from clawbus.change.applying import write_server_config
 from clawbus.company import Company
 from clawbus.gateway import own
 from clawbus.org import load, parse
-from clawbus.running import Plan, model_port, running_model_url
+from clawbus.running import Plan, model_port, planned_model_url
 from clawbus.running.services import model_service
 from clawbus.settings import Home
 from tests.company import free_ports
@@ -26,7 +26,7 @@ id = "writer-thalia"
 role = "role-writer"
 reports_to = "ceo-genesis"
 gateway = "lab"
-model = "anthropic/claude-sonnet-4-5"
+model = "anthropic/claude-sonnet-5"
 """
 
 
@@ -39,7 +39,7 @@ def test_c5_a_company_starts_with_two_and_grows_by_one(tmp_path: Path) -> None:
     said = clawbus(tmp_path, "check", "--json")
     assert said.returncode == 0
     assert json.loads(said.stdout)["agents"][-1] == {
-        "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-4-5"
+        "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-5"
     }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_a_second_up_leaves_the_port_of_the_running_model_alone(tmp_path: Path) 
         mine = model.getsockname()[1]
         model_service(Plan(company, None), mine)
         assert model_port(company) != mine
-        assert running_model_url(company) == f"http://127.0.0.1:{mine}/v1"
+        assert planned_model_url(company) == f"http://127.0.0.1:{mine}/v1"
         assert model_port(company, running=True) == mine
     assert model_port(company) == mine
 

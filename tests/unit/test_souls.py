@@ -17,6 +17,7 @@ ROLES = ("ceo", "cto", "engineer", "backend", "devops", "ops", "security", "qa",
 ORG = parse(
     {
         "company": "acme",
+        "roles": ["role-plumber"],
         "gateways": [{"id": "gw-ceo", "port": 18700}, {"id": "gw-cto", "port": 18820}],
         "pools": [{"id": "builders", "members": ["dev-hal", "dev-eve"]}],
         "agents": [

@@ -34,7 +34,8 @@ _LOOK_S = 0.5
 _REFUSED_S = 5.0
 """A server that refuses us is not asked more often than this (F24)."""
 _VIOLATION = "permissions violation"
-_REFUSALS = ("authorization", "authentication", "expired", "revoked")
+_REVOKED = "revoked"
+_REFUSALS = ("authorization", "authentication", "expired", _REVOKED)
 _FULL = re.compile(r"maximum (account active )?connections exceeded", re.IGNORECASE)
 """The protocol has words only. The first is of one account, the other of the whole server."""
 _SLOW = "timeout"
@@ -74,6 +75,8 @@ class Link:
         self._ca_file = ca_file
         self.client = self._new()
         self._closing = False
+        self._shown = self._revoked = ""
+        """The credentials that the server was shown last, and those that it has said to be revoked."""
         self._listening: dict[int, tuple[str, Listener]] = {}
         self._subscribed: dict[int, Subscription] = {}
         self._fleeting: dict[int, Callable[[], Awaitable[None]]] = {}
@@ -113,9 +116,21 @@ class Link:
         if creds is None:
             return {"nkeys_seed": str(seed_file)}
         return {
-            "user_jwt_cb": lambda: bytearray(_jwt(creds).encode()),
+            "user_jwt_cb": lambda: bytearray(self._show(creds).encode()),
             "signature_cb": lambda nonce: base64.b64encode(sign(seed_file, nonce.encode())),
         }
+
+    def _show(self, creds_file: Path) -> str:
+        self._shown = _jwt(creds_file)
+        return self._shown
+
+    def _are_revoked(self) -> bool:
+        """Whether the credentials in the file never count again: they would only be another refusal in the log."""
+        creds = self._identity.creds_file
+        try:
+            return creds is not None and bool(self._revoked) and _jwt(creds) == self._revoked
+        except (nats.errors.Error, OSError):  # none, for now
+            return True
 
     async def why_not(self) -> ClawbusError:
         """Why it could not be opened."""
@@ -213,6 +228,8 @@ class Link:
         self.full = True
 
     def _is_refused(self, text: str) -> None:
+        if _REVOKED in text.lower():
+            self._revoked = self._shown
         if not self.refused.is_set():
             log.error("the server refuses %s (%s); asking again every %g s", self._identity.name, text, _REFUSED_S)
             self.refused.set()
@@ -248,6 +265,8 @@ class Link:
     async def _reopen(self) -> None:
         """A new client, which tries for as long as it takes, with the credentials that lie in the file by then."""
         while True:
+            while self._are_revoked():  # noqa: ASYNC110 - a file: no event to wait for
+                await asyncio.sleep(_AGAIN_S)
             self.client = self._new()
             self._subscribed.clear()
             try:

@@ -15,7 +15,7 @@ from clawbus.errors import InvalidInput
 from clawbus.identity import AGENT_KEY, load_or_create
 from clawbus.jwt import claims_of, read_creds, tags_of
 from clawbus.org import Org
-from clawbus.provision import elsewhere
+from clawbus.provision import elsewhere, taken
 from clawbus.provision.authority import Authority
 from clawbus.provision.claims import push
 from clawbus.provision.config import write_config
@@ -59,6 +59,7 @@ def _revoke_the_changed(company: Company) -> None:
                 authority.revoke(account, load_or_create(creds.stem, creds.with_suffix(".nk")).public_key)
             continue
         if grant is None or creds.stem in there or grant.is_exceeded_by(tags_of(said)):
+            taken.remember(company.home, creds.stem, tags_of(said))
             authority.revoke(account, said["sub"])
 
 

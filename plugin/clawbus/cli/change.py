@@ -19,7 +19,7 @@ from clawbus.company import Company
 from clawbus.errors import Away, BusAway, BusFull, InvalidInput, NotFound
 from clawbus.org.mistakes import near
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.running import ask_up, running_model_url
+from clawbus.running import ask_up, planned_model_url
 from clawbus.supervisor.record import holder
 
 _AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "workspaces", "backlog": "backlog"}
@@ -36,7 +36,7 @@ async def plan_command(org_file: Path, with_diff: bool, as_json: bool) -> int:
     company = Company.open(org_file)
     company.refuse_elsewhere("changes are made")
     async with _provisioner(company) as bus:
-        changes = await plan(company, bus, running_model_url(company))
+        changes = await plan(company, bus, planned_model_url(company))
     if as_json:
         print_json({"bus": bus is not None, "changes": [change.as_json() for change in changes]})
         return 0

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from clawbus.assets import folder
 from clawbus.cli.options import json_option, org_option
 from clawbus.cli.output import print_json, put_text
 from clawbus.errors import InvalidInput
 from clawbus.org import Gateway, Org, OrgMistakes, load
-from clawbus.org.mistakes import Mistake, near
+from clawbus.org.mistakes import Mistake
 from clawbus.org.notes import notes
-from clawbus.souls import render, role_file
+from clawbus.souls import render
 
 FREE = " (the demo's own: no model is called)"
 
@@ -95,7 +94,5 @@ def _kind(gateway: Gateway) -> str:
 
 
 def _roles(org: Org) -> Iterator[str]:
-    known = [f"role-{path.name}" for path in folder("souls").iterdir() if path.is_dir() and path.name[0].isalpha()]
-    for role in sorted({agent.role for agent in org.agents}):
-        if role_file(role, "SOUL.md") is None:
-            yield f"{role} has no soul of its own, its agents get the neutral one. {near(role, known)}".rstrip(".")
+    for role in sorted({agent.role for agent in org.agents} & set(org.roles)):
+        yield f"{role} is a role of your own: its agents get the neutral soul, and no tool policy beyond what all share"

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -19,11 +20,13 @@ from clawbus.cli.output import print_json, put_line
 from clawbus.company import Company
 from clawbus.doctor import Check, examine, failed, render
 from clawbus.errors import ClawbusError
+from clawbus.gateway import own
+from clawbus.gateway.readiness import status_of
 from clawbus.org import STEWARD
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.provision.probing import unwritable
-from clawbus.running import running_model_url
+from clawbus.running import planned_model_url
 from clawbus.seeing import who_is_online
 from clawbus.stopping import standing
 
@@ -64,7 +67,7 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
     else:
         place = (company.url, company.gateways_here)
         forbidden = functools.partial(_try_forbidden, company)
-        more = functools.partial(_of_the_company, company) if company.here is None else None
+        more = functools.partial(_of_the_company, company)
         checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more)
     if as_json:
         print_json([asdict(check) for check in checks])
@@ -87,9 +90,11 @@ async def _try_forbidden(company: Company) -> dict[str, list[str]]:
 
 
 async def _of_the_company(company: Company) -> list[Check]:
-    """What only the company's own machine can tell."""
-    tries = {"streams": _writing, "org.toml": _applied, "steward": _stewarded, "agents": _answering}
-    return [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
+    """What the bus and the programs beside it tell; most of it only the company's own machine can ask."""
+    of_all = {"streams": _writing, "org.toml": _applied, "steward": _stewarded, "agents": _answering}
+    tries = of_all if company.here is None else {}
+    model = [await _model(company)] if planned_model_url(company) is not None else []
+    return model + [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
 
 
 async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
@@ -109,10 +114,21 @@ async def _writing(company: Company, name: str) -> Check:
     return Check(name, False, f"{', '.join(shut)} took no write: {first.message}", first.remedy)
 
 
+async def _model(company: Company) -> Check:
+    """Whether the scripted model answers where own gateways ask it; a real one is asked when a task needs it."""
+    url = str(planned_model_url(company))
+    name, status = f"model {own.SCRIPTED}", await status_of(urlsplit(url).port or 0, "/v1/models")
+    if status == 200:
+        return Check(name, True, f"answers at {url}")
+    remedy = "Run `clawbus up`; if it runs, look at .clawbus/logs/model.log."
+    said = "nothing answers" if status is None else f"something else answers ({status})"
+    return Check(name, False, f"{said} at {url}", remedy)
+
+
 async def _applied(company: Company, name: str) -> Check:
     """Whether the bus, the keys and the gateways are as org.toml says now."""
     async with company.connect(PROVISIONER) as bus:
-        changes = await plan(company, bus, running_model_url(company))
+        changes = await plan(company, bus, planned_model_url(company))
     left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
     if not left:
         return Check(name, True, "the bus, the keys and the gateways are as it says")

@@ -108,16 +108,17 @@ async def _run(plan: Plan) -> None:
         if models:
             put_text(f"Model: {', '.join(one + FREE * (one == own.SCRIPTED) for one in models)}")
         put_text(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
-        following = asyncio.create_task(_follow(supervisor, plan))
+        fresh: asyncio.Queue[Company] = asyncio.Queue()
+        following = asyncio.create_task(_follow(supervisor, plan, fresh.put_nowait))
         try:
-            await _show(plan.company)
+            await _show_on(plan.company, fresh)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _follow(supervisor: Supervisor, plan: Plan) -> None:
-    """Take changes of org.toml in when `clawbus apply` asks for it, until cancelled."""
+async def _follow(supervisor: Supervisor, plan: Plan, took: Callable[[Company], None]) -> None:
+    """Take changes of org.toml in when `clawbus apply` asks for it, until cancelled; `took` hears of each."""
     now = plan
 
     async def do(force_souls: bool, say: Callable[[str], None]) -> None:
@@ -132,8 +133,34 @@ async def _follow(supervisor: Supervisor, plan: Plan) -> None:
         changed = await _plan(company, plan.nats_server, force_souls, model_runs)
         await reconcile(supervisor, now, changed, both)
         now = changed
+        took(company)
 
     await asked(plan.company.home, do)
+
+
+async def _show_on(company: Company, fresh: asyncio.Queue[Company]) -> None:
+    """Show what happens, until cancelled, as the first person of `fresh` when that is another one."""
+    while True:
+        showing = asyncio.create_task(_show(company))
+        try:
+            while (another := await _next_of(fresh, showing)).org.humans[0].id == company.org.humans[0].id:
+                pass
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        company = another
+
+
+async def _next_of(fresh: asyncio.Queue[Company], showing: asyncio.Task[None]) -> Company:
+    """Raises what ends the showing before."""
+    changed = asyncio.create_task(fresh.get())
+    try:
+        await asyncio.wait({changed, showing}, return_when=asyncio.FIRST_COMPLETED)
+        if not changed.done():
+            showing.result()
+        return await changed
+    finally:
+        changed.cancel()
 
 
 async def _show(company: Company) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
 
 from clawbus.demo.brain import question
 from clawbus.demo.stage import KILLS, LIMIT_S, Outcome, Stage, Wish, on_stage
@@ -26,7 +25,7 @@ async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent]
             await stage.ask_ceo(question(str(wish.app)))
             following = asyncio.create_task(_follow(stage, wish, show))
             try:
-                stage.outcome.recommendation = await _first(said, following)
+                stage.outcome.recommendation = await _first(stage, said, following)
                 await _heard_last(stage.outcome)
             finally:
                 following.cancel()
@@ -34,10 +33,9 @@ async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent]
     return stage.outcome
 
 
-async def _first(said: asyncio.Future[str], following: asyncio.Task[None]) -> str:
+async def _first(stage: Stage, said: asyncio.Future[str], following: asyncio.Task[None]) -> str:
     """The recommendation; or what went wrong on the way to it."""
-    waiting: set[asyncio.Future[Any]] = {said, following}
-    await asyncio.wait(waiting, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+    await stage.until(said, following)
     if following.done() and not said.done():
         following.result()
     if not said.done():
@@ -58,8 +56,8 @@ async def _follow(stage: Stage, wish: Wish, show: Callable[[FlowEvent], None]) -
     to_kill = KILLS.get(wish.kill or "")
     while True:
         event = await stage.heard.get()
-        stage.outcome.events.append(event)
         show(event)
+        await stage.see(event)
         if to_kill and event.kind == "progress":
             pid, to_kill = stage.supervisor.pid(to_kill), None
             if pid is not None:

@@ -13,11 +13,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from clawbus.assets import folder
 from clawbus.bus import Bus
 from clawbus.company import Company
+from clawbus.demo.trouble import Trouble, explained
+from clawbus.envelope import Status
 from clawbus.errors import Away, ClawbusError, InvalidInput
 from clawbus.flow import FlowEvent, watching
 from clawbus.gateway import KEY_PREFIX, GatewayRpc, own
@@ -31,6 +33,9 @@ CEO, CTO, SESSION = "ceo-genesis", "cto-athena", "agent:ceo-genesis:main"
 LIMIT_S = 420.0
 _PACE_S = 1.5
 """With --kill the scripted model thinks that long before each answer, so that there is a middle to be killed in."""
+_ASKED = f"demo-{os.getpid()}"
+"""The run of the CEO's first turn."""
+ENDED_BADLY = frozenset(get_args(Status)) - {"done"}
 _PORT = re.compile(r"^port = \d+", re.MULTILINE)
 
 
@@ -71,11 +76,27 @@ class Stage:
     rpc: GatewayRpc
     heard: asyncio.Queue[FlowEvent]
     outcome: Outcome
+    trouble: Trouble
 
     async def ask_ceo(self, text: str) -> None:
         """A message of the user, as a chat would bring it."""
         params = {"message": text, "agentId": CEO, "sessionKey": SESSION, "deliver": False}
-        await self.rpc.call("agent", {**params, "idempotencyKey": f"demo-{os.getpid()}"})
+        await self.rpc.call("agent", {**params, "idempotencyKey": _ASKED})
+
+    async def see(self, event: FlowEvent) -> None:
+        """Keep what has happened to a task. Raises ClawbusError if it has ended, and not well."""
+        self.outcome.events.append(event)
+        if event.kind in ENDED_BADLY:
+            view = await self.company.history(self.bus).task(event.task_id)
+            text = f"the task of {event.who} ended {event.kind}: {view.result}"
+            raise await explained(text, self.company.org.model, self.rpc)
+
+    async def until(self, *work: asyncio.Future[Any]) -> None:
+        """Wait until one of these is done. Raises ClawbusError if a turn of the CEO fails before."""
+        told = self.trouble.told
+        await asyncio.wait({told, *work}, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        if told.done() and not any(one.done() for one in work):
+            raise await explained(told.result(), self.company.org.model, self.rpc)
 
     @contextlib.contextmanager
     def replies(self, hear: Callable[[str], None]) -> Iterator[None]:
@@ -117,7 +138,7 @@ async def on_stage(
     try:
         async with running(plan, say, _watch_deaths(wish, say)) as supervisor:
             say(f"ready after {time.monotonic() - began:.1f} s; the CEO is asked about {wish.app}")
-            async with _connected(company, supervisor, outcome) as stage:
+            async with _connected(company, supervisor, outcome, say) as stage:
                 yield stage
     except ClawbusError as error:
         error.remedy = f"{error.remedy}\nThe logs are in {company.home.root / 'logs'}".strip()
@@ -130,7 +151,9 @@ async def on_stage(
 
 
 @contextlib.asynccontextmanager
-async def _connected(company: Company, supervisor: Supervisor, outcome: Outcome) -> AsyncIterator[Stage]:
+async def _connected(
+    company: Company, supervisor: Supervisor, outcome: Outcome, say: Callable[[str], None]
+) -> AsyncIterator[Stage]:
     hq = company.org.agent(CEO).gateway
     rpc = GatewayRpc(company.org.gateway(hq).port, company.token_file(hq))
     async with company.connect_person(None) as (bus, _), watching(bus, company.subjects) as heard, rpc.running():
@@ -139,7 +162,9 @@ async def _connected(company: Company, supervisor: Supervisor, outcome: Outcome)
                 await rpc.ready.wait()
         except TimeoutError:
             raise Away(f"the gateway {hq} took no connection within 60 s", "") from None
-        yield Stage(company, supervisor, bus, rpc, heard, outcome)
+        trouble = Trouble(SESSION, _ASKED, lambda: any(one.kind == "accepted" for one in outcome.events), say)
+        with rpc.listening(trouble.hear):
+            yield Stage(company, supervisor, bus, rpc, heard, outcome, trouble)
         views = await company.history(bus).tasks()
         outcome.tasks = [view.as_json() for view in views]
         outcome.report = next((view.result for view in reversed(views) if view.worker == CTO), "")

@@ -70,8 +70,10 @@ class _Story:
         try:
             while not (self._chained and any(self._chained in text for text in self.said)):
                 news = asyncio.create_task(self._news.wait())
-                await asyncio.wait({news, following}, return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
+                try:
+                    await self._stage.until(news, following)
+                finally:
+                    news.cancel()
                 if following.done():
                     following.result()
                 self._news.clear()
@@ -83,8 +85,8 @@ class _Story:
         people = self._stage.company.org.people
         while True:
             event = await self._stage.heard.get()
-            self._stage.outcome.events.append(event)
             self._show(event)
+            await self._stage.see(event)
             if event.kind == "accepted" and event.who == STEWARD:
                 self._chained = event.task_id
                 self._news.set()

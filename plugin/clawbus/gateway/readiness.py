@@ -11,11 +11,11 @@ _POLL_S = 0.25
 _ANSWER_S = 5.0
 
 
-async def status_of(port: int) -> int | None:
-    """The HTTP status of GET /readyz on the loopback: 200 ready, 503 starting or draining, None no gateway there."""
+async def status_of(port: int, path: str = "/readyz") -> int | None:
+    """The HTTP status of GET on the loopback: of /readyz 200 ready, 503 starting or draining; None nobody there."""
     try:
         async with asyncio.timeout(_ANSWER_S):
-            return await _get(port)
+            return await _get(port, path)
     except (OSError, TimeoutError, ValueError, IndexError):
         return None
 
@@ -32,10 +32,10 @@ async def wait_ready(port: int, timeout_s: float) -> None:
         raise GatewayAway(f"the gateway on port {port} was not ready within {timeout_s:g} s: it {said}") from None
 
 
-async def _get(port: int) -> int:
+async def _get(port: int, path: str) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(f"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
         line = await reader.readline()
         return int(line.split()[1])
     finally:

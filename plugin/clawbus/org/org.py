@@ -6,7 +6,7 @@ from pydantic import Field
 
 from clawbus.errors import NotFound
 from clawbus.org.network import BusConfig
-from clawbus.org.parts import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Team
+from clawbus.org.parts import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Role, Team
 from clawbus.org.rules import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
 from clawbus.org.sizes import Sizes
 from clawbus.subjects import check_id
@@ -17,6 +17,8 @@ class Org(Part):
 
     company: Id
     model: str = "scripted"
+    roles: tuple[Role, ...] = ()
+    """Roles of the company's own: their agents have the neutral soul, and the tool policy that all share."""
     bus: BusConfig = BusConfig()
     policies: Policies = Policies()
     learning: Learning = Learning()

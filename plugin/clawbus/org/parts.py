@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from clawbus.envelope import MAX_TOOLS, ToolName
 from clawbus.errors import InvalidInput
+from clawbus.org.roles import known_roles, nearest
 from clawbus.subjects import check_id, check_topic
 
 STEWARD = "steward"
@@ -29,7 +30,8 @@ def _id(value: str) -> str:
 
 def _role(value: str) -> str:
     if not re.fullmatch(r"role-[a-z0-9-]{1,32}", value):
-        raise ValueError("not a role. Write a slug that begins with role-, such as role-cto.")
+        such = nearest(value, known_roles()) or "role-cto"
+        raise ValueError(f"not a role. Write a slug that begins with role-, such as {such}.")
     return value
 
 

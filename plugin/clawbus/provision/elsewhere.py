@@ -12,6 +12,7 @@ from clawbus.errors import InvalidInput
 from clawbus.identity import agent_key, is_public_key
 from clawbus.jwt import claims_of, tags_of
 from clawbus.org import Org
+from clawbus.provision import taken
 from clawbus.provision.accounts import GATEWAYS
 from clawbus.provision.authority import Authority
 from clawbus.provision.permissions import Grant, grants
@@ -60,6 +61,7 @@ def shut_out(home: Home, org: Org) -> list[str]:
     for given in sorted(home.dir("keys").glob("*.jwt")):
         name = given.stem
         if name not in there or has_fewer(home, granted[name]):
+            taken.remember(home, name, tags_of(claims_of(given.read_text())))
             _revoke(home, name)
             found.append(name)
     for public in home.dir("keys").glob("*.pub"):

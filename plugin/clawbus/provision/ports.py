@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
+import os
 import socket
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 from clawbus.errors import Missing
 
 LOOPBACK = "127.0.0.1"
+_DYING_S = 10.0
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
@@ -24,6 +30,27 @@ def port_free(host: str, port: int) -> bool:
                 return False
             raise
     return True
+
+
+async def wait_for_port(port: int, ended: Collection[int], host: str = LOOPBACK, within_s: float = _DYING_S) -> None:
+    """Until nobody holds a port who was `ended` just now; these are numbers of processes, or of their groups.
+
+    It returns at once where a program holds it that is none of them, and after `within_s`: who calls looks himself.
+    """
+    limit = time.monotonic() + within_s
+    with contextlib.suppress(OSError):  # an address that this machine does not have: said by who looks
+        while ended and not port_free(host, port) and time.monotonic() < limit:
+            pid = _pid_of(port)
+            if pid is not None and not _is_one_of(pid, ended):
+                return
+            await asyncio.sleep(0.05)
+
+
+def _is_one_of(pid: int, ended: Collection[int]) -> bool:
+    try:
+        return pid in ended or os.getpgid(pid) in ended
+    except ProcessLookupError:  # it has gone meanwhile
+        return True
 
 
 def refuse_taken_port(field: str, port: int, org_file: Path | None = None, host: str = LOOPBACK) -> None:
@@ -50,13 +77,20 @@ def holder_of(port: int) -> str | None:
 
     None where it is not known: on a system without /proc, or for another user's process.
     """
+    pid = _pid_of(port)
     try:
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (pid {pid})" if pid else None
+    except OSError:
+        return None
+
+
+def _pid_of(port: int) -> int | None:
+    """The number of the process that listens on a port, where that can be known."""
+    with contextlib.suppress(OSError):
         inodes = _listening(port)
         for process in Path("/proc").iterdir():
             if process.name.isdigit() and _has_socket(process, inodes):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-    except OSError:
-        return None
+                return int(process.name)
     return None
 
 

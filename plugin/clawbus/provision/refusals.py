@@ -17,6 +17,7 @@ from clawbus.settings import Home
 
 STRANGER = "stranger"
 """Who is not known: credentials that are expired, revoked, somebody else's, or none."""
+PUBLISH = "publish"
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _SAID = re.compile(rf"\[ERR\] \S+ - [a-z]+:\d+(?: - {_QUOTED} - {_QUOTED})? - (.*)$")
 _VIOLATION = re.compile(r'(Publish|Subscription) Violation - (?:Subject|Reply) "((?:[^"\\\s]|\\.)*)"')
@@ -71,7 +72,7 @@ class Refusals:
                 continue
             label, user, words = said[1] or "", said[2] or "", said[3]
             if violation := _VIOLATION.match(words):
-                what = "publish" if violation[1] == "Publish" else "subscribe to"
+                what = PUBLISH if violation[1] == "Publish" else "subscribe to"
                 if user not in names:
                     names[user] = self._name(user)
                 yield Refusal(names[user], label.split(":", 2)[-1], what, violation[2])

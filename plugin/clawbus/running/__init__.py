@@ -1,7 +1,7 @@
 """A company's processes on this machine, under one supervisor: server, steward, scripted model, gateways, nodes."""
 
 from clawbus.running.asked import ask_up, asked, survive_questions
-from clawbus.running.services import SERVER, Plan, model_port, running_model_url
+from clawbus.running.services import SERVER, Plan, model_port, planned_model_url
 from clawbus.running.upkeep import reconcile, running
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "ask_up",
     "asked",
     "model_port",
+    "planned_model_url",
     "reconcile",
     "running",
-    "running_model_url",
     "survive_questions",
 ]

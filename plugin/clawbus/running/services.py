@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def model_url(self) -> str | None:
-        return f"http://127.0.0.1:{self.model_port}/v1" if self.model_port else None
+        return _url_of(self.model_port) if self.model_port else None
 
     @property
     def own_gateways(self) -> list[str]:
@@ -155,11 +155,10 @@ async def _socket_answers(path: Path, timeout_s: float) -> None:
         raise NodeAway(f"the node did not listen on {os.fspath(path)} within {timeout_s:g} s") from None
 
 
-def running_model_url(company: Company) -> str:
-    """Where the scripted model listens, or would: for comparing settings."""
-    with contextlib.suppress(OSError, ValueError):
-        return f"http://127.0.0.1:{int(_port_file(company).read_text())}/v1"
-    return "http://127.0.0.1:0/v1"
+def planned_model_url(company: Company) -> str | None:
+    """The address of the scripted model in the settings that `clawbus apply` would write; None where none wants it."""
+    port = _kept_port(company) or 0  # 0: where it has never listened, it is not known yet
+    return _url_of(port) if _plays_a_part(company) else None
 
 
 def model_port(company: Company, running: bool = False) -> int | None:
@@ -168,17 +167,32 @@ def model_port(company: Company, running: bool = False) -> int | None:
     The same at each start, so that settings stay as they are; another one if it is taken. `running`: it is taken by
     the model itself.
     """
-    org = company.org
-    ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
-    if not any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents):
+    if not _plays_a_part(company):
         return None
-    with contextlib.suppress(OSError, ValueError):
-        port = int(_port_file(company).read_text())
-        if running or port_free("127.0.0.1", port):
-            return port
+    port = _kept_port(company)
+    if port is not None and (running or port_free("127.0.0.1", port)):
+        return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _plays_a_part(company: Company) -> bool:
+    """Whether an agent in an own gateway of this machine has the scripted model."""
+    org = company.org
+    ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
+    return any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents)
+
+
+def _kept_port(company: Company) -> int | None:
+    """Where the scripted model listens, or has listened last."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(_port_file(company).read_text())
+    return None
+
+
+def _url_of(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v1"
 
 
 def _port_file(company: Company) -> Path:

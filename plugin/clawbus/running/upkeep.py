@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 
 from clawbus.change.applying import apply_bus, write_server_config
 from clawbus.company import Company
 from clawbus.errors import Refused
 from clawbus.here import LeafLink
-from clawbus.provision.ports import LOOPBACK, refuse_taken_port
+from clawbus.provision.ports import LOOPBACK, refuse_taken_port, wait_for_port
 from clawbus.provision.server import greets
 from clawbus.running.keeping import Keeping
 from clawbus.running.room import refuse_without_room, say_room
@@ -42,7 +42,7 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
     company = plan.company
     refuse_without_room(company)
     async with Supervisor(company.home, on_event) as supervisor:
-        _refuse_taken_ports(plan)
+        await _refuse_taken_ports(plan, [one.pid for one in supervisor.ended])
         if company.here is None:
             await _bus(supervisor, plan, say)
         elif company.here.leaf is not None:
@@ -102,16 +102,24 @@ async def _leaf(supervisor: Supervisor, plan: Plan, link: LeafLink, say: Say) ->
     await supervisor.add(leaf_service(plan.company, plan.nats_server))
 
 
-def _refuse_taken_ports(plan: Plan) -> None:
-    org, where = plan.company.org, plan.company.org_file
-    if org.bus.url is None and plan.company.here is None:
-        refuse_taken_port("bus.port", org.bus.port, where, org.bus.listen)
-        if org.bus.shared:
-            refuse_taken_port("bus.join_port", org.bus.enrol_port, where, org.bus.listen)
-            refuse_taken_port("bus.leaf_port", org.bus.leaf_port, where, org.bus.listen)
+async def _refuse_taken_ports(plan: Plan, ended: Collection[int]) -> None:
+    """Raises Missing. `ended`: the processes of an earlier `up` that were ended just now, and may not be quite gone."""
+    for field, port, host in _ports(plan):
+        await wait_for_port(port, ended, host)
+        refuse_taken_port(field, port, plan.company.org_file, host)
+
+
+def _ports(plan: Plan) -> Iterator[tuple[str, int, str]]:
+    """Those that this machine's processes listen on, each with its place in org.toml and the address."""
+    bus = plan.company.org.bus
+    if bus.url is None and plan.company.here is None:
+        yield "bus.port", bus.port, bus.listen
+        if bus.shared:
+            yield "bus.join_port", bus.enrol_port, bus.listen
+            yield "bus.leaf_port", bus.leaf_port, bus.listen
     for gateway in plan.company.gateways_here:
         if gateway.is_ours:
-            refuse_taken_port(f"gateways[{gateway.id}].port", gateway.port, where)
+            yield f"gateways[{gateway.id}].port", gateway.port, LOOPBACK
 
 
 async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) -> None:
@@ -144,6 +152,9 @@ async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) 
     if fresh:
         say(f"starting {', '.join(one.name for one in fresh)}")
         await supervisor.add(*fresh)
+    if not plan.model_port and MODEL in present:  # no gateway asks it any more
+        await supervisor.stop(MODEL)
+        say(f"{MODEL} ended")
 
 
 async def _again(supervisor: Supervisor, service: Service, say: Say) -> None:

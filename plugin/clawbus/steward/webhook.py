@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clawbus.errors import Away, Missing
+from clawbus.org.network import is_loopback
 
 _ANSWER_S = 10.0
 
@@ -42,11 +43,17 @@ async def post(url: str, said: dict[str, Any]) -> None:
     await asyncio.to_thread(_post, url, json.dumps(said, ensure_ascii=False).encode())
 
 
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """No proxy can reach this machine's loopback, whatever the environment or the system says of proxies."""
+    past = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
+    return urllib.request.build_opener(*past)
+
+
 def _post(url: str, data: bytes) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "clawbus"}
     try:
         request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - read_url has checked the scheme
-        with urllib.request.urlopen(request, timeout=_ANSWER_S):  # noqa: S310
+        with _opener(url).open(request, timeout=_ANSWER_S):
             return
     except urllib.error.HTTPError as error:
         raise Away(f"the webhook answered {error.code}") from None

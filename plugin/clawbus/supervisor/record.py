@@ -21,6 +21,7 @@ from clawbus.errors import Refused
 from clawbus.settings import write_secret
 
 LEFTOVER_STOP_S = 5.0
+_DYING_S = 10.0
 _LOCK = "up.lock"
 
 
@@ -73,8 +74,11 @@ def read_all(folder: Path) -> list[Record]:
     return found
 
 
-async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[str]:
-    """End what an earlier supervisor left running, with its process groups; say the names. Removes all pid files."""
+async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[Record]:
+    """End what an earlier supervisor left running, with its process groups; return it. Removes all pid files.
+
+    What has been ended may hold its ports for a moment yet: the threads of a process die one after the other.
+    """
     records = read_all(folder)
     running = [record for record in records if record.alive]
     for record in running:
@@ -89,7 +93,7 @@ async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[s
         await asyncio.sleep(0.02)
     for record in records:
         record.file.unlink(missing_ok=True)
-    return [record.name for record in running]
+    return running
 
 
 def kill_group(leader: int) -> None:
@@ -111,19 +115,33 @@ def holder(folder: Path) -> int | None:
     return None
 
 
+def _locked(stream: IO[str]) -> bool:
+    """Take the lock; False if another has it. One that was killed just now lets go of it when its last thread ends."""
+    limit = time.monotonic() + _DYING_S
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            said = stream.read().strip()
+            if not said.isdigit() or began_at(int(said)) is not None or time.monotonic() > limit:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
 def take_lock(folder: Path) -> IO[str]:
     """Hold the folder's lock until the file is closed or this process ends. Raises Refused if another holds it."""
     stream = (folder / _LOCK).open("a+")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(stream):
         stream.seek(0)
         holder = stream.read().strip() or "unknown"
         stream.close()
         raise Refused(
             f"clawbus already runs for this company (pid {holder}, lock {folder / _LOCK})",
             f"End it with Ctrl-C in its terminal, or: kill {holder}",
-        ) from None
+        )
     stream.truncate(0)
     stream.write(str(os.getpid()))
     stream.flush()

@@ -26,12 +26,15 @@ class Supervisor:
         self._on_event = on_event
         self._groups: list[list[Child]] = []
         self._lock: IO[str] | None = None
+        self.ended: list[record.Record] = []
+        """What a killed one had left behind, and was ended on entering."""
 
     async def __aenter__(self) -> Self:
         self._lock = record.take_lock(self._folder)
         try:
-            for name in await record.end_leftovers(self._folder):
-                self._on_event(name, "leftover", "of an earlier run, ended")
+            self.ended = await record.end_leftovers(self._folder)
+            for one in self.ended:
+                self._on_event(one.name, "leftover", "of an earlier run, ended")
         except BaseException:
             self._release()
             raise

@@ -15,12 +15,14 @@ from clawbus.org.contradictions.homes import gateways, models, ports
 from clawbus.org.contradictions.ids import ids
 from clawbus.org.contradictions.network import network
 from clawbus.org.contradictions.reach import alerts, channels, oversight
+from clawbus.org.contradictions.roles import roles
 from clawbus.org.contradictions.work import edges, learning, pools, recurring
 from clawbus.org.mistakes import Wrong
 
 _CHECKS = (
     ids,
     superiors,
+    roles,
     gateways,
     ports,
     network,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from clawbus.envelope import now
 from clawbus.provision.forbidden import LABEL, tried_by_the_doctor
 from clawbus.provision.refusals import STRANGER, Refusal, Refusals
+from clawbus.provision.taken import was_its_own
 from clawbus.settings import Home
 from clawbus.steward.desk import Desk
 from clawbus.steward.duty import Duty
@@ -23,14 +24,18 @@ _MOST_OF_DOCTORS = 50
 
 
 class Refused(Duty):
-    """One alert for each key, until an hour has passed without anything more. `counted`: how often, by key."""
+    """One alert for each key, until an hour has passed without anything more. `counted`: how often, by key.
+
+    None for what a change of org.toml has taken from a key a moment ago: its node has not heard of it yet.
+    """
 
     rule: ClassVar[str] = "refused"
     period_s: ClassVar[float | None] = 1.0
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self._refusals = Refusals(Home(desk.folder / ".clawbus"))
+        self._home = Home(desk.folder / ".clawbus")
+        self._refusals = Refusals(self._home)
         self.counted: Counter[str] = Counter()
         self._tried: dict[str, frozenset[str]] = {}
 
@@ -39,6 +44,8 @@ class Refused(Duty):
         doctors: Counter[str] = Counter()
         for one in self._refusals.fresh():
             self.counted[one.key] += 1
+            if was_its_own(self._home, self.desk.org, one):
+                continue
             if self._is_the_doctors(one) and doctors[one.key] < _MOST_OF_DOCTORS:
                 doctors[one.key] += 1
             else:
