@@ -54,7 +54,8 @@ def obey(text: str) -> Plan:
 
 
 def _lines(text: str) -> str:
-    return text.replace("\\n", "\n")
+    """A task's frame writes `<` as an escape where a mark could begin."""
+    return text.replace("\\n", "\n").replace("\\x3c", "<")
 
 
 def _step(name: str, rest: str) -> Call | Pause | Break | str:

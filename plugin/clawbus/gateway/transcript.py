@@ -86,6 +86,11 @@ class Transcript:
             return ""
         return str(last.get("errorMessage") or text_of(last) or "the model's request failed")
 
+    def ended_mute(self, run: str) -> bool:
+        """Whether the last message of a run, which is no tool call, says nothing."""
+        last = self._last(run)
+        return last is not None and last.get("stopReason") not in _CUT_OFF and words.are_silent(text_of(last))
+
     def cut_at_limit(self, run: str) -> bool:
         """Whether the last message of a run came to the model's output limit."""
         last = self._last(run)

@@ -180,6 +180,8 @@ class Turns:
             seen = await transcript.read(self._rpc, session_key, 50)
         except GatewayAway:  # it has ended, and the answer is here
             seen = transcript.Transcript([], False)
+        if seen.timed_out(key) and not seen.reply(key):
+            return TurnResult("timed_out", _TOO_LONG)
         return _judged(words.without_token(text), seen, key)
 
     async def _failed(self, session_key: str, key: str, error: str) -> TurnResult:
@@ -266,7 +268,7 @@ def told(seen: transcript.Transcript, key: str, ended_well: bool = False) -> Tur
 def _judged(text: str, seen: transcript.Transcript, run: str) -> TurnResult:
     """What the last words of a run that has ended by itself are worth: they may be none, or no report."""
     cut = f"\n\n{_CUT}" if seen.cut_at_limit(run) else ""
-    if words.are_silent(text):
+    if words.are_silent(text) or seen.ended_mute(run):  # then OpenClaw may put in words of its own
         earlier = seen.earlier_words(run)
         if not earlier:
             return TurnResult("failed", _NO_ROOM if cut else _SAID_NOTHING, mute=True)
@@ -288,9 +290,8 @@ def _because(*why: str) -> str:
 
 
 def _cut_off_in_a_tool(answer: dict[str, Any]) -> bool:
-    """Whether the time of a turn was over while a tool ran: then `agent.wait` says "ok", and has no reply."""
-    empty = (answer.get("terminalReply") or {}).get("disposition") == "empty"
-    return answer.get("status") == "ok" and empty and answer.get("stopReason") == "toolUse"
+    """Whether the time of a turn was over while a tool ran: then `agent.wait` says "ok", and what stood beside it."""
+    return answer.get("status") == "ok" and answer.get("stopReason") == "toolUse"
 
 
 def _fell_silent(reply: dict[str, Any]) -> bool:
