@@ -71,6 +71,7 @@ LOOKS = said("assistant", "I will look first.", run="c0f9", stopReason="toolUse"
 FOUND = said("toolResult", "x", run="c0f9")
 STEER = said("user", "also the engines", key="nats-s:user")
 FINAL = said("assistant", "All fine.", run="c0f9", stopReason="stop")
+MARK = "[the agent ended its turn without a word; this is the last that it said before]"
 NO_MODEL = {
     "role": "custom",
     "customType": "run-failed-before-reply",
@@ -92,9 +93,22 @@ CUT = {"stopReason": "aborted", "errorMessage": "request timed out"}
         ([LOOKS, FOUND], None, ""),
         ([said("assistant", "It is:", run="c0f9", stopReason="aborted")], None, ""),
         ([], None, ""),
+        ([LOOKS, FOUND, said("assistant", "", run="c0f9", stopReason="stop")], "done", f"I will look first.\n\n{MARK}"),
         ([NO_MODEL], "failed", "the turn failed: the provider rests. Retry after about 1 minute."),
     ],
-    ids=["reply", "steered", "long", "late", "late-in-words", "error", "in-a-tool", "stopped", "never", "no-model"],
+    ids=[
+        "reply",
+        "steered",
+        "long",
+        "late",
+        "late-in-words",
+        "error",
+        "in-a-tool",
+        "stopped",
+        "never",
+        "mute",
+        "no-model",
+    ],
 )
 def test_how_a_message_ended_that_waited_behind_another_run(
     below: list[dict[str, Any]], outcome: Any, text: str
@@ -118,7 +132,6 @@ def test_an_error_that_stands_in_the_transcript_is_no_reply() -> None:
 
 REPORT = "2 leaks, pool.c:41 and pool.c:97."
 BESIDE = said("assistant", REPORT, run="nats-2", stopReason="toolUse")
-MARK = "[the agent ended its turn without a word; this is the last that it said before]"
 LIMIT = "[cut here: the model came to its output limit, and what it would have said after this is missing]"
 CALL = '<tool_call>{"name": "exec", "arguments": {}}</tool_call>'
 

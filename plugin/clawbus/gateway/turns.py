@@ -260,7 +260,7 @@ def told(seen: transcript.Transcript, key: str, ended_well: bool = False) -> Tur
     if error := seen.failure(run):
         return TurnResult("failed", _because(error))
     text = seen.reply(run)
-    if not text and not (ended_well and run == key):
+    if not text and not (ended_well and run == key) and not seen.ended_mute(run):
         raise TurnLost
     return _judged(words.without_token(text), seen, run)
 
