@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from clawbus.bus import Bus
 from clawbus.company import Company
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.events import Event, Kind
+from clawbus.events import Event, Kind, question_code
 from clawbus.subjects import check_task_id, new_message_id
 
 _DECIDED = ("approved", "refused")
@@ -37,7 +36,7 @@ class Approval:
     @property
     def code(self) -> str:
         """Tells this question from others about the same task."""
-        return hashlib.sha256(f"{self.agent} {self.digest}".encode()).hexdigest()[:8]
+        return question_code(self.agent, self.digest)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"at": self.at.isoformat(), "code": self.code}

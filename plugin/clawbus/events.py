@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
@@ -51,6 +52,11 @@ class Event(BaseModel):
 
     def encode(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def question_code(asker: str, digest: object) -> str:
+    """Tells a question to a person from others about the same task, in eight letters that a person can type."""
+    return hashlib.sha256(f"{asker} {digest or ''}".encode()).hexdigest()[:8]
 
 
 def decode_event(data: bytes, parsed: Parsed) -> Event:

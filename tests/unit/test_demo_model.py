@@ -558,6 +558,76 @@ def test_fail_and_nonsense_are_errors() -> None:
         connection.close()
 
 
+def chunks_of(streamed: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:])["choices"][0] for line in streamed.split("\n\n") if line.startswith("data: {")]
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "finish"),
+    [
+        ("@exec true\n@end NO_REPLY", None, "tool_calls"),
+        ("@reply x\n@end", "", "stop"),
+        ("@reply x\n@end one\\ntwo", "one\ntwo", "stop"),
+        ("@finish content_filter\n@end", "", "content_filter"),
+        ("@finish length\n@reply half of", "half of", "length"),
+        ("@end \\x3ctool_call>", "<tool_call>", "stop"),
+    ],
+)
+def test_a_turn_can_end_in_odd_ways(script: str, said: str | None, finish: str) -> None:
+    """As real models end it, whole and streamed."""
+    with ScriptedModel() as model:
+        whole = json.loads(post(model, script)[1])["choices"][0]
+        chunks = chunks_of(post(model, script, stream=True)[1])
+    assert (whole["message"]["content"], whole["finish_reason"]) == (said, finish)
+    assert (chunks[0]["delta"]["content"], chunks[-1]["finish_reason"]) == (said, finish)
+
+
+def test_words_can_stand_beside_a_tool_call() -> None:
+    with ScriptedModel() as model:
+        (first, _) = chunks_of(post(model, "@say the report\n@exec true\n@end NO_REPLY", stream=True)[1])
+    assert first["delta"]["content"] == "the report"
+    assert first["delta"]["tool_calls"][0]["function"]["name"] == "exec"
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "error"),
+    [
+        ("@fail", 500, {"message": "the script said @fail", "type": "scripted"}),
+        ("@fail 402 No money.", 402, {"message": "No money.", "type": "scripted"}),
+        (
+            '@fail 429 {"message": "Wait.", "code": "slow"}',
+            429,
+            {"message": "Wait.", "type": "scripted", "code": "slow"},
+        ),
+    ],
+)
+def test_an_error_is_a_providers_own(script: str, status: int, error: dict[str, str]) -> None:
+    with ScriptedModel() as model:
+        found, content = post(model, script)
+    assert (found, json.loads(content)) == (status, {"error": error})
+
+
+@pytest.mark.parametrize("script", ["@fail soon", "@fail 400 {x"])
+def test_a_mistake_in_a_script_is_said(script: str) -> None:
+    with ScriptedModel() as model:
+        assert "@fail" in json.loads(post(model, script)[1])["choices"][0]["message"]["content"]
+
+
+AGAIN = (
+    "The previous attempt did not produce a user-visible answer. Continue from the current state and produce it now."
+)
+ON = "Continue the current task from the existing transcript, preserving completed work. Do not restart the task."
+
+
+@pytest.mark.parametrize("again", [AGAIN, ON])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_model_that_said_nothing_says_it_again_if_the_gateway_asks_again(again: str, kept: bool) -> None:
+    """That is the same turn, not a new one; with or without its empty reply in the conversation."""
+    nothing = [{"role": "assistant", "content": "NO_REPLY"}] if kept else []
+    turn = read_turn({"messages": [user(task("@end NO_REPLY")), *nothing, {"role": "user", "content": again}]})
+    assert (brain.answer(turn).reply, turn.prompt) == ("NO_REPLY", "")
+
+
 def test_sleep_and_hang_end_with_the_client() -> None:
     """A client that goes away ends the wait at once, and the log says so."""
     with ScriptedModel() as model:

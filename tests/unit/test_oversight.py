@@ -354,9 +354,12 @@ async def test_k9_what_is_decided_on_is_shown_whole_or_says_that_it_is_cut(shop:
         argv = [sys.executable, "-m", "clawbus", "approvals", "--org", str(shop.org_file)]
         shown = await asyncio.to_thread(subprocess.run, argv, check=True, capture_output=True, text=True)
         assert "Then burn it down." in shown.stdout
-        long = await give(shop, "ops", "Water the plants. " * 300 + "Then burn it down.")
+        long = await give(shop, "ops", ("Water the plants. " * 4000)[:65_000] + "Then burn it down.")
         question = await asked(shop, long)
-        assert question.text.endswith("[cut here: 4000 of 5418 characters; the rest is not shown]")
+        assert question.text.endswith("Then burn it down.")
+        one = await asyncio.to_thread(subprocess.run, [*argv, long[:12]], check=True, capture_output=True, text=True)
+        assert one.stdout.count(question.text) == 1
+        assert task_id not in one.stdout
 
 
 async def test_k9_a_pool_asks_once_whichever_member_looks(tmp_path: Path) -> None:

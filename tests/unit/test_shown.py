@@ -85,7 +85,7 @@ async def decided(shop: Live, task_id: str) -> list[str]:
 
 async def test_k9_a_yes_to_one_file_is_none_to_another(shop: Live, tmp_path: Path) -> None:
     """Nor to one of the same name, nor to one more: each is a question of its own, a restart later as well."""
-    run = replied(make_task(shop.org, "ceo", NewTask("writer", "x")), "writer", text="y" * 5000)
+    run = replied(make_task(shop.org, "ceo", NewTask("writer", "x")), "writer", text="y" * 70_000)
     one = Artifact(name="list.csv", sha256="1" * 64, size_bytes=1, sender="writer")
     other = one.model_copy(update={"sha256": "2" * 64})
     away = Artifact(name="a\n- harmless.txt", uri="https://elsewhere.example/x\u202e")

@@ -71,6 +71,13 @@ LOOKS = said("assistant", "I will look first.", run="c0f9", stopReason="toolUse"
 FOUND = said("toolResult", "x", run="c0f9")
 STEER = said("user", "also the engines", key="nats-s:user")
 FINAL = said("assistant", "All fine.", run="c0f9", stopReason="stop")
+MARK = "[the agent ended its turn without a word; this is the last that it said before]"
+NO_MODEL = {
+    "role": "custom",
+    "customType": "run-failed-before-reply",
+    "content": "This turn ended before a reply: the provider rests. Retry after about 1 minute.",
+    "details": {"runId": "nats-2", "error": "the provider rests. Retry after about 1 minute."},
+}
 CUT = {"stopReason": "aborted", "errorMessage": "request timed out"}
 
 
@@ -86,9 +93,22 @@ CUT = {"stopReason": "aborted", "errorMessage": "request timed out"}
         ([LOOKS, FOUND], None, ""),
         ([said("assistant", "It is:", run="c0f9", stopReason="aborted")], None, ""),
         ([], None, ""),
-        ([said("assistant", "", run="nats-2", stopReason="stop")], "done", "(the agent gave no reply)"),
+        ([LOOKS, FOUND, said("assistant", "", run="c0f9", stopReason="stop")], "done", f"I will look first.\n\n{MARK}"),
+        ([NO_MODEL], "failed", "the turn failed: the provider rests. Retry after about 1 minute."),
     ],
-    ids=["reply", "steered", "long", "late", "late-in-words", "error", "in-a-tool", "stopped", "never", "own-run"],
+    ids=[
+        "reply",
+        "steered",
+        "long",
+        "late",
+        "late-in-words",
+        "error",
+        "in-a-tool",
+        "stopped",
+        "never",
+        "mute",
+        "no-model",
+    ],
 )
 def test_how_a_message_ended_that_waited_behind_another_run(
     below: list[dict[str, Any]], outcome: Any, text: str
@@ -108,6 +128,60 @@ def test_an_error_that_stands_in_the_transcript_is_no_reply() -> None:
     assert told(Transcript([OURS, error], False), "nats-2") == TurnResult("failed", "the turn failed: request failed")
     with pytest.raises(TurnLost):  # nor does it when it has forgotten
         told(Transcript([OURS, said("assistant", run="nats-2", stopReason="toolUse")], False), "nats-2")
+
+
+REPORT = "2 leaks, pool.c:41 and pool.c:97."
+BESIDE = said("assistant", REPORT, run="nats-2", stopReason="toolUse")
+LIMIT = "[cut here: the model came to its output limit, and what it would have said after this is missing]"
+CALL = '<tool_call>{"name": "exec", "arguments": {}}</tool_call>'
+
+
+def last(text: str, stop: str = "stop") -> dict[str, Any]:
+    return said("assistant", text, run="nats-2", stopReason=stop)
+
+
+@pytest.mark.parametrize(
+    ("below", "outcome", "text"),
+    [
+        ([last(REPORT)], "done", REPORT),
+        ([last(f"{REPORT}\nNO_REPLY")], "done", REPORT),
+        ([last(REPORT, "length")], "done", f"{REPORT}\n\n{LIMIT}"),
+        ([BESIDE, last("")], "done", f"{REPORT}\n\n{MARK}"),
+        ([BESIDE, last("NO_REPLY")], "done", f"{REPORT}\n\n{MARK}"),
+        ([BESIDE, last("ANNOUNCE_SKIP")], "done", f"{REPORT}\n\n{MARK}"),
+        ([BESIDE, last("HEARTBEAT_OK"), last("")], "done", f"{REPORT}\n\n{MARK}"),
+        ([BESIDE, last("", "length")], "done", f"{REPORT}\n\n{MARK}\n\n{LIMIT}"),
+        ([BESIDE, last(CALL)], "failed", CALL),
+        ([last(f"I look.\n{CALL}")], "failed", CALL),
+        ([last(f"{REPORT} It wrote `{CALL}`")], "done", f"{REPORT} It wrote `{CALL}`"),
+    ],
+)
+def test_how_a_turn_ended_by_its_last_words(below: list[dict[str, Any]], outcome: str, text: str) -> None:
+    """A report that stands beside the last tool call is the result; a call that was written is none."""
+    found = told(Transcript([OURS, *below], False), "nats-2", ended_well=True)
+    assert (found.outcome, found.mute) == (outcome, False)
+    assert found.text == text if outcome == "done" else found.text.endswith(text)
+
+
+@pytest.mark.parametrize("word", ["", "NO_REPLY", "ANNOUNCE_SKIP", "REPLY_SKIP", "HEARTBEAT_OK"])
+def test_a_turn_without_a_word_is_not_done(word: str) -> None:
+    """Whoever asked hears how to go on. A task that waits for the answer to a blocker is not over with it (`mute`)."""
+    found = told(
+        Transcript([OURS, said("assistant", "an older task", run="nats-1"), last(word)], False), "nats-2", True
+    )
+    assert (found.outcome, found.mute) == ("failed", True)
+    assert "without a word" in found.text
+    assert "Ask it again" in found.text
+    full = told(Transcript([OURS, last(word, "length")], False), "nats-2", True)
+    assert full.text == "The model used up its output limit before it wrote a word."
+
+
+def test_a_reason_of_others_is_bounded_and_inert_and_holds_no_key() -> None:
+    why = "401 Incorrect API key: sk-proj-abcdefghij1234567890. \x1b[31m" + "x" * 9_000
+    text = told(Transcript([OURS, said("assistant", why, run="nats-2", stopReason="error")], False), "nats-2").text
+    assert text.startswith("the turn failed: 401 Incorrect API key: sk-pr…. \\x1b[31mxxx")
+    assert len(text) < 1_100
+    assert text.endswith("x…")
 
 
 def strays_without_a_gateway() -> Strays:

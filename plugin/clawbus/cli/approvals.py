@@ -14,15 +14,16 @@ from clawbus.errors import NotFound
 
 
 @click.command()
+@click.argument("task", metavar="[ID]", required=False, callback=beginning)
 @as_option
 @org_option
 @json_option
 @run_async
-async def approvals_command(person: str | None, org_file: Path, as_json: bool) -> int:
-    """List what waits for a person's decision, the oldest first."""
+async def approvals_command(task: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
+    """List what waits for a person's decision, the oldest first; with ID, what waits about that task."""
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
-        found = await waiting(bus, company)
+        found = [one for one in await waiting(bus, company) if one.task_id.startswith(task or "")]
     if as_json:
         print_json([one.as_json() for one in found])
         return 0

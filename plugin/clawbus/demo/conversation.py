@@ -1,7 +1,8 @@
 """What a chat request of OpenClaw says, freed of what the gateway wraps around it.
 
 Measured on OpenClaw 2026.9.6: a time stamp before a user's text, a "Runtime:" line after the first, internal
-context between marks, a notice when a crash cut a turn off, and the text of that turn kept above it.
+context between marks, a notice when a crash cut a turn off, the text of that turn kept above it, and a request
+to go on where the model has said nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ _FENCE = re.compile(r"^<<<(CLAWBUS-DATA-[0-9a-f]+)\n(.*?)\n\1>>>$", re.MULTILINE
 _INTERNAL = re.compile(r"<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>.*?<<<END_OPENCLAW_INTERNAL_CONTEXT>>>", re.DOTALL)
 _RUNTIME = re.compile(r"^Runtime: agent=(\S+) \| session=(\S+) .*$", re.MULTILINE)
 _RESTARTED = re.compile(r"^\[System\] Your previous turn was interrupted by a gateway restart.*$", re.MULTILINE)
+_ASKED_AGAIN = re.compile(
+    r"^(?:The previous (?:assistant turn|attempt)\b.* did not produce a user-visible answer\. Continue from "
+    r"|Continue the current task from the existing transcript, preserving completed work\. ).*$",
+    re.MULTILINE,
+)
+"""OpenClaw's own words to a model that has said nothing, or that could not be reached: the turn goes on."""
 _QUEUED = re.compile(r"^\[Queued user message from a previous active turn;[^\]\n]*\]\n", re.MULTILINE)
 _RELAYED = re.compile(r"^\[Inter-session message\].*\nThis content was routed by OpenClaw.*\n?", re.MULTILINE)
 _STAMP = re.compile(r"^\[[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d[^\]\n]*\] ", re.MULTILINE)
@@ -73,7 +80,9 @@ def read_turn(request: dict[str, Any]) -> Turn:
     messages = [m for m in request.get("messages") or [] if isinstance(m, dict)]
     texts = [(str(m.get("role")), _text(m.get("content"))) for m in messages]
     agent, session = _whose(texts)
-    start = max((i + 1 for i, m in enumerate(messages) if _is_reply(m)), default=0)
+    start = max(
+        (i + 1 for i, m in enumerate(messages) if _is_reply(m) and not _asked_again(messages[i + 1 :])), default=0
+    )
     pending = [clean(text) for role, text in texts[start:] if role == "user"]
     pending = [text for text in pending if text]
     framed = [frames(text) for text in pending]
@@ -109,7 +118,7 @@ def clean(text: str) -> str:
         text = wrapped.sub("", text)
     text = _STAMP.sub("", text).strip()
     restarted = _RESTARTED.search(text)
-    text = _RESTARTED.sub("", text).strip()
+    text = _ASKED_AGAIN.sub("", _RESTARTED.sub("", text)).strip()
     if _QUEUED.search(text) and not restarted and not _HEAD.search(text):
         text = _QUEUED.split(text)[-1].split("\n\n", 1)[-1]
     return _QUEUED.sub("", text).strip()
@@ -154,6 +163,11 @@ def _is_reply(message: dict[str, Any]) -> bool:
     return message.get("role") == "assistant" and not message.get("tool_calls")
 
 
+def _asked_again(after: Sequence[dict[str, Any]]) -> bool:
+    """Whether what follows a reply first is the gateway's request to go on, so that the reply was none."""
+    return bool(after) and after[0].get("role") == "user" and bool(_ASKED_AGAIN.search(_text(after[0].get("content"))))
+
+
 def _calls(messages: Sequence[dict[str, Any]]) -> list[Done]:
     outputs = {str(m.get("tool_call_id")): _text(m.get("content")) for m in messages if m.get("role") == "tool"}
     calls = [call for m in messages if m.get("role") == "assistant" for call in m.get("tool_calls") or []]
@@ -173,7 +187,8 @@ def _arguments(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_fresh(texts: Sequence[tuple[str, str]]) -> bool:
-    said = [role for role, text in texts if role != "user" or _INTERNAL.sub("", text).strip()]
+    own = [(role, _ASKED_AGAIN.sub("", _INTERNAL.sub("", text)).strip()) for role, text in texts]
+    said = [role for role, text in own if role != "user" or text]
     return bool(said) and said[-1] == "user"
 
 

@@ -137,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         if decision.error:
-            return self._json(decision.error, wire.error("the script said @fail"))
+            said = {"message": "the script said @fail", **decision.error.body}
+            return self._json(decision.error.status, wire.error(**said))
         usage = wire.usage(request, decision)
         if request.get("stream"):
             return self._stream(decision, usage)

@@ -25,6 +25,8 @@ class Call:
     tool: str
     arguments: dict[str, Any] = field(default_factory=dict)
     repeatable: bool = True
+    beside: str = ""
+    """What the model says in the same message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,21 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Answer with an HTTP error."""
+    """Answer with an HTTP error. `body`: the provider's own `error` object; without it the script's."""
 
     status: int = 500
+    body: dict[str, Any] = field(default_factory=dict)
 
 
-Plan = Generator[Call | Pause | Break, str, str]
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the turn here with exactly this text, perhaps none. `finish`: the provider's `finish_reason`."""
+
+    text: str
+    finish: str = "stop"
+
+
+Plan = Generator[Call | Pause | Break | End, str, str]
 """Yields what to do, receives a tool's output, returns the reply."""
 
 
@@ -61,7 +72,8 @@ class Decision:
     pause_s: float = 0.0
     call: Call | None = None
     reply: str = ""
-    error: int | None = None
+    finish: str = "stop"
+    error: Break | None = None
 
 
 def decide(plan: Plan, done: Sequence[Done]) -> Decision:
@@ -74,7 +86,9 @@ def decide(plan: Plan, done: Sequence[Done]) -> Decision:
         step = next(plan)
         while True:
             if isinstance(step, Break):
-                return Decision(pause_s, error=step.status)
+                return Decision(pause_s, error=step)
+            if isinstance(step, End):
+                return Decision(pause_s, reply=step.text, finish=step.finish)
             if isinstance(step, Pause):
                 pause_s, output = pause_s + step.seconds, ""
             else:

@@ -18,7 +18,7 @@ def _message(decision: Decision) -> dict[str, Any]:
         return {"role": "assistant", "content": decision.reply}
     function = {"name": decision.call.tool, "arguments": json.dumps(decision.call.arguments)}
     call = {"index": 0, "id": f"call{time.time_ns()}", "type": "function", "function": function}
-    return {"role": "assistant", "content": None, "tool_calls": [call]}
+    return {"role": "assistant", "content": decision.call.beside or None, "tool_calls": [call]}
 
 
 def whole(decision: Decision, spent: dict[str, int]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _event(choice: dict[str, Any], usage: dict[str, int] | None) -> str:
 
 
 def _finish(decision: Decision) -> str:
-    return "tool_calls" if decision.call else "stop"
+    return "tool_calls" if decision.call else decision.finish
 
 
 def usage(request: dict[str, Any], decision: Decision) -> dict[str, int]:
@@ -60,6 +60,6 @@ def usage(request: dict[str, Any], decision: Decision) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def error(message: str) -> dict[str, Any]:
-    """The body of an error."""
-    return {"error": {"message": message, "type": "scripted"}}
+def error(message: str, **more: Any) -> dict[str, Any]:
+    """The body of an error; `more`: fields of a provider's own, such as `code`."""
+    return {"error": {"message": message, "type": "scripted", **more}}

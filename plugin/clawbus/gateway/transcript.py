@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from clawbus.errors import Refused
+from clawbus.gateway import words
 from clawbus.gateway.rpc import GatewayRpc
 
 KEY_PREFIX = "nats-"
 """How the keys of our calls begin, and so our run ids; the gateway's own are UUIDs."""
 MAX_CHARS = 500_000
+_LAST = 5  # messages: a reason for a failure is the last one, or nearly
 _CUT_OFF = ("toolUse", "aborted", "error")
 """Why a message is not the last word of its run, whatever text stands in it."""
+_FAILED = "run-failed-before-reply"
+"""OpenClaw's note in the transcript of a run that failed before a model was asked, such as while its provider rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +76,38 @@ class Transcript:
         return any(one.get("stopReason") == "aborted" and "timed out" in str(one.get("errorMessage")) for one in mine)
 
     def failure(self, run: str) -> str:
-        """The model's error with which a run ended; or nothing."""
-        last = self._last(run)
-        if last is None or last.get("stopReason") != "error":
+        """The error with which a run ended, be it the model's or one that came before it was asked; or nothing."""
+        last = self._last(run, "assistant", "custom")
+        if last is None:
+            return ""
+        if last.get("customType") == _FAILED:
+            return str((last.get("details") or {}).get("error") or last.get("content") or "")
+        if last.get("stopReason") != "error":
             return ""
         return str(last.get("errorMessage") or text_of(last) or "the model's request failed")
 
-    def _last(self, run: str) -> dict[str, Any] | None:
-        said = (one for one in reversed(self.messages) if one.get("role") == "assistant" and _run_of(one) == run)
-        return next(said, None) if run else None
+    def ended_mute(self, run: str) -> bool:
+        """Whether the last message of a run, which is no tool call, says nothing."""
+        last = self._last(run)
+        return last is not None and last.get("stopReason") not in _CUT_OFF and words.are_silent(text_of(last))
+
+    def cut_at_limit(self, run: str) -> bool:
+        """Whether the last message of a run came to the model's output limit."""
+        last = self._last(run)
+        return last is not None and last.get("stopReason") == "length"
+
+    def earlier_words(self, run: str) -> str:
+        """The last words of a run that say something, perhaps beside a tool call; or nothing."""
+        mine = (one for one in reversed(self.messages) if one.get("role") == "assistant" and _run_of(one) == run)
+        said = (words.without_token(text_of(one)) for one in mine if one.get("stopReason") != "error")
+        return next(
+            (text for text in said if not words.are_silent(text) and words.written_call(text) < words.Call.WHOLE), ""
+        )
+
+    def _last(self, run: str, *roles: str) -> dict[str, Any] | None:
+        """The last message of a run, of the assistant unless other roles are named."""
+        said = (one for one in reversed(self.messages) if one.get("role") in (roles or ("assistant",)))
+        return next((one for one in said if _run_of(one) == run), None) if run else None
 
 
 async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = MAX_CHARS) -> Transcript:
@@ -93,8 +120,22 @@ async def read(rpc: GatewayRpc, session_key: str, limit: int, max_chars: int = M
     return Transcript(list(answer.get("messages") or []), busy)
 
 
+async def own_reason(rpc: GatewayRpc, session_key: str, run: str) -> str:
+    """Why a run failed, in the words of who refused it; nothing if that is not known. Raises GatewayAway.
+
+    `chat.history` shows OpenClaw's words for it only; `sessions.get` gives the messages as they were kept.
+    """
+    try:
+        answer = await rpc.call("sessions.get", {"key": session_key, "limit": _LAST})
+    except Refused:
+        return ""
+    return Transcript(list(answer.get("messages") or []), False).failure(run)
+
+
 def _run_of(message: dict[str, Any]) -> str:
-    return str(message.get("__openclaw", {}).get("runId") or "")
+    """The run that a message belongs to; `sessions.get` names that of a failure among its details."""
+    mine = message.get("__openclaw") or {}
+    return str(mine.get("runId") or (message.get("details") or {}).get("runId") or "")
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -12,20 +12,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import transcript
+from clawbus.gateway import transcript, words
 from clawbus.gateway.rpc import GatewayRpc
+from clawbus.show import inert
 
-_CUT_CHARS = 4096  # agent.wait cuts terminalReply.text here
+_CUT_MARK = "…"  # agent.wait ends a terminalReply.text with it that it has cut, at 4,096 characters or before
 _WAIT_S = 60.0
 _SUPERSEDED = "generation was superseded"  # its settings were read again while a turn was prepared: no model was called
 _UNTOLD = "agent run failed"  # without a word of the model's error
 _TOO_LONG = "the turn took longer than it was given"
-_NOTHING_SAID = "(the agent gave no reply)"
+_SAID_NOTHING = (
+    "the agent ended its turn without a word, so what it has done is not known. Ask it again and say that you need a "
+    "report; a person finds its steps in the session of the task"
+)
+_EARLIER = "[the agent ended its turn without a word; this is the last that it said before]"
+_CALL_IN_WORDS = (
+    "the agent wrote a tool call as text instead of calling the tool, so nothing came of it. Ask it again; if it does "
+    "the same, its model cannot call tools. What it wrote:"
+)
+_PERHAPS_A_CALL = (
+    "[if these last lines are meant as a tool call: the agent wrote it as text instead of calling the tool, so nothing "
+    "came of it]"
+)
+_CUT = "[cut here: the model came to its output limit, and what it would have said after this is missing]"
+_NO_ROOM = "The model used up its output limit before it wrote a word."
+_REASON_CHARS = 1_000
+_KEY = re.compile(r"\b((?:(?:sk|pk|rk|gsk|xai|hf|ghp)[-_]|AIza)\w{2})[\w-]{8,}")
+"""What looks like a provider's key: `chat.history` hides it, `sessions.get` does not."""
 _WHOLE = 1000  # messages: the most that chat.history gives; a long turn has that many
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
@@ -37,11 +56,13 @@ class TurnResult:
     """How a turn ended. `text` is the whole reply, or the reason.
 
     `idle`: it failed in the gateway itself, without a word of why, before any tool was called.
+    `mute`: it ended well, but the agent said nothing at all; so does one that waits for the answer to a blocker.
     """
 
     outcome: Literal["done", "failed", "timed_out", "aborted"]
     text: str
     idle: bool = False
+    mute: bool = False
 
 
 class TurnLost(Exception):
@@ -143,29 +164,36 @@ class Turns:
     async def _result(
         self, session_key: str, key: str, answer: dict[str, Any], final: asyncio.Future[str], steered: bool
     ) -> TurnResult:
-        status, stop = answer.get("status"), answer.get("stopReason")
-        reply = answer.get("terminalReply") or {}
+        status, reply = answer.get("status"), answer.get("terminalReply") or {}
         if _aborted(answer):
             return TurnResult("aborted", "the turn was stopped on the worker's gateway")
-        if status == "timeout" or stop == "timeout" or reply.get("disposition") == "empty":
-            # "empty": it was cut off in a tool call. An agent that says nothing has the disposition "silent".
+        if status == "timeout" or answer.get("stopReason") == "timeout" or _cut_off_in_a_tool(answer):
             return TurnResult("timed_out", _TOO_LONG)
-        if status != "ok":
-            return await self._failed(session_key, key, str(answer.get("error") or stop or status))
+        text = str(reply.get("text") or "")
+        if status != "ok" and not _fell_silent(reply):  # OpenClaw calls it an error, too, if an agent says nothing
+            return await self._failed(session_key, key, str(answer.get("error") or answer.get("stopReason") or status))
         if not reply:
             return await self._queued_reply(session_key, key)
-        text = str(reply.get("text") or "")
-        if len(text) >= _CUT_CHARS or (steered and text):
+        if text.endswith(_CUT_MARK) or (steered and text):
             text = await self._whole_reply(session_key, key, final) or text
-        return TurnResult("done", text or _NOTHING_SAID)
+        try:
+            seen = await transcript.read(self._rpc, session_key, 50)
+        except GatewayAway:  # it has ended, and the answer is here
+            seen = transcript.Transcript([], False)
+        if seen.timed_out(key) and not seen.reply(key):
+            return TurnResult("timed_out", _TOO_LONG)
+        return _judged(words.without_token(text), seen, key)
 
     async def _failed(self, session_key: str, key: str, error: str) -> TurnResult:
         """A turn that failed. Raises TurnLost if it never came to the model."""
         if _SUPERSEDED in error:
             raise TurnLost
+        seen = await transcript.read(self._rpc, session_key, 50)
         untold = error.strip().endswith(_UNTOLD)
-        idle = untold and not (await transcript.read(self._rpc, session_key, 50)).called(key)
-        return TurnResult("failed", f"the turn failed: {error}", idle)
+        reason = await transcript.own_reason(self._rpc, session_key, key)
+        why = [reason] if untold and reason else [error] if reason in error else [error, f"The reason given: {reason}"]
+        why += [_NO_ROOM] if seen.cut_at_limit(key) else []
+        return TurnResult("failed", _because(*why), untold and not seen.called(key))
 
     async def _queued_reply(self, session_key: str, key: str) -> TurnResult:
         """What came of a message that had to wait behind another run, such as one that a restarted gateway resumes.
@@ -230,11 +258,46 @@ def told(seen: transcript.Transcript, key: str, ended_well: bool = False) -> Tur
     if seen.timed_out(run):
         return TurnResult("timed_out", _TOO_LONG)
     if error := seen.failure(run):
-        return TurnResult("failed", f"the turn failed: {error}")
+        return TurnResult("failed", _because(error))
     text = seen.reply(run)
-    if not text and not (ended_well and run == key):
+    if not text and not (ended_well and run == key) and not seen.ended_mute(run):
         raise TurnLost
-    return TurnResult("done", text or _NOTHING_SAID)
+    return _judged(words.without_token(text), seen, run)
+
+
+def _judged(text: str, seen: transcript.Transcript, run: str) -> TurnResult:
+    """What the last words of a run that has ended by itself are worth: they may be none, or no report."""
+    cut = f"\n\n{_CUT}" if seen.cut_at_limit(run) else ""
+    if words.are_silent(text) or seen.ended_mute(run):  # then OpenClaw may put in words of its own
+        earlier = seen.earlier_words(run)
+        if not earlier:
+            return TurnResult("failed", _NO_ROOM if cut else _SAID_NOTHING, mute=True)
+        return TurnResult("done", f"{earlier}\n\n{_EARLIER}{cut}")
+    kept = seen.reply(run)  # OpenClaw takes some marks of a call out of what it shows
+    call = max(words.written_call(text), words.written_call(kept))
+    if call == words.Call.WHOLE:
+        return TurnResult("failed", f"{_CALL_IN_WORDS}\n\n{kept or text}{cut}")
+    if call == words.Call.PERHAPS:
+        text += f"\n\n{_PERHAPS_A_CALL}"
+    return TurnResult("done", text + cut)
+
+
+def _because(*why: str) -> str:
+    """Why a turn failed, in others' words: bounded, inert, and without a key that a provider repeats."""
+    said = [_KEY.sub(r"\1…", one.strip()) for one in why]
+    said = [one if len(one) <= _REASON_CHARS else f"{one[:_REASON_CHARS]}{_CUT_MARK}" for one in said]
+    return inert("the turn failed: " + "\n".join(said))
+
+
+def _cut_off_in_a_tool(answer: dict[str, Any]) -> bool:
+    """Whether the time of a turn was over while a tool ran: then `agent.wait` says "ok", and what stood beside it."""
+    return answer.get("status") == "ok" and answer.get("stopReason") == "toolUse"
+
+
+def _fell_silent(reply: dict[str, Any]) -> bool:
+    """Whether an agent ended its turn by one of OpenClaw's tokens for "tell nobody"."""
+    text = str(reply.get("text") or "")
+    return reply.get("disposition") == "silent" or (bool(text) and words.are_silent(text))
 
 
 def _aborted(answer: dict[str, Any]) -> bool:

@@ -114,10 +114,11 @@ class Desk:
         kind: Type = "message",
         task_id: str | None = None,
         inbox: bool = True,
+        whole: str = "",
     ) -> None:
         """Tell a person in every way that org.toml knows: the terminal's inbox, a webhook, a gateway's chat channel.
 
-        `inbox=False`: it lies there already.
+        `inbox=False`: it lies there already. `whole`: the command that shows all of what is too long for a chat.
         """
         if inbox:
             await self.tell(person, body, cause=cause, subject=subject, kind=kind, priority="high", task_id=task_id)
@@ -127,7 +128,14 @@ class Desk:
         # From here the duty `reach` goes on, and tries again where it fails. A fixed time in the past: due at once, and
         # the same timer if this is done twice.
         mail_id = self.message_id(*cause, person)
-        said = {"id": mail_id, "to": person, "subject": in_line(subject), "text": body, "task_id": task_id}
+        said = {
+            "id": mail_id,
+            "to": person,
+            "subject": in_line(subject),
+            "text": body,
+            "task_id": task_id,
+            "whole": whole,
+        }
         await self.at("reach", self.task_id("reach", mail_id), datetime.fromtimestamp(0, UTC), said)
 
     async def event(self, kind: Kind, task_id: str, *, cause: tuple[object, ...], **detail: Any) -> None:

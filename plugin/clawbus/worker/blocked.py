@@ -31,7 +31,7 @@ class Blocked:
         Raises TurnLost if the gateway was restarted under that one.
         """
         heard = ""
-        while turn.outcome == "done":
+        while turn.outcome == "done" or turn.mute:
             blocker = self._raised.latest(run.session_key)
             if blocker is None or blocker.thread == heard:
                 break

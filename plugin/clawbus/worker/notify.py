@@ -17,9 +17,9 @@ from clawbus.org import STEWARD, Org
 from clawbus.show import inert
 from clawbus.strict import read_object
 from clawbus.subjects import Subjects
+from clawbus.worker.portions import portions
 
 log = logging.getLogger(__name__)
-_MAX_CHARS = 3_500
 _AGAIN_S = 5.0
 _GIVE_UP = timedelta(hours=1)
 """While the gateway, or its channel, is away: what is said later than that was to be read in the inbox by then."""
@@ -39,6 +39,7 @@ class Notifier:
         try:
             said = read_object(note.body)
             person, text = str(said["person"]), inert(str(said["text"]))
+            whole = str(said.get("whole") or f"clawbus inbox {person}")
         except (WireError, KeyError):
             return 0
         channel = self._channels.get(person) if note.sender == STEWARD else None
@@ -46,7 +47,9 @@ class Notifier:
             log.warning("asked by %s to reach %r, who has no channel here", note.sender, person)
             return 0
         try:
-            await self._speaking.say(agent, channel.channel, channel.to, text[:_MAX_CHARS], note.id)
+            for number, portion in enumerate(portions(text, whole), 1):
+                key = note.id if number == 1 else f"{note.id}-{number}"
+                await self._speaking.say(agent, channel.channel, channel.to, portion, key)
         except (GatewayAway, Refused) as error:
             if isinstance(error, GatewayAway) and now() - note.created_at < _GIVE_UP:
                 return _AGAIN_S

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clawbus.envelope import Artifact, Envelope, Status
+from clawbus.envelope import MAX_BODY_BYTES, Artifact, Envelope, Status
 from clawbus.events import Event
 from clawbus.ledger import Run
 from clawbus.mailbox import Outbox
@@ -23,7 +23,7 @@ from clawbus.tasks import History
 
 Side = Literal["dispatch", "report"]
 _LEVELS: dict[str, Side] = {"ask_dispatch": "dispatch", "ask_report": "report"}
-_SHOWN_CHARS = 4_000
+_SHOWN_BYTES = MAX_BODY_BYTES  # a task is shown whole
 _NO_REPORT = "\n\n[files stay with the worker: a person sees each report of it before it goes out, and this is none]"
 
 
@@ -117,9 +117,11 @@ def _asked_first(task: Envelope) -> str:
 
 def _shown(text: str) -> str:
     """What a person reads; a cut shows, for his word is about the whole."""
-    if len(text) <= _SHOWN_CHARS:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= _SHOWN_BYTES:
         return text
-    return f"{text[:_SHOWN_CHARS]}\n[cut here: {_SHOWN_CHARS} of {len(text)} characters; the rest is not shown]"
+    shown = data[:_SHOWN_BYTES].decode("utf-8", "ignore")
+    return f"{shown}\n[cut here: {_SHOWN_BYTES} of {len(data)} bytes; the rest is not shown]"
 
 
 def _files(files: Sequence[Artifact]) -> str:

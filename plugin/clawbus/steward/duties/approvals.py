@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.envelope import Envelope, now
-from clawbus.events import Event
+from clawbus.events import Event, question_code
 from clawbus.org.duration import in_words
 from clawbus.steward.desk import quoted
 from clawbus.steward.duty import Duty
@@ -49,7 +49,7 @@ class Approvals(Duty):
             await self._ask(question, asked + 1)
             return
         text = f"Nobody has decided on task {task_id} of {question.sender}. Asked: {', '.join(line)}."
-        await self.desk.alert(self.rule, key, True, f"{text}\n\n{_how(task_id)}", told=line, task=task_id)
+        await self.desk.alert(self.rule, key, True, f"{text}\n\n{_how(question)}", told=line, task=task_id)
 
     async def _ask(self, question: Event, number: int) -> None:
         """Reach the person of that place in the line; the timer says when the next one is asked."""
@@ -60,11 +60,12 @@ class Approvals(Duty):
         wait_s = self.desk.org.policies.escalate_s
         why = f"{line[number - 1]} has not decided within {in_words(wait_s)}.\n\n" if number else ""
         text = (
-            f"{why}{question.sender} {what} of {source} (task {task_id}).\n\n{quoted(str(detail.get('text', '')))}\n\n"
-            f"{_how(task_id)}"
+            f"{why}{question.sender} {what} of {source} (task {task_id}).\n\n{_how(question)}\n\n"
+            f"{quoted(str(detail.get('text', '')))}"
         )
         subject = f"approval: {detail.get('label') or task_id}"
-        await self.desk.reach(line[number], text, cause=cause, subject=subject, task_id=task_id)
+        whole = f"clawbus approvals {task_id}"
+        await self.desk.reach(line[number], text, cause=cause, subject=subject, task_id=task_id, whole=whole)
         if number:
             await self.desk.event("escalated", task_id, cause=cause, to=line[number], after=line[number - 1])
         due = now() + timedelta(seconds=wait_s)
@@ -89,5 +90,7 @@ class Approvals(Duty):
         await self.desk.alert(self.rule, key, False, why)
 
 
-def _how(task_id: str) -> str:
-    return f"Yes: clawbus approve {task_id}\nNo:  clawbus refuse {task_id} --why REASON"
+def _how(question: Event) -> str:
+    """With the code of this question, so that the word is to the text that stands below it and to no other."""
+    this = f"{question.task_id} --code {question_code(question.sender, question.detail.get('digest'))}"
+    return f"Yes: clawbus approve {this}\nNo:  clawbus refuse {this} --why REASON"

@@ -56,6 +56,7 @@ class Reach(Duty):
             )
             return
         text = f"{body.get('subject', '')}\n\n{body.get('text', '')}".strip()
+        said = {"person": human.id, "text": text, **({"whole": body["whole"]} if body.get("whole") else {})}
         note = Envelope(
             id=f"{str(body['id'])[:119]}-channel",
             type="control",
@@ -63,7 +64,7 @@ class Reach(Duty):
             to=agents[0].id,
             task_id=body.get("task_id"),
             subject=NOTIFY,
-            body=json.dumps({"person": human.id, "text": text}),
+            body=json.dumps(said),
         )
         await self.desk.publish(self.desk.subjects.ctl(agents[0].id, STEWARD), note)
 
