@@ -26,6 +26,8 @@ from clawbus.stopping import telling
 from clawbus.supervisor import Supervisor
 from clawbus.supervisor.record import take_lock
 
+_DRAIN_S = 20.0
+"""How long a gateway that is restarted since its turns fail may let others of its turns end."""
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
 
@@ -116,7 +118,7 @@ async def _run(plan: Plan) -> None:
 
 
 async def _follow(supervisor: Supervisor, plan: Plan) -> None:
-    """Take changes of org.toml in when `clawbus apply` asks for it, until cancelled."""
+    """Until cancelled: take org.toml in when `clawbus apply` asks for it, restart a gateway when its node does."""
     now = plan
 
     async def do(force_souls: bool, say: Callable[[str], None]) -> None:
@@ -132,7 +134,11 @@ async def _follow(supervisor: Supervisor, plan: Plan) -> None:
         await reconcile(supervisor, now, changed, both)
         now = changed
 
-    await asked(plan.company.home, do)
+    async def restart(service: str) -> None:
+        put_text(f"{service} is restarted: its turns fail before a model is asked")
+        await supervisor.restart(service, _DRAIN_S)
+
+    await asked(plan.company.home, do, restart)
 
 
 async def _show(company: Company) -> None:

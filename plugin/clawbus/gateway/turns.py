@@ -27,6 +27,7 @@ _UNTOLD = "agent run failed"  # without a word of the model's error
 _TOO_LONG = "the turn took longer than it was given"
 _NOTHING_SAID = "(the agent gave no reply)"
 _WHOLE = 1000  # messages: the most that chat.history gives; a long turn has that many
+_PREPARED_S = 10.0  # a run's preparation takes from 0.5 to 4 s
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
 log = logging.getLogger(__name__)
@@ -199,13 +200,32 @@ class Turns:
         with self._rpc.listening(listen):
             yield final
 
-    async def abort(self, session_key: str, key: str | None = None) -> bool:
-        """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway."""
-        params = {"key": session_key} | ({"runId": key} if key else {})
-        try:
-            return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
-        except Refused:
-            return False  # no such session: nothing runs there
+    async def fell(self, session_key: str, key: str) -> bool:
+        """Whether a turn has failed in the gateway before its model was asked (`runs`). Raises GatewayAway."""
+        heard = self._rpc.runs.fell(key)
+        if heard is not None:
+            return heard
+        return (await transcript.read(self._rpc, session_key, 50)).fell(key)
+
+    async def abort(self, session_key: str, key: str | None = None, within_s: float = _PREPARED_S) -> bool:
+        """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway.
+
+        What is still being prepared is let come to its model first, for so long: see `runs`. It calls no tool any more.
+        """
+        with self._rpc.runs.ending(session_key):
+            try:
+                await self._until_prepared(session_key, key, within_s)
+                params = {"key": session_key} | ({"runId": key} if key else {})
+                return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
+            except Refused:
+                return False  # no such session: nothing runs there
+
+    async def _until_prepared(self, session_key: str, key: str | None, within_s: float) -> None:
+        """Raises GatewayAway, or Refused if there is no such session."""
+        row = (await self._rpc.call("sessions.describe", {"key": session_key})).get("session") or {}
+        runs = {str(one) for one in row.get("activeRunIds") or ()} | self._rpc.runs.open_in(session_key)
+        if runs or row.get("status") == "running":
+            await self._rpc.runs.prepared(session_key, {key} if key in runs else runs, within_s)
 
     @contextlib.contextmanager
     def watching(self, session_key: str, on_item: Callable[[str], None]) -> Iterator[None]:

@@ -77,14 +77,19 @@ class Child:
         if process is None:
             return
         began = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.service.stop_s):
-                await process.wait()
+        await _terminate(process, self.service.stop_s)
         how = "killed" if process.returncode is None else "stopped"
         await self._bury(process)
         self._say(how, f"after {time.monotonic() - began:.1f} s")
+
+    async def end(self, within_s: float) -> None:
+        """SIGTERM to the process, after `within_s` SIGKILL to its group; the service goes on with a new process."""
+        process = self._process
+        if process is None or process.returncode is not None:  # it is being started again already
+            return
+        await _terminate(process, within_s)
+        record.kill_group(process.pid)
+        await process.wait()
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once: for an end that cannot wait."""
@@ -174,3 +179,12 @@ class Child:
     def _say(self, what: str, detail: str) -> None:
         with contextlib.suppress(Exception):  # who only listens must not end the keeping
             self._on_event(self.service.name, what, detail)
+
+
+async def _terminate(process: asyncio.subprocess.Process, within_s: float) -> None:
+    """SIGTERM, and wait for its end, so long at most."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await process.wait()

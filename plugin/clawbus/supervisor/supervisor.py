@@ -72,6 +72,13 @@ class Supervisor:
         """End one service for good. It can be added again. Raises NotFound."""
         await self._stop([self._child(name)])
 
+    async def restart(self, name: str, within_s: float) -> None:
+        """End the process of one service, with SIGKILL if it has not ended after `within_s`; it is started again.
+
+        Returns when the old process has ended. Raises NotFound.
+        """
+        await self._child(name).end(within_s)
+
     async def stop_all(self) -> None:
         """End everything, the last added first. When cancelled, kill what still runs at once."""
         try:
