@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clawbus.errors import NotBegun
 from clawbus.gateway import Fitness, GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
 from clawbus.gateway.runs import Runs
@@ -262,6 +263,20 @@ async def test_a_gateway_that_is_gone_is_not_waited_for() -> None:
     runs.clear()
     assert runs.open_in(SESSION) == set()
     waits.cancel()
+
+
+async def test_a_run_is_known_from_the_call_that_begins_it() -> None:
+    """A cancel may come before the gateway has said a word of it. A call that was refused has begun none."""
+    runs = Runs()
+    with runs.beginning("k", "cto", SESSION):
+        assert runs.open_in(SESSION) == {"k"}
+    with pytest.raises(NotBegun), runs.beginning("refused", "cto", SESSION):
+        raise NotBegun("no", "later")
+    assert runs.open_in(SESSION) == {"k"}
+    runs.is_over("k")
+    assert (runs.open_in(SESSION), runs.fell("k")) == (set(), None)
+    heard(falls("k", 1, 2), runs)
+    assert runs.fell("k")
 
 
 def test_what_is_being_ended_is_known() -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from clawbus.errors import ClawbusError
+
 _OF_THE_MODEL = ("assistant", "thinking", "item", "tool", "command_output", "usage")
 """Streams in which a model, or a tool that it has called, is heard."""
 _NAMED_BY = {"model": "provider", "fallback_step": "fallbackStepFromFailureReason"}
@@ -36,6 +38,8 @@ class _Run:
     started: float | None = None
     asked: bool = False
     over: bool = False
+    """Its last event was heard."""
+    ended: bool = False
     fell: bool = False
 
 
@@ -122,12 +126,31 @@ class Runs:
 
     def _of(self, payload: dict[str, Any]) -> _Run:
         key, session = str(payload["runId"]), str(payload.get("sessionKey") or "")
-        if (run := self._runs.get(key)) is None:
+        run = self._runs.get(key)
+        if run is None:
             agent = str(payload.get("agentId") or session.partition(":")[2].partition(":")[0])
             run = self._runs[key] = _Run(agent, session, _number(payload.get("ts")))
             while len(self._runs) > _MOST:
                 self._runs.popitem(last=False)
         return run
+
+    @contextlib.contextmanager
+    def beginning(self, key: str, agent: str, session: str) -> Iterator[None]:
+        """Around the call that begins a run: it is known before its first event, and not if the call was refused."""
+        is_new = key not in self._runs
+        self._runs.setdefault(key, _Run(agent, session, 0.0))
+        try:
+            yield
+        except ClawbusError:
+            if is_new:
+                self._runs.pop(key, None)
+            raise
+
+    def is_over(self, key: str) -> None:
+        """The gateway has said that a run has ended; its own events say how, and may still come."""
+        if (run := self._runs.get(key)) is not None:
+            run.ended = True
+            self._tell()
 
     # -- asked of one run ---------------------------------------------------------------------------------------------
 
@@ -149,13 +172,13 @@ class Runs:
 
     def _none_is_prepared(self, session: str, keys: Collection[str]) -> bool:
         known = [self._runs.get(key) for key in keys]
-        if known and all(run is not None and (run.over or _at_work(run)) for run in known):
+        if known and all(run is not None and (_is_past(run) or _at_work(run)) for run in known):
             return True
-        return any(run.session == session and not run.over and _at_work(run) for run in self._runs.values())
+        return any(run.session == session and not _is_past(run) and _at_work(run) for run in self._runs.values())
 
     def open_in(self, session: str) -> set[str]:
         """The runs of a session that are heard of and not known to be over."""
-        return {key for key, run in self._runs.items() if run.session == session and not run.over}
+        return {key for key, run in self._runs.items() if run.session == session and not _is_past(run)}
 
     # -- what is being ended ------------------------------------------------------------------------------------------
 
@@ -180,6 +203,10 @@ class Runs:
 
 def _at_work(run: _Run) -> bool:
     return run.asked or (run.started is not None and time.monotonic() - run.started > _STARTS_S)
+
+
+def _is_past(run: _Run) -> bool:
+    return run.over or run.ended
 
 
 def _number(said: object) -> float:
