@@ -25,6 +25,7 @@ from clawbus.gateway.openclaw import find
 from clawbus.gateway.readiness import status_of
 from clawbus.gateway.rpc import GatewayRpc
 from clawbus.org import Gateway, Org
+from clawbus.presence import Unwell, remedy
 from clawbus.provision.server import find_server, greets
 from clawbus.settings import Home
 from clawbus.show import inert
@@ -42,6 +43,7 @@ TryForbidden = Callable[[], Awaitable[dict[str, list[str]]]]
 """By key: what of that which it must not be able to do the server did not refuse."""
 More = Callable[[], Awaitable[list["Check"]]]
 TokenFile = Callable[[str], Path]
+FindUnwell = Callable[[], Awaitable[dict[str, Unwell]]]
 Place = tuple[str, Sequence[Gateway]]
 """Where the bus is for a machine, and the gateways that are on it."""
 
@@ -64,13 +66,14 @@ async def examine(
     here: Place | None = None,
     try_forbidden: TryForbidden | None = None,
     more: More | None = None,
+    find_unwell: FindUnwell | None = None,
 ) -> list[Check]:
     """Try everything, and report in the order in which things build on each other.
 
     Without a company (`org` and `home` None) only this machine's programs are looked at. `token_file` tells where a
     gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError. `here`: what
     of the company is on this machine, if that is not all of it. `try_forbidden`: makes calls that have to be refused.
-    `more`: what else the bus can tell, if it is well.
+    `more`: what else the bus can tell, if it is well. `find_unwell`: which agents' turns fail before a model is asked.
     """
     checks = [_node(), await _openclaw(), _server(org)]
     if org is None or home is None:
@@ -86,7 +89,8 @@ async def examine(
     if more is not None and well:
         checks += await more()
     tokens = token_file or (lambda gateway: home.root / "gateways" / gateway / "token")
-    parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens) for gateway in gateways))
+    unwell = await _unwell(find_unwell) if well and find_unwell is not None else {}
+    parts = await asyncio.gather(*(_gateway(org, home, gateway, tokens, unwell) for gateway in gateways))
     return checks + [check for part in parts for check in part]
 
 
@@ -185,12 +189,21 @@ async def _forbidden(try_them: TryForbidden) -> Check:
     return Check(_FORBIDDEN, True, f"{', '.join(found)} tried {tried}: refused")
 
 
-async def _gateway(org: Org, home: Home, gateway: Gateway, token_file: TokenFile) -> list[Check]:
+async def _unwell(find: FindUnwell) -> dict[str, Unwell]:
+    with contextlib.suppress(ClawbusError):  # the bus has its own line
+        return await find()
+    return {}
+
+
+async def _gateway(
+    org: Org, home: Home, gateway: Gateway, token_file: TokenFile, unwell: dict[str, Unwell]
+) -> list[Check]:
     if gateway.is_program:
         return [Check(f"program {gateway.id}", None, "a program of yours does its agents' tasks (docs/python.md)")]
     status = await status_of(gateway.port)
     token = token_file(gateway.id)
-    checks = [_readiness(home, gateway, status)]
+    sick = {one.id: unwell[one.id] for one in org.agents_of(gateway.id) if one.id in unwell}
+    checks = [_failing(gateway, sick) if status == 200 and sick else _readiness(home, gateway, status)]
     if status is None:
         checks.append(Check(f"plugin in {gateway.id}", None, "not known while its gateway is down"))
     elif not token.exists():
@@ -211,6 +224,15 @@ def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
         return Check(name, False, f"nothing answers on port {gateway.port}", start)
     detail = f"answers {status} on port {gateway.port}: starting, draining or not well"
     return Check(name, False, detail, f"Wait a minute. {log if gateway.own else 'Run `openclaw status`.'}")
+
+
+def _failing(gateway: Gateway, unwell: dict[str, Unwell]) -> Check:
+    """It answers, and does nothing: each turn fails before a model is asked."""
+    first = next(iter(unwell.values()))
+    said = f": {inert(first.why, lines=False)}" if first.why else ""
+    detail = f"it fails every turn of {', '.join(unwell)} before a model is asked{said}; their tasks wait"
+    being_mended = "`clawbus up` is restarting it: look once more in a minute."
+    return Check(f"gateway {gateway.id}", False, detail, remedy(gateway, first) if first.needs_person else being_mended)
 
 
 def _without_token(gateway: Gateway, token: Path) -> Check:

@@ -7,7 +7,7 @@ import contextlib
 
 from clawbus.bus import Bus, Message
 from clawbus.company import Company
-from clawbus.presence import ASK, Roster
+from clawbus.presence import ASK, PERIOD_S, Roster
 
 _WAIT_S = 0.6
 
@@ -28,6 +28,25 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
         await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
+                await heard.wait()
+    finally:
+        await stop()
+    return roster
+
+
+async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
+    """What nodes say of these agents by themselves, for who may not ask. Takes as long as their period, at most."""
+    roster, heard = Roster(company.subjects), asyncio.Event()
+
+    def hear(message: Message) -> None:
+        roster.hear(message)
+        if roster.heard(agents):
+            heard.set()
+
+    stop = await bus.listen(company.subjects.everything("presence"), hear)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PERIOD_S + 1):
                 await heard.wait()
     finally:
         await stop()

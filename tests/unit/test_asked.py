@@ -13,11 +13,13 @@ import pytest
 from clawbus.errors import Away, Refused
 from clawbus.running import ask_up
 from clawbus.settings import Home, write_secret
+from clawbus.supervisor.asked import ask_restart
 from tests.company import until
 
 UP = """
 import asyncio, sys
 from pathlib import Path
+from clawbus.errors import NotFound
 from clawbus.running import asked, survive_questions
 from clawbus.settings import Home
 from clawbus.supervisor.record import take_lock
@@ -28,13 +30,18 @@ async def do(force_souls, say):
     done.append(force_souls)
     say(f"done so far: {done}")
 
+async def restart(service):
+    if service == "gateway-none":
+        raise NotFound(f"no service {service!r} is supervised")
+    done.append(service)
+
 async def main():
     home = Home(Path(sys.argv[1]))
     survive_questions()
     lock = take_lock(home.dir("run"))
     for listens in (False, True, False):
         print(listens, flush=True)
-        work = asyncio.create_task(asked(home, do) if listens else asyncio.sleep(60))
+        work = asyncio.create_task(asked(home, do, restart) if listens else asyncio.sleep(60))
         await asyncio.to_thread(sys.stdin.readline)
         work.cancel()
         await asyncio.wait({work})
@@ -106,5 +113,22 @@ async def test_what_nobody_has_answered_is_not_done_by_the_next_up(tmp_path: Pat
     up.stdin.write(b"\n")
     assert await up.stdout.readline() == b"True\n"  # it listens
     assert await asyncio.wait_for(ask_up(home, force_souls=False), 30) == ["done so far: [False]"]
+    up.kill()
+    await up.wait()
+
+
+async def test_a_node_asks_the_up_that_runs_to_restart_its_gateway(tmp_path: Path) -> None:
+    """It is done once, by the one `up`; without one nobody does it, and that is said."""
+    home = Home(tmp_path / ".clawbus")
+    assert not await ask_restart(home, "gateway-lab")
+    up = await starting(home)
+    assert up.stdin
+    assert up.stdout
+    up.stdin.write(b"\n")
+    assert await up.stdout.readline() == b"True\n"  # it listens
+    assert await asyncio.wait_for(ask_restart(home, "gateway-lab"), 30)
+    with pytest.raises(Away, match="no service 'gateway-none' is supervised"):
+        await asyncio.wait_for(ask_restart(home, "gateway-none"), 30)
+    assert await asyncio.wait_for(ask_up(home, force_souls=False), 30) == ["done so far: ['gateway-lab', False]"]
     up.kill()
     await up.wait()

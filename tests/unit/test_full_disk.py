@@ -255,7 +255,7 @@ async def test_a_server_that_dies_while_nothing_can_be_recorded_is_started_when_
         record = home.dir("run") / "sleeper.pid"
         blocker = record.with_name(f".sleeper.pid.{os.getpid()}")
         blocker.mkdir()  # where the file is written before it takes its place
-        await supervisor.renew("sleeper")
+        await supervisor.restart("sleeper")
 
         async def refused() -> bool:
             return any("cannot be recorded" in one for one in said)
@@ -269,7 +269,7 @@ async def test_a_server_that_dies_while_nothing_can_be_recorded_is_started_when_
         await until(back, "it runs again, and is recorded", 15)
 
 
-async def test_a_renewed_service_keeps_its_place_and_is_no_death(tmp_path: Path) -> None:
+async def test_a_restarted_service_keeps_its_place_and_is_no_death(tmp_path: Path) -> None:
     """The server has to end after all that speaks to it, also when it was started anew meanwhile."""
     said: list[tuple[str, str]] = []
     home = Home(tmp_path / ".clawbus")
@@ -277,7 +277,7 @@ async def test_a_renewed_service_keeps_its_place_and_is_no_death(tmp_path: Path)
         for name in ("server", "node"):
             await supervisor.add(Service(name, ["sleep", "600"], {}, home.log(name)))
         first = supervisor.pid("server")
-        await supervisor.renew("server")
+        await supervisor.restart("server")
 
         async def back() -> bool:
             return supervisor.pid("server") not in (None, first)

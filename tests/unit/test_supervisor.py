@@ -101,6 +101,25 @@ async def test_what_is_killed_comes_back(home: Home) -> None:
     assert not runs(second or 0)
 
 
+@pytest.mark.parametrize(("code", "signum"), [(SLEEP, 15), (DEAF, 9)])
+async def test_what_is_restarted_on_request_is_asked_to_end_before_it_is_killed(
+    home: Home, code: str, signum: int
+) -> None:
+    """It has a while to end by itself; a new process takes its place, and the others never know."""
+    events = Events()
+    async with Supervisor(home, events) as supervisor:
+        await supervisor.add(service(home, "node", SLEEP), service(home, "gateway", code))
+        node, gateway = supervisor.pid("node"), supervisor.pid("gateway")
+        await supervisor.restart("gateway", 5.0 if signum == 15 else 0.1)
+        assert not runs(gateway or 0)
+        assert await events.wait("gateway", "stopped") == f"by signal {signum}"
+        await events.wait("gateway", "ready")
+        assert supervisor.pid("gateway") not in (None, gateway)
+        assert supervisor.pid("node") == node
+        with pytest.raises(NotFound):
+            await supervisor.restart("nobody", 1.0)
+
+
 async def test_the_delay_grows_and_stays_under_five_seconds(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deaths in a row are answered more and more slowly, for ever, and never later than 5 s after the death."""
     assert list(child.RESTART_DELAYS_S) == sorted(child.RESTART_DELAYS_S)

@@ -23,11 +23,12 @@ from clawbus.errors import ClawbusError
 from clawbus.gateway import own
 from clawbus.gateway.readiness import status_of
 from clawbus.org import STEWARD
+from clawbus.presence import Unwell
 from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.provision.probing import unwritable
 from clawbus.running import planned_model_url
-from clawbus.seeing import who_is_online
+from clawbus.seeing import overheard, who_is_online
 from clawbus.stopping import standing
 
 _LOOKS = 4
@@ -67,8 +68,8 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
     else:
         place = (company.url, company.gateways_here)
         forbidden = functools.partial(_try_forbidden, company)
-        more = functools.partial(_of_the_company, company)
-        checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more)
+        more, unwell = functools.partial(_of_the_company, company), functools.partial(_unwell, company)
+        checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more, unwell)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
@@ -95,6 +96,19 @@ async def _of_the_company(company: Company) -> list[Check]:
     tries = of_all if company.here is None else {}
     model = [await _model(company)] if planned_model_url(company) is not None else []
     return model + [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
+
+
+async def _unwell(company: Company) -> dict[str, Unwell]:
+    """The agents here whose turns fail before a model is asked, as their nodes say. Raises BusAway or Refused."""
+    if company.here is None:
+        async with company.connect_person(None) as (bus, _):
+            roster = await who_is_online(bus, company)
+    else:  # no person has a key here, and a gateway's may not call the roll: each node speaks every few seconds
+        mine = [agent.id for one in company.gateways_here for agent in company.org.agents_of(one.id)]
+        async with company.connect(f"gw-{min(company.here.served, default=company.here.gateways[0])}", LABEL) as bus:
+            roster = await overheard(bus, company, mine)
+    found = {one.id: roster.unwell(one.id) for one in company.org.agents}
+    return {agent: unwell for agent, unwell in found.items() if unwell is not None}
 
 
 async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:

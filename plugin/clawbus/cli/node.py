@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ from clawbus.company import Company
 from clawbus.gateway import GatewayRpc
 from clawbus.ledger import Ledger
 from clawbus.node import Node
+from clawbus.running import GATEWAY
+from clawbus.supervisor.asked import ask_restart
 
 
 @click.command()
@@ -29,4 +32,7 @@ async def _serve(company: Company, gateway: str) -> None:
     with Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()
         async with company.connect(f"gw-{gateway}", f"node {gateway}", wait_s=None) as bus:
-            await Node(company.org, gateway, bus, rpc, ledger).run(company.home.socket(gateway))
+            node = Node(company.org, gateway, bus, rpc, ledger)
+            if entry.is_ours:
+                node.mending.restart = functools.partial(ask_restart, company.home, f"{GATEWAY}{gateway}")
+            await node.run(company.home.socket(gateway))

@@ -26,6 +26,8 @@ from clawbus.stopping import telling
 from clawbus.supervisor import Supervisor
 from clawbus.supervisor.record import take_lock
 
+_DRAIN_S = 20.0
+"""How long a gateway that is restarted since its turns fail may let others of its turns end."""
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
 
@@ -118,7 +120,10 @@ async def _run(plan: Plan) -> None:
 
 
 async def _follow(supervisor: Supervisor, plan: Plan, took: Callable[[Company], None]) -> None:
-    """Take changes of org.toml in when `clawbus apply` asks for it, until cancelled; `took` hears of each."""
+    """Until cancelled: take org.toml in when `clawbus apply` asks for it, and restart a gateway when its node does.
+
+    `took` hears of each company that was taken in.
+    """
     now = plan
 
     async def do(force_souls: bool, say: Callable[[str], None]) -> None:
@@ -135,7 +140,11 @@ async def _follow(supervisor: Supervisor, plan: Plan, took: Callable[[Company], 
         now = changed
         took(company)
 
-    await asked(plan.company.home, do)
+    async def restart(service: str) -> None:
+        put_text(f"{service} is restarted: its turns fail before a model is asked")
+        await supervisor.restart(service, _DRAIN_S)
+
+    await asked(plan.company.home, do, restart)
 
 
 async def _show_on(company: Company, fresh: asyncio.Queue[Company]) -> None:

@@ -2,6 +2,7 @@
 
 from clawbus.gateway.active import Active, active
 from clawbus.gateway.begun import Begun
+from clawbus.gateway.fitness import Fitness
 from clawbus.gateway.lineage import is_spawned, spawner
 from clawbus.gateway.rpc import GatewayRpc
 from clawbus.gateway.speaking import Speaking
@@ -15,6 +16,7 @@ __all__ = [
     "KEY_PREFIX",
     "Active",
     "Begun",
+    "Fitness",
     "GatewayRpc",
     "Speaking",
     "TurnLost",

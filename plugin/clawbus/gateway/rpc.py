@@ -20,6 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
+from clawbus.gateway.runs import Runs
 from clawbus.version import __version__
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ class GatewayRpc:
         self.gone.set()
         self.boot_id = ""
         """Names the gateway's process: another value means that it was restarted and has forgotten its runs."""
-        self.listeners: list[Listener] = []
+        self.runs = Runs()
+        """What its events tell of its runs."""
+        self.listeners: list[Listener] = [self.runs.hear]
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
         """Called with True when the gateway has become ready, with False when it has gone."""
@@ -133,7 +136,10 @@ class GatewayRpc:
         reader = asyncio.create_task(self._read(socket))
         try:
             hello = await self._call(socket, "connect", self._hello(), _CONNECT_S)
-            self._socket, self.boot_id = socket, str(hello["server"].get("bootId", ""))
+            before, self._socket = self.boot_id, socket
+            self.boot_id = str(hello["server"].get("bootId", ""))
+            if self.boot_id != before:
+                self.runs.clear()
             log.info("gateway: connected, OpenClaw %s", hello["server"].get("version"))
             self.gone.clear()
             self.ready.set()

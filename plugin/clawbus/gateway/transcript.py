@@ -18,8 +18,9 @@ MAX_CHARS = 500_000
 _LAST = 5  # messages: a reason for a failure is the last one, or nearly
 _CUT_OFF = ("toolUse", "aborted", "error")
 """Why a message is not the last word of its run, whatever text stands in it."""
-_FAILED = "run-failed-before-reply"
-"""OpenClaw's note in the transcript of a run that failed before a model was asked, such as while its provider rests."""
+_FELL = "run-failed-before-reply"
+"""The custom type of the note that OpenClaw leaves of a run that ended before a word of its model, such as while its
+provider rests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,18 @@ class Transcript:
         """Whether the run of a key has called a tool."""
         mine = (message for message in self.messages if _run_of(message) == key)
         return any(message.get("stopReason") == "toolUse" for message in mine)
+
+    def fell(self, key: str) -> bool:
+        """Whether the run of a key has ended before a word of its model; also one under an id of the gateway's own."""
+        if self._last(key) is not None:
+            return False
+        below = False
+        for message in self.messages:
+            note = message.get("customType") == _FELL
+            if note and (below or _run_of(message) == key):
+                return True
+            below = message.get("idempotencyKey") == f"{key}:user" or (below and message.get("role") == "custom")
+        return False
 
     def began(self, key: str) -> bool:
         """Whether the turn of a key has begun. The message that opened a long one is not among the last ones."""
@@ -80,7 +93,7 @@ class Transcript:
         last = self._last(run, "assistant", "custom")
         if last is None:
             return ""
-        if last.get("customType") == _FAILED:
+        if last.get("customType") == _FELL:
             return str((last.get("details") or {}).get("error") or last.get("content") or "")
         if last.get("stopReason") != "error":
             return ""

@@ -46,6 +46,7 @@ _REASON_CHARS = 1_000
 _KEY = re.compile(r"\b((?:(?:sk|pk|rk|gsk|xai|hf|ghp)[-_]|AIza)\w{2})[\w-]{8,}")
 """What looks like a provider's key: `chat.history` hides it, `sessions.get` does not."""
 _WHOLE = 1000  # messages: the most that chat.history gives; a long turn has that many
+_PREPARED_S = 10.0  # a run's preparation takes from 0.5 to 4 s
 _FINAL_S = 2.0  # the final event comes before the wait's answer, or about then
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class Turns:
     async def start(self, agent: str, session_key: str, message: str, key: str, timeout_s: int) -> None:
         """Start a turn, or join the one that this key has started already. Raises GatewayAway or Refused."""
         self._rpc.may_begin(agent)
-        await self._say(session_key, message, key, "nats_task", agentId=agent, timeoutMs=1000 * timeout_s)
+        with self._rpc.runs.beginning(key, agent, session_key):
+            await self._say(session_key, message, key, "nats_task", agentId=agent, timeoutMs=1000 * timeout_s)
 
     async def steer(self, session_key: str, message: str, key: str) -> None:
         """Give the running turn of a session something that its next model request reads; it may skip pending tools.
@@ -123,6 +125,7 @@ class Turns:
                         "agent.wait", {"runId": key, "timeoutMs": round(_WAIT_S * 1000)}, _WAIT_S + 30
                     )
                     if answer.get("endedAt") is not None:
+                        self._rpc.runs.is_over(key)
                         return await self._result(session_key, key, answer, final, steered())
                     if (forgotten := await self._forgotten(session_key, key)) is not None:
                         return forgotten
@@ -227,13 +230,34 @@ class Turns:
         with self._rpc.listening(listen):
             yield final
 
-    async def abort(self, session_key: str, key: str | None = None) -> bool:
-        """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway."""
-        params = {"key": session_key} | ({"runId": key} if key else {})
-        try:
-            return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
-        except Refused:
-            return False  # no such session: nothing runs there
+    async def fell(self, session_key: str, key: str) -> bool:
+        """Whether a turn has failed in the gateway before its model was asked (`runs`). Raises GatewayAway."""
+        heard = self._rpc.runs.fell(key)
+        if heard is not None:
+            return heard
+        return (await transcript.read(self._rpc, session_key, 50)).fell(key)
+
+    async def abort(self, session_key: str, key: str | None = None, within_s: float = _PREPARED_S) -> bool:
+        """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway.
+
+        What is still being prepared is let come to its model first, for so long: see `runs`. It calls no tool any more.
+        """
+        with self._rpc.runs.ending(session_key):
+            await self._until_prepared(session_key, key, within_s)
+            params = {"key": session_key} | ({"runId": key} if key else {})
+            try:
+                return (await self._rpc.call("sessions.abort", params)).get("status") == "aborted"
+            except Refused:
+                return False  # no such session: nothing runs there
+
+    async def _until_prepared(self, session_key: str, key: str | None, within_s: float) -> None:
+        """Raises GatewayAway. The gateway knows of a session a moment later than of the run that begins it."""
+        row: dict[str, Any] = {}
+        with contextlib.suppress(Refused):
+            row = (await self._rpc.call("sessions.describe", {"key": session_key})).get("session") or {}
+        runs = {str(one) for one in row.get("activeRunIds") or ()} | self._rpc.runs.open_in(session_key)
+        if runs or row.get("status") == "running":
+            await self._rpc.runs.prepared(session_key, {key} if key in runs else runs, within_s)
 
     @contextlib.contextmanager
     def watching(self, session_key: str, on_item: Callable[[str], None]) -> Iterator[None]:

@@ -38,18 +38,16 @@ class Waking:
         in that one prompt only, and neither in the transcript nor in later turns.
         """
         self._rpc.may_begin(agent)
-        await self._rpc.call(
-            "agent",
-            {
-                "message": message,
-                "agentId": agent,
-                "sessionKey": session_key,
-                "idempotencyKey": key,
-                "inputProvenance": transcript.provenance(from_session, "nats_spawn"),
-            }
-            | ({"deliver": True, "bestEffortDeliver": True} if timeout_s is None else {"deliver": False})
-            | ({} if timeout_s is None else {"timeout": timeout_s}),
-        )
+        said: dict[str, Any] = {
+            "message": message,
+            "agentId": agent,
+            "sessionKey": session_key,
+            "idempotencyKey": key,
+            "inputProvenance": transcript.provenance(from_session, "nats_spawn"),
+        }
+        said |= {"deliver": True, "bestEffortDeliver": True} if timeout_s is None else {"deliver": False}
+        with self._rpc.runs.beginning(key, agent, session_key):
+            await self._rpc.call("agent", said | ({} if timeout_s is None else {"timeout": timeout_s}))
 
     async def arrived(self, session_key: str, keys: tuple[str, ...]) -> str | None:
         """The newest of `keys` under which a message stands in the session's transcript. Raises GatewayAway."""
@@ -68,6 +66,7 @@ class Waking:
                         return False
                     answer = await self._wait_or_start(key, started)
                     if answer.get("endedAt") is not None:
+                        self._rpc.runs.is_over(key)
                         return await self.arrived(session_key, (key,)) is not None
                 except GatewayAway:
                     await self._rpc.ready.wait()

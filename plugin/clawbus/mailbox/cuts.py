@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 NOTE_MARK = "[clawbus note]"
 _AGAIN_S = 1.5
 _TURN_S = 1_800
+_HALT_S = 2.0
+"""How long a run that is being prepared is waited for."""
 
 
 class Cuts:
@@ -69,15 +71,21 @@ class Cuts:
     async def _end_all(self, agents: Collection[str]) -> None:
         """End what runs. Raises GatewayAway, Refused."""
         of_tasks = {run.session_key: run for run in self._ledger.runs.unfinished()}
+        found: list[tuple[str, str | None]] = []
         for one in await active(self._rpc, agents):
             run = of_tasks.get(one.session_key)
             if run is not None and run.state == "started" and run.boot_id == self._rpc.boot_id:
                 continue  # its worker ends it, and keeps the outcome if there is one
             if one.session_key not in of_tasks:
                 self._ledger.cut.add(one.session_key, one.agent, of_task=False)
-            for key in one.runs or (None,):
-                log.info("ending %s in %s: people have stopped it", key or "all", one.session_key)
-                await self._turns.abort(one.session_key, key)
+            found += [(one.session_key, key) for key in one.runs or (None,)]
+        for session, key in found:
+            log.info("ending %s in %s: people have stopped it", key or "all", session)
+        for done in await asyncio.gather(
+            *(self._turns.abort(session, key, _HALT_S) for session, key in found), return_exceptions=True
+        ):
+            if isinstance(done, BaseException):
+                raise done
 
     async def _tell(self, cut: Cut) -> None:
         try:

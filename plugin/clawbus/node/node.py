@@ -29,6 +29,7 @@ from clawbus.mailbox import (
     Reserving,
     Waker,
 )
+from clawbus.node.mending import Mending
 from clawbus.node.socket import listening
 from clawbus.org import Org
 from clawbus.presence import Presence, Roster
@@ -54,10 +55,10 @@ class Node:
         self._bus, self._rpc, self._ledger = bus, rpc, ledger
         self._lease_s, self._reader_name = org.policies.lease_s, gateway_reader(gateway)
         subjects = Subjects(org.company)
-        ends = Ends(bus, subjects, org.may_end, org.may_take)
-        self.outbox = Outbox(bus, ledger, subjects)
+        ends, self.outbox = Ends(bus, subjects, org.may_end, org.may_take), Outbox(bus, ledger, subjects)
         self.inbox, bringer = Inbox(bus, ledger, self.outbox), Bringer(rpc)
-        self.halt, bounds = Halt(bus, org), MailBounds(org, Reserving(bus, org, self.outbox))
+        self.halt, self.mending = Halt(bus, org), Mending(rpc, self.agents)
+        bounds = MailBounds(org, Reserving(bus, org, self.outbox))
         self.reader = Reader(bus, ledger, org, self.agents, self.inbox, bounds)
         self.broadcasts = Broadcasts(bus, ledger, org, self.agents, bounds)
         store, workspace = Store(bus, subjects), functools.partial(workspace_of, rpc)
@@ -65,7 +66,7 @@ class Node:
         self.announcer = Announcer(bringer, ledger, self.outbox, self.inbox, files, org)
         self.waker = Waker(org, rpc, bringer, ledger, self.inbox, files)
         steering = Steering(rpc, ledger, self.outbox, ends, org)
-        self.attempts = Attempts(rpc, ledger, self.outbox, steering, files, org)
+        self.attempts = Attempts(rpc, self.mending.fitness, ledger, self.outbox, steering, files, org)
         turns = Metered(self.attempts, ledger, self.outbox, subjects, functools.partial(tokens_of, rpc))
         obedient = Obedient(turns, self.halt, ledger, self.outbox)
         self.worker = Worker(bus, obedient, ledger, self.outbox, org, gateway)
@@ -79,17 +80,35 @@ class Node:
         self.gate = Gate(org, ledger, rpc)
         self._presence = Presence(bus, rpc.ready, rpc.on_change, self.worker.load, self.roster, org, gateway)
         self._connect(steering, Notifier(rpc, self.outbox, org, gateway), Lessons(bus, org, gateway))
-        self._obey(bringer)
+        self._obey(bringer, obedient)
 
-    def _obey(self, bringer: Bringer) -> None:
+    def _obey(self, bringer: Bringer, obedient: Obedient) -> None:
         """Whoever begins a turn, or sends, asks first whether people have stopped it."""
         halt = self.halt
         self._cuts = Cuts(self._rpc, bringer, self._ledger, halt, self.agents)
-        self._rpc.may_begin, bringer.may_begin = halt.check, halt.may_begin
-        self.waker.barred = functools.partial(halt.barred, self.agents)
+        self._rpc.may_begin = halt.check
         self.tools.order_of, self.gate.order_of, self._presence.word = halt.of, halt.of, halt.word
         halt.on_change += [self.waker.look, self._presence.speak]
         self._presence.on_asked = halt.look
+        self._heed(bringer, obedient)
+
+    def _heed(self, bringer: Bringer, obedient: Obedient) -> None:
+        """For an agent whose turns fail before its model is asked nothing begins but a try now and then."""
+        halt, fitness = self.halt, self.mending.fitness
+
+        async def may_begin(agent: str) -> None:
+            await halt.may_begin(agent)
+            await fitness.admit(agent)
+            await halt.may_begin(agent)
+
+        bringer.may_begin = may_begin
+        self.attempts.on_wait = self.worker.give_slot
+        obedient.unfit = lambda agent: agent in fitness.barred([agent])
+        self.waker.barred = lambda: halt.barred(self.agents) | fitness.barred(self.agents)
+        self._presence.unwell = self.mending.of
+        fitness.on_change += [self.waker.look, self._presence.speak]
+        self._requester.breaker.unwell = lambda agent: self.roster.unwell(agent) is not None
+        self.mending.on_change.append(self._presence.speak)
 
     def _connect(self, steering: Steering, notifier: Notifier, lessons: Lessons) -> None:
         """Who is told of what, and who is asked."""
@@ -129,6 +148,7 @@ class Node:
                 self.worker.keep_leases(self._lease_s / 3),
                 self.inbox.keep_leases(self._lease_s / 3),
                 self._presence.run(),
+                self.mending.run(),
                 self._expire(),
             ):
                 group.create_task(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway
@@ -39,6 +40,8 @@ class Presence:
         self._agents = org.agents_of(gateway)
         self.word: Callable[[str], str] = lambda _agent: "running"
         """running, paused, stopped or unknown, of an agent; when that changes, call `speak`."""
+        self.unwell: Callable[[str], dict[str, Any] | None] = lambda _agent: None
+        """What there is to say of an agent whose turns fail before a model is asked; None of one that is well."""
         self.on_asked: Callable[[], None] = lambda: None
         """Called when the roll is called."""
         self._speak = asyncio.Event()
@@ -68,7 +71,8 @@ class Presence:
     async def _say(self) -> None:
         ready, load = self._ready.is_set(), self._load()
         for agent in self._agents:
-            said = presence(self._org, agent, ready, load.get(agent.id, 0), __version__, self.word(agent.id))
+            busy, unwell = load.get(agent.id, 0), self.unwell(agent.id)
+            said = presence(self._org, agent, ready, busy, __version__, self.word(agent.id), unwell)
             await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:

@@ -79,4 +79,4 @@ class Keeping:
         self._why = why
         if not why and time.monotonic() >= self._again_at:
             self._again_at, self._pause_s = time.monotonic() + self._pause_s, min(2 * self._pause_s, _LONGEST_S)
-            await self._supervisor.renew(SERVER)
+            await self._supervisor.restart(SERVER)

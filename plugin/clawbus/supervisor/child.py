@@ -78,28 +78,23 @@ class Child:
         if process is None:
             return
         began = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.service.stop_s):
-                await process.wait()
+        await _terminate(process, self.service.stop_s)
         how = "killed" if process.returncode is None else "stopped"
         await self._bury(process)
         self._say(how, f"after {time.monotonic() - began:.1f} s")
 
-    async def renew(self) -> None:
-        """End the process, so that it is started anew at once; nothing while it is down. Returns when it has ended."""
+    async def restart(self, within_s: float | None = None) -> None:
+        """End the process, so that it is started anew at once; nothing while it is down. Returns when it has ended.
+
+        SIGTERM to it, and after `within_s`, or its service's `stop_s`, SIGKILL to its group.
+        """
         process = self._process
         if process is None or process.returncode is not None:
             return
         self._renewing = True
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(self.service.stop_s):
-                await process.wait()
-        except TimeoutError:
-            record.kill_group(process.pid)
+        await _terminate(process, self.service.stop_s if within_s is None else within_s)
+        record.kill_group(process.pid)
+        await process.wait()
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once: for an end that cannot wait."""
@@ -194,3 +189,12 @@ class Child:
     def _say(self, what: str, detail: str) -> None:
         with contextlib.suppress(Exception):  # who only listens must not end the keeping
             self._on_event(self.service.name, what, detail)
+
+
+async def _terminate(process: asyncio.subprocess.Process, within_s: float) -> None:
+    """SIGTERM, and wait for its end, so long at most."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await process.wait()

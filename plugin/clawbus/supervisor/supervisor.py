@@ -75,9 +75,13 @@ class Supervisor:
         """End one service for good. It can be added again. Raises NotFound."""
         await self._stop([self._child(name)])
 
-    async def renew(self, name: str) -> None:
-        """End one service's process, so that it is started anew in its place. Raises NotFound."""
-        await self._child(name).renew()
+    async def restart(self, name: str, within_s: float | None = None) -> None:
+        """End the process of one service, so that it is started anew in its place.
+
+        It gets SIGKILL if it has not ended after `within_s`, or its service's `stop_s`. Returns when the old one has
+        ended. Raises NotFound.
+        """
+        await self._child(name).restart(within_s)
 
     async def stop_all(self) -> None:
         """End everything, the last added first. When cancelled, kill what still runs at once."""

@@ -1,12 +1,14 @@
 """A breaker between an agent and each receiver: what fails again and again for the same reason is not sent again.
 
-Only ends that the receiver has brought about count: a task that its requester took back says nothing of him.
+Only ends that the receiver has brought about count: a task that its requester took back says nothing of him, nor does
+one that ends while his gateway fails every turn.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -29,6 +31,8 @@ class Breaker:
         self._rest_s = org.policies.breaker_rest_s
         self._ledger = ledger
         self._outbox = outbox
+        self.unwell: Callable[[str], bool] = lambda _agent: False
+        """Whether an agent's gateway fails its turns before a model is asked."""
 
     def check(self, agent: str, to: str, count: int = 1) -> None:
         """Before tasks are given. Raises Refused as long as the edge rests, and after that for more than one."""
@@ -69,6 +73,8 @@ class Breaker:
         agent, to, end = sent.task.sender, sent.task.to, sent.result
         edge = self._ledger.breakers.get(agent, to)
         if edge.last == task_id or end.status == "cancelled" or end.sender == agent:
+            return
+        if end.status in _FAILED and (self.unwell(to) or self.unwell(end.sender)):
             return
         with self._ledger.together():
             if end.status in _FAILED:

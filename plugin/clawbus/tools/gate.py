@@ -85,6 +85,8 @@ class Gate:
         order = self.order_of(root.split(":")[1])
         if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it
             return f"{order}. Do not try again: end your turn."
+        if self._rpc.runs.is_ending(root):
+            return "this turn is being ended. Do not try again: end your turn."
         task = self._ledger.runs.get(root.split(":")[3])
         if task is not None and task.session_key == root:
             return _why_not(bound_of(self._org, task.task), tool, f"task {task.task_id} of {task.task.sender}")

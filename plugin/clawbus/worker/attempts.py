@@ -14,7 +14,7 @@ from clawbus import frames
 from clawbus.envelope import Envelope, Status
 from clawbus.errors import GatewayAway, NotBegun, Refused
 from clawbus.events import Kind
-from clawbus.gateway import KEY_PREFIX, GatewayRpc, TurnLost, Turns
+from clawbus.gateway import KEY_PREFIX, Fitness, GatewayRpc, TurnLost, Turns
 from clawbus.ledger import Ledger, Run
 from clawbus.mailbox import Files, Outbox
 from clawbus.org import Org
@@ -28,6 +28,10 @@ from clawbus.worker.strays import Strays
 log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 1.0
+_HALT_S = 2.0
+"""How long a stop by a person waits for a run that is being prepared: it has to be obeyed within 5 s."""
+_MOST_FALLS = 8
+_FELL = "its gateway failed the turn before the model was asked; it is tried again"
 _ANEW = (
     "\n\nA person stopped the company while you were at this task, and your turn was ended. It begins anew now: look "
     "at what you had already changed before you change it again."
@@ -44,9 +48,17 @@ class Attempts:
     """Runs turns: the doer of an OpenClaw gateway. After `strikes` attempts without an outcome a task is dead."""
 
     def __init__(
-        self, rpc: GatewayRpc, ledger: Ledger, outbox: Outbox, steering: Steering, files: Files, org: Org
+        self,
+        rpc: GatewayRpc,
+        fitness: Fitness,
+        ledger: Ledger,
+        outbox: Outbox,
+        steering: Steering,
+        files: Files,
+        org: Org,
     ) -> None:
         self._rpc = rpc
+        self._fitness = fitness
         self._turns = Turns(rpc)
         self._ledger = ledger
         self._outbox = outbox
@@ -57,14 +69,23 @@ class Attempts:
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
         self._running: dict[str, Run] = {}
+        self._falls: dict[str, tuple[int, float]] = {}  # task id -> how often, and since when (monotonic s)
         self._strays = Strays(self._turns, self._key_in)
         rpc.listeners.append(self._strays.hear)
         rpc.on_change.append(self._gateway_changed)
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
         self.lessons: Callable[[Envelope], Awaitable[str]] | None = None
+        self.on_wait: Callable[[str], None] = lambda _task_id: None
+        """Told of a task that waits for its agent to be fit again, and needs no slot meanwhile."""
 
     async def outcome(self, run: Run) -> Envelope:
         """Run a task until it has an outcome. Goes on with the attempt that a crash of this node has interrupted."""
+        try:
+            return await self._until_outcome(run)
+        finally:
+            self._falls.pop(run.task_id, None)
+
+    async def _until_outcome(self, run: Run) -> Envelope:
         while True:
             try:
                 if run.state == "started":  # by an earlier life of this node, perhaps before it came to the call
@@ -89,6 +110,9 @@ class Attempts:
 
     async def _start(self, run: Run) -> Run:
         """One more attempt: first the ledger, then the gateway. Raises NotBegun, GatewayAway or BusAway."""
+        if not self._fitness.fit(run.worker):
+            self.on_wait(run.task_id)
+        await self._fitness.admit(run.worker)
         await self._rpc.ready.wait()
         key = f"{KEY_PREFIX}{uuid.uuid4().hex}"
         files = await self._files.of(run.worker, run.task, key=key)
@@ -131,17 +155,22 @@ class Attempts:
             raise TurnLost
 
     async def _finish(self, run: Run) -> Envelope:
-        """Wait for the end of an attempt. Raises TurnLost."""
+        """Wait for the end of an attempt. Raises TurnLost, or NotBegun if it never came to its model."""
         self._running[run.task_id] = run
         attending = asyncio.create_task(self._steering.attend(run), name=f"steering-{run.task_id}")
         steered = functools.partial(self._ledger.steers.was_heard, run.task_id)
         try:
             with self._turns.watching(run.session_key, self._progress(run)):
                 turn = await self._turns.wait(run.session_key, run.key, run.boot_id, steered)
+        except TurnLost:
+            await self._unless_it_fell(run)
+            raise
         finally:
             attending.cancel()
             self._running.pop(run.task_id, None)
         await asyncio.gather(attending, return_exceptions=True)
+        if turn.outcome == "failed":
+            await self._unless_it_fell(run)
         if turn.idle and (self._strays.expected(run.session_key) or self._ledger.cut.has(run.session_key)):
             raise TurnLost  # so a turn ends that begins where another one of its session was stopped a moment ago
         turn = await self.blocked.last_word(run, turn)
@@ -151,6 +180,22 @@ class Attempts:
             with contextlib.suppress(GatewayAway):  # what has gone with it needs no stop, and the result is here
                 await self._turns.abort(run.session_key)
         return result(run, _STATUS[turn.outcome], bounded(turn.text, f"the whole stands in session {run.session_key}"))
+
+    async def _unless_it_fell(self, run: Run) -> None:
+        """Raises NotBegun if the turn has failed before its model was asked: it is the gateway's fault, and no strike.
+
+        Unless it is the task's: again and again, while others of its agent come to their model. Raises GatewayAway.
+        """
+        if not await self._turns.fell(run.session_key, run.key):
+            return
+        count, since = self._falls.get(run.task_id, (0, time.monotonic()))
+        self._falls[run.task_id] = (count + 1, since)
+        if count + 1 >= _MOST_FALLS and self._fitness.asked_since(run.worker, since):
+            return
+        with self._ledger.together():
+            self._ledger.runs.not_started(run.task_id)
+            self._outbox.event("interrupted", run.task_id, run.worker, attempt=run.attempt, why=_FELL)
+        raise NotBegun(_FELL, "Look at the gateway's log.")
 
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
@@ -165,7 +210,7 @@ class Attempts:
         """
         if run.boot_id != self._rpc.boot_id:
             self._strays.expect(run.session_key)
-        aborted = await self._turns.abort(run.session_key)
+        aborted = await self._turns.abort(run.session_key, within_s=_HALT_S)
         aborted = aborted or await self._turns.was_aborted(run.key)
         if aborted or not await self._turns.begun(run.session_key, run.key):
             with self._ledger.together():

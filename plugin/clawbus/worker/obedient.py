@@ -36,13 +36,15 @@ class Obedient:
         """Told of a task that waits for its agent alone: others of the gateway go on meanwhile, so it needs no slot."""
         self.over: Callable[[datetime | None], Awaitable[bool]] = _by_this_clock
         """Whether a moment is over by the server's clock. Raises BusAway."""
+        self.unfit: Callable[[str], bool] = lambda _agent: False
+        """Whether nothing may be tried for an agent now: its gateway fails every turn."""
         self.gone.set()
         doer.on_change.append(lambda _ready: self._look())
         halt.on_change.append(self._look)
 
     def barred(self, agent: str) -> bool:
         """See `Obeying`."""
-        return self._halt.of(agent) is not None
+        return self._halt.of(agent) is not None or self.unfit(agent)
 
     def _look(self) -> None:
         """Tasks are taken while the doer can do them, and the company is known not to be stopped."""
@@ -57,7 +59,7 @@ class Obedient:
     async def outcome(self, run: Run) -> Envelope:
         """See `Doer`. It ends as timed out what has expired while it waited here. Raises BusAway: call it again."""
         while True:
-            if self.barred(run.worker):
+            if self._halt.of(run.worker) is not None:
                 run = await self._wait(run)
                 if run.state == "held" and await self.over(run.task.expires_at):
                     return result(run, "timed_out", "it expired while a person had stopped or paused its agent")

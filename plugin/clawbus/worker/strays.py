@@ -1,8 +1,9 @@
 """Runs that a restarted gateway begins by itself in sessions of the bus: each is stopped at its first sign.
 
 OpenClaw resumes interrupted sessions one after the other: maybe long after our next attempt has begun, or its task has
-ended. Such a run has no lifecycle start, and a UUID for an id. So has our own attempt where it had to wait behind it:
-its line in the transcript has our key, that of a resumed run has the run's.
+ended. Such a run has no lifecycle start, and a UUID for an id; before its model says a word, it is heard of as a `task`
+of the gateway. A UUID has our own attempt, too, where it had to wait behind it: its line in the transcript has our key,
+that of a resumed run has the run's.
 """
 
 from __future__ import annotations
@@ -50,17 +51,25 @@ class Strays:
 
     def hear(self, name: str, payload: dict[str, Any]) -> None:
         """An event of the gateway."""
+        as_task = name == "task"
+        if as_task:
+            payload = payload.get("task") or {}
+            if payload.get("kind") != "cli" or payload.get("status") != "running":
+                return
+        elif name != "agent":
+            return
         session, run = str(payload.get("sessionKey")), str(payload.get("runId"))
-        if name != "agent" or run in self._met or run.startswith(KEY_PREFIX) or not self.expected(session):
+        if run in self._met or run.startswith(KEY_PREFIX) or not self.expected(session):
             return
         self._met[run] = session
-        stopping = asyncio.get_running_loop().create_task(self._stop(session, run))
+        stopping = asyncio.get_running_loop().create_task(self._stop(session, run, as_task))
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
 
-    async def _stop(self, session: str, run: str) -> None:
+    async def _stop(self, session: str, run: str, resumed: bool) -> None:
+        """`resumed`: it is known to be none of ours, since those that we begin in such a session are no tasks."""
         try:
-            if not await self._is_ours(session, run):
+            if resumed or not await self._is_ours(session, run):
                 log.warning("stopping run %s, which the gateway has resumed in %s", run, session)
                 await self._turns.abort(session, run)
         except GatewayAway:

@@ -21,6 +21,7 @@ from clawbus.steward.duties.receipts import Receipts
 from clawbus.steward.duties.recurring import Recurring
 from clawbus.steward.duties.refused import Refused
 from clawbus.steward.duties.room import Room
+from clawbus.steward.duties.unwell import GatewayUnwell
 from clawbus.steward.duty import Duty
 
 DUTIES: tuple[type[Duty], ...] = (
@@ -32,6 +33,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Deadlines,
     Escalation,
     Forged,
+    GatewayUnwell,
     GuestKey,
     Guests,
     Lag,

@@ -1,4 +1,5 @@
-"""How `clawbus apply` asks the `clawbus up` of the same home to bring its processes to a changed org.toml.
+"""How others ask the `clawbus up` of the same home: `clawbus apply` to bring its processes to a changed org.toml, and a
+node to restart its gateway.
 
 A file with the question, a signal (SIGUSR1; a hangup stays what a closed terminal sends), a file with the answer.
 A question is put to one process, and good for no other: what was asked of an `up` that has died meanwhile, such as to
@@ -29,6 +30,7 @@ _WITHIN_S = 420.0  # a gateway may take minutes to start
 _QUESTION, _ANSWER, _ASKING = "apply.json", "applied.json", "asking.lock"
 
 Do = Callable[[bool, Callable[[str], None]], Awaitable[None]]
+Restart = Callable[[str], Awaitable[None]]
 
 
 async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
@@ -36,12 +38,15 @@ async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
 
     Raises Away if it gives no answer, or with what went wrong there; Refused while another asks.
     """
-    folder = home.dir("run")
-    pid = holder(folder)
-    if pid is None:
-        return None
-    with _alone(folder):
-        return await _ask(folder, pid, force_souls)
+    return await _ask(home.dir("run"), {"force_souls": force_souls})
+
+
+async def ask_restart(home: Home, service: str) -> bool:
+    """Have a running `clawbus up` end a service of its own and start it again; False if none runs.
+
+    Answered when the old process has ended. Raises Away, and Refused while another asks.
+    """
+    return await _ask(home.dir("run"), {"restart": service}) is not None
 
 
 @contextlib.contextmanager
@@ -51,13 +56,20 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused("another `clawbus apply` is under way here", "Let it end, then apply again.") from None
+            raise Refused("another `clawbus apply` is under way here", "Let it end, then try again.") from None
         yield
 
 
-async def _ask(folder: Path, pid: int, force_souls: bool) -> list[str]:
+async def _ask(folder: Path, question: dict[str, Any]) -> list[str] | None:
+    if (pid := holder(folder)) is None:
+        return None
+    with _alone(folder):
+        return await _ask_it(folder, pid, question)
+
+
+async def _ask_it(folder: Path, pid: int, question: dict[str, Any]) -> list[str]:
     token = secrets.token_hex(8)
-    write_secret(folder / _QUESTION, json.dumps({"token": token, "to": _process(pid), "force_souls": force_souls}))
+    write_secret(folder / _QUESTION, json.dumps({"token": token, "to": _process(pid), **question}))
     try:
         with contextlib.suppress(ProcessLookupError):  # it has ended just now: seen below
             os.kill(pid, SIGNAL)
@@ -91,8 +103,11 @@ def survive_questions() -> None:
     asyncio.get_running_loop().add_signal_handler(SIGNAL, lambda: None)
 
 
-async def asked(home: Home, do: Do) -> None:
-    """In `clawbus up`: answer such questions by `do(force_souls, say)`, until cancelled. Errors are answers, too."""
+async def asked(home: Home, do: Do, restart: Restart) -> None:
+    """In `clawbus up`: answer such questions, until cancelled. Errors are answers, too.
+
+    `do(force_souls, say)` takes org.toml in, `restart(service)` ends a process that is then started again.
+    """
     folder, wanted = home.dir("run"), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(SIGNAL, wanted.set)
     wanted.set()  # for a question that came before
@@ -104,11 +119,14 @@ async def asked(home: Home, do: Do) -> None:
                 continue
             answer: dict[str, Any] = {"token": question["token"], "said": []}
             try:
-                await do(bool(question.get("force_souls")), answer["said"].append)
+                if isinstance(service := question.get("restart"), str):
+                    await restart(service)
+                else:
+                    await do(bool(question.get("force_souls")), answer["said"].append)
             except (ClawbusError, OSError) as error:
                 answer |= {"error": getattr(error, "message", str(error)), "remedy": getattr(error, "remedy", "")}
             except Exception as error:  # the company runs on, and can be asked again
-                log.exception("org.toml could not be taken in")
+                log.exception("what was asked of it could not be done")
                 answer |= {"error": f"it failed inside: {error!r}", "remedy": "Its terminal has more."}
             write_secret(folder / _ANSWER, json.dumps(answer))
     finally:
