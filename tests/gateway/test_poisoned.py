@@ -73,7 +73,7 @@ async def test_up_restarts_a_gateway_of_its_own_whose_turns_fail_before_a_model_
     """Tasks, mail and the announce of a result wait; then each ends as if nothing had been, at its first attempt."""
     gateway = up.pid("gateway-hq")
     async with connect(up.file) as client:
-        for agent in ("cto", "ceo"):
+        for agent in ("ceo", "cto"):  # the last one's database is still open
             assert (await client.ask(agent, "@reply well", timeout_s=120)).text == "well"
         await hurt(up.live.home, "hq")
         given = [await client.start("cto", f"@reply after-{number}") for number in range(6)]

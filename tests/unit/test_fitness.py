@@ -170,7 +170,8 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
 
     async def restart() -> bool:
         asked.put_nowait(gateway.mending.of("cto")["by"])  # type: ignore[index]
-        gateway.restarted(f"boot {next(boots)}")
+        gateway.rpc.ready.clear()
+        gateway.rpc.gone.set()
         return True
 
     gateway.mending.restart = restart
@@ -178,6 +179,11 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
     for life in range(3):
         gateway.fall(IN_A_ROW)
         assert await asyncio.wait_for(asked.get(), 5) == "up", life
+        await asyncio.sleep(0.05)
+        assert asked.empty()  # while it starts, it is not ended again
+        gateway.rpc.gone.clear()
+        gateway.rpc.ready.set()
+        gateway.restarted(f"boot {next(boots)}")
     gateway.fall(IN_A_ROW)
     await asyncio.sleep(0)
     assert gateway.mending.of("cto") == {"by": "person", "restarts": 3, "why": POISONED}

@@ -85,11 +85,12 @@ class Mending:
             self._tell()
             return
         self._restarts += 1
-        if self._can_restart():
-            self._next_at = time.monotonic() + _PAUSES_S[self._restarts]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOES_S):
                 await self._rpc.gone.wait()
+        await self._rpc.ready.wait()  # it may take minutes to start, and is not to be ended meanwhile
+        if self._can_restart():
+            self._next_at = time.monotonic() + _PAUSES_S[self._restarts]
         self._tell()
 
     async def _wait(self, at_most_s: float | None) -> None:
