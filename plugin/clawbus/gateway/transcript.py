@@ -99,6 +99,11 @@ class Transcript:
             return ""
         return str(last.get("errorMessage") or text_of(last) or "the model's request failed")
 
+    def cut_off(self, run: str) -> bool:
+        """Whether a run ended in a tool call or in the middle of a message, or nothing is known of its end."""
+        last = self._last(run)
+        return last is None or last.get("stopReason") in _CUT_OFF
+
     def ended_mute(self, run: str) -> bool:
         """Whether the last message of a run, which is no tool call, says nothing."""
         last = self._last(run)

@@ -170,7 +170,7 @@ class Turns:
         status, reply = answer.get("status"), answer.get("terminalReply") or {}
         if _aborted(answer):
             return TurnResult("aborted", "the turn was stopped on the worker's gateway")
-        if status == "timeout" or answer.get("stopReason") == "timeout" or _cut_off_in_a_tool(answer):
+        if status == "timeout" or answer.get("stopReason") == "timeout":
             return TurnResult("timed_out", _TOO_LONG)
         text = str(reply.get("text") or "")
         if status != "ok" and not _fell_silent(reply):  # OpenClaw calls it an error, too, if an agent says nothing
@@ -183,7 +183,8 @@ class Turns:
             seen = await transcript.read(self._rpc, session_key, 50)
         except GatewayAway:  # it has ended, and the answer is here
             seen = transcript.Transcript([], False)
-        if seen.timed_out(key) and not seen.reply(key):
+        if seen.cut_off(key) and (reply.get("disposition") == "empty" or seen.timed_out(key)):
+            # its time was over while a tool ran: `agent.wait` says "ok", and may have what stood beside the tool call
             return TurnResult("timed_out", _TOO_LONG)
         return _judged(words.without_token(text), seen, key)
 
@@ -291,13 +292,14 @@ def told(seen: transcript.Transcript, key: str, ended_well: bool = False) -> Tur
 
 def _judged(text: str, seen: transcript.Transcript, run: str) -> TurnResult:
     """What the last words of a run that has ended by itself are worth: they may be none, or no report."""
+    kept = seen.reply(run)  # OpenClaw takes marks of a call out of what it shows, sometimes all of it
+    text = kept if words.are_silent(text) else text
     cut = f"\n\n{_CUT}" if seen.cut_at_limit(run) else ""
     if words.are_silent(text) or seen.ended_mute(run):  # then OpenClaw may put in words of its own
         earlier = seen.earlier_words(run)
         if not earlier:
             return TurnResult("failed", _NO_ROOM if cut else _SAID_NOTHING, mute=True)
         return TurnResult("done", f"{earlier}\n\n{_EARLIER}{cut}")
-    kept = seen.reply(run)  # OpenClaw takes some marks of a call out of what it shows
     call = max(words.written_call(text), words.written_call(kept))
     if call == words.Call.WHOLE:
         return TurnResult("failed", f"{_CALL_IN_WORDS}\n\n{kept or text}{cut}")
@@ -311,11 +313,6 @@ def _because(*why: str) -> str:
     said = [_KEY.sub(r"\1…", one.strip()) for one in why]
     said = [one if len(one) <= _REASON_CHARS else f"{one[:_REASON_CHARS]}{_CUT_MARK}" for one in said]
     return inert("the turn failed: " + "\n".join(said))
-
-
-def _cut_off_in_a_tool(answer: dict[str, Any]) -> bool:
-    """Whether the time of a turn was over while a tool ran: then `agent.wait` says "ok", and what stood beside it."""
-    return answer.get("status") == "ok" and answer.get("stopReason") == "toolUse"
 
 
 def _fell_silent(reply: dict[str, Any]) -> bool:
