@@ -14,6 +14,8 @@ import pytest
 from clawbus.gateway.command import Command
 from clawbus.gateway.openclaw import OpenClaw
 from clawbus.settings import child_environment
+from tests.company import duo_toml, free_ports
+from tests.up import Up
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 
@@ -78,3 +80,17 @@ async def test_a_demo_whose_model_is_refused_ends_in_the_gateways_words(claw: Op
     assert re.search(r"This OpenClaw knows: .*anthropic/claude-sonnet-5", said)
     assert "ANTHROPIC_API_KEY is not set" in said
     assert "Traceback" not in said
+
+
+async def test_with_a_real_model_nothing_is_planned_that_is_applied(tmp_path: Path) -> None:
+    """Before and after an agent has another name, which raises no alert: its node has not heard of it at once."""
+    toml = duo_toml(free_ports(3), model="anthropic/claude-sonnet-5")
+    up = Up(tmp_path, toml)
+    try:
+        await up.ready()
+        assert up.run("plan").stdout == "Nothing would change.\n"
+        await up.apply(toml.replace("cto-athena", "cto-minerva"))
+        assert up.run("plan").stdout == "Nothing would change.\n"
+        assert up.run("alerts").stdout == "Nothing is raised.\n"
+    finally:
+        up.end()
