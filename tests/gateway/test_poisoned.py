@@ -128,7 +128,7 @@ async def test_a_gateway_of_others_has_an_alert_that_names_it_and_its_tasks_wait
         assert "fails every turn of cto-athena" in line["detail"]
         assert "Restart it" in line["remedy"]
         assert doctor_of(duo, "hq")["ok"]
-        assert [(await duo.view(task)).ended_by for task in given] == [None] * 4
+        assert [(await duo.view(task)).ended_by for task in given] == [""] * 4
         duo.kill("gateway-lab", signal.SIGTERM)
         await duo.start("gateway-lab")
         views = [await duo.settled(task, 180) for task in given]
