@@ -23,6 +23,7 @@ from clawbus.enrol.answering import Answers, digest_of
 from clawbus.enrol.following import caught_up, follow
 from clawbus.errors import BusAway, ClawbusError
 from clawbus.identity import load_or_create
+from clawbus.jwt import claims_of, tags_of
 from clawbus.provision import elsewhere
 from clawbus.settings import write_secret
 from clawbus.supervisor.record import take_lock
@@ -135,6 +136,8 @@ async def test_n12_a_gateway_that_is_shut_out_does_not_keep_the_rest_from_starti
         await two.hub.apply(org_toml("den", "lab", more=aide))
         await until(lambda: _true((two.hub.live.home.root / "keys" / "agent-aide.pub").exists()), "the new key", 60)
         await until(lambda: _true(ours(two)), "the change there", 60)
+        given = two.hub.live.home.root / "keys" / "gw-den.jwt"
+        await until(lambda: _true("aide" in str(tags_of(claims_of(given.read_text())))), "credentials with it", 60)
         said = await two.hub.apply(org_toml("den", "lab"))
         assert "gw-den is shut out" in said
         await until(lambda: _true(ours(two)), "the next change there", 60)

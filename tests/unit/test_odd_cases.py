@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -18,7 +17,7 @@ from clawbus.bus import Bus, Delivery, Taker, fetch_now, gateway_reader, task_du
 from clawbus.bus.pull import ask
 from clawbus.channels import DEAD, EVENTS, TASKS
 from clawbus.envelope import Artifact, Envelope, decode, now
-from clawbus.errors import WireError
+from clawbus.errors import DiskFull, WireError
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.transcript import Transcript
 from clawbus.ledger import Ledger, Outgoing
@@ -75,7 +74,7 @@ def test_a_full_disk_does_not_block_the_ledger_for_good(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count={pages}")
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with pytest.raises(DiskFull):
             _write(ledger)
         ledger._db.execute(f"PRAGMA max_page_count={pages + 1000}")
         _write(ledger)

@@ -18,7 +18,7 @@ from clawbus.provision import server
 from clawbus.provision.accounts import ACCOUNTS, most_connections
 from clawbus.provision.claims import push
 from clawbus.provision.config import write_config
-from tests.company import Live, free_ports, live
+from tests.company import Live, free_ports, live, until
 from tests.trying import Trying, TurnedAway, trying
 from tests.unit.test_new_keys import TOML
 from tests.up import Up
@@ -101,6 +101,21 @@ async def test_full_is_told_from_away_and_the_remedy_is_named(up: Up) -> None:
         assert bus.up
 
 
+@contextlib.asynccontextmanager
+async def the_one_place(url: str, creds: Path | None) -> AsyncIterator[None]:
+    """Hold it, once the server has missed whoever asked whether it is up."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def held() -> bool:
+            with contextlib.suppress(TurnedAway):
+                await stack.enter_async_context(trying(url, creds))
+                return True
+            return False
+
+        await until(held, "the only connection", 10)
+        yield
+
+
 async def test_a_server_that_is_full_as_a_whole_is_told_from_none(tmp_path: Path) -> None:
     """It says so to people, too, who have no bound of their own: no `clawbus up` would help them."""
     company = Live(tmp_path, TOML.format(ports=free_ports(2)), None, "")
@@ -109,7 +124,7 @@ async def test_a_server_that_is_full_as_a_whole_is_told_from_none(tmp_path: Path
     process = subprocess.Popen(server.command(server.find_server(), config))
     try:
         await server.wait_ready(company.org.bus.port, 20)
-        async with trying(company.org.url, company.company.identity("me-owner").creds_file):
+        async with the_one_place(company.org.url, company.company.identity("me-owner").creds_file):
             with pytest.raises(BusFull, match="is full"):
                 async with company.company.connect("me-owner", wait_s=1.0):
                     pass
