@@ -63,7 +63,7 @@ unit: $(VENV)/dev.done
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gateway and not long and not host" || $(AGAIN) -m "not gateway and not long and not host")
 
 gateways: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "gateway and not long and not host" --timeout 600 || $(AGAIN) -m "gateway and not long and not host" --timeout 600)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "gateway and not long and not host" --timeout 600 || $(AGAIN) -m "gateway and not long and not host" --timeout 600)
 
 rows: $(VENV)/dev.done
 	$(BIN)/python -m tests.breaks --check --strict

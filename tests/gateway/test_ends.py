@@ -6,7 +6,7 @@ import pytest
 
 from clawbus.gateway.turns import _CUT, _EARLIER
 from clawbus.tasks import TaskView
-from tests.company import Live
+from tests.company import Live, until
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -96,13 +96,19 @@ async def test_a_server_that_fails_is_told_with_its_own_words(duo: Live) -> None
     assert (view.state, "The GPU is on fire." in view.result) == ("failed", True)
 
 
-async def test_a_bill_that_is_not_paid_is_told_and_the_rest_after_it_with_when_to_try_again(duo: Live) -> None:
-    """The last test here: OpenClaw asks this provider nothing for some minutes now, and each turn fails at once."""
+async def test_a_bill_that_is_not_paid_is_told_and_the_rest_waits_and_says_until_when(duo: Live) -> None:
+    """The last test here: OpenClaw asks this provider nothing for some minutes now. What comes meanwhile is no failure."""
     bill = '{"message": "Insufficient credits.", "code": "insufficient_quota"}'
     view = await duo.settled(await duo.spawn(f"@fail 402 {bill}"))
     assert (view.state, "402 Insufficient credits." in view.result) == ("failed", True)
-    view = await duo.settled(await duo.spawn("@reply fine"))
-    assert view.state == "failed"
-    assert "Retry after about" in view.result
-    (text,) = await duo.announces(view.task_id)
-    assert "Retry after about" in text
+    task_id = await duo.spawn("@reply fine")
+
+    async def said() -> str:
+        async with duo.owner() as bus:
+            events = await duo.company.history(bus).events(task_id)
+        return next((str(one.detail["why"]) for one in events if one.kind == "interrupted"), "")
+
+    why = await until(said, "the reason for which it waits", 60)
+    assert "failed the turn before the model was asked" in why
+    assert "Retry after about" in why
+    assert (await duo.view(task_id)).ended_by == ""

@@ -11,10 +11,11 @@ from typing import Any
 
 from clawbus.bus import Bus, Message
 from clawbus.company import Company
-from clawbus.errors import ClawbusError, InvalidInput, WireError
+from clawbus.errors import ClawbusError, InvalidInput, Refused, WireError
 from clawbus.identity import agent_key, is_public_key
 from clawbus.provision import elsewhere
 from clawbus.provision.accounts import credentials_subject
+from clawbus.provision.permissions import grants
 from clawbus.provision.renewing import answer
 from clawbus.strict import read_object
 
@@ -98,7 +99,13 @@ def _learned(company: Company, name: str, keys: Any) -> bool:
 
 
 def _credentials(company: Company, name: str, question: bytes) -> bytes:
-    """For keys that were made elsewhere; on the company's own machine nobody asks for them, but a thief of one."""
+    """For keys that were made elsewhere; on the company's own machine nobody asks for them, but a thief of one.
+
+    Raises Refused for a gateway that has lost an agent: new ones would hide from `apply` that the last ones say more.
+    """
+    grant = grants(company.org).get(name)
+    if grant is not None and elsewhere.has_fewer(company.home, grant):
+        raise Refused(f"{name} has fewer agents by org.toml", "Run `clawbus apply` on the company's own machine.")
     known = elsewhere.public_key(company.home, name)
     said = answer(company.home, company.org, name, question, known or "")
     if token := json.loads(said).get("jwt"):

@@ -194,7 +194,7 @@ class Turns:
             raise TurnLost
         seen = await transcript.read(self._rpc, session_key, 50)
         untold = error.strip().endswith(_UNTOLD)
-        reason = await transcript.own_reason(self._rpc, session_key, key)
+        reason = await self.reason(session_key, key)
         why = [reason] if untold and reason else [error] if reason in error else [error, f"The reason given: {reason}"]
         why += [_NO_ROOM] if seen.cut_at_limit(key) else []
         return TurnResult("failed", _because(*why), untold and not seen.called(key))
@@ -237,6 +237,10 @@ class Turns:
         if heard is not None:
             return heard
         return (await transcript.read(self._rpc, session_key, 50)).fell(key)
+
+    async def reason(self, session_key: str, key: str) -> str:
+        """Why a run failed, in the words of who refused it; nothing if that is not known. Raises GatewayAway."""
+        return await transcript.own_reason(self._rpc, session_key, key)
 
     async def abort(self, session_key: str, key: str | None = None, within_s: float = _PREPARED_S) -> bool:
         """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway.

@@ -31,6 +31,7 @@ _PROGRESS_EVERY_S = 1.0
 _HALT_S = 2.0
 """How long a stop by a person waits for a run that is being prepared: it has to be obeyed within 5 s."""
 _MOST_FALLS = 8
+_REASON_CHARS = 300
 _FELL = "its gateway failed the turn before the model was asked; it is tried again"
 _ANEW = (
     "\n\nA person stopped the company while you were at this task, and your turn was ended. It begins anew now: look "
@@ -192,9 +193,11 @@ class Attempts:
         self._falls[run.task_id] = (count + 1, since)
         if count + 1 >= _MOST_FALLS and self._fitness.asked_since(run.worker, since):
             return
+        said = await self._turns.reason(run.session_key, run.key)
+        why = f"{_FELL}. It says: {_one_line(said, _REASON_CHARS)}" if said else _FELL
         with self._ledger.together():
             self._ledger.runs.not_started(run.task_id)
-            self._outbox.event("interrupted", run.task_id, run.worker, attempt=run.attempt, why=_FELL)
+            self._outbox.event("interrupted", run.task_id, run.worker, attempt=run.attempt, why=why)
         raise NotBegun(_FELL, "Look at the gateway's log.")
 
     async def stop(self, run: Run) -> None:
@@ -267,6 +270,6 @@ def _changed(
     )
 
 
-def _one_line(title: str) -> str:
-    """A tool call's title as an event may carry it: others' text, one line, valid Unicode."""
-    return inert(" ".join(title.split()), lines=False)[:120]
+def _one_line(text: str, most_chars: int = 120) -> str:
+    """A tool call's title, or a gateway's words, as an event may carry it: others' text, one line, valid Unicode."""
+    return inert(" ".join(text.split()), lines=False)[:most_chars]
