@@ -184,6 +184,20 @@ def test_a_reason_of_others_is_bounded_and_inert_and_holds_no_key() -> None:
     assert text.endswith("x…")
 
 
+async def test_what_an_event_says_of_a_failure_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sessions.get` gives a provider's words as they came."""
+    rpc = GatewayRpc(1, Path("none"))
+    note = said("custom", "", run="nats-2", customType="run-failed-before-reply")
+    note["details"] = {"runId": "nats-2", "error": "401 Incorrect API key: sk-proj-abcdefghij1234567890."}
+
+    async def call(method: str, *_: Any) -> dict[str, Any]:
+        assert method == "sessions.get"
+        return {"messages": [note]}
+
+    monkeypatch.setattr(rpc, "call", call)
+    assert await Turns(rpc).reason("agent:cto:nats:x", "nats-2") == "401 Incorrect API key: sk-pr…."
+
+
 def strays_without_a_gateway() -> Strays:
     return Strays(Turns(GatewayRpc(1, Path("none"))), lambda _session: None)
 

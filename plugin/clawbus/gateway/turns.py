@@ -137,11 +137,11 @@ class Turns:
     async def begun(self, session_key: str, key: str) -> bool:
         """Whether the turn of a key has begun, by the transcript. Such a call must not be made again: the gateway
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
-        return (await transcript.read(self._rpc, session_key, 50)).began(key)
+        return _without_key(await transcript.read(self._rpc, session_key, 50)).began(key)
 
     async def stands(self, session_key: str, key: str) -> bool:
         """Whether the message of a call stands in the transcript. Raises GatewayAway."""
-        return (await transcript.read(self._rpc, session_key, 50)).has(key)
+        return _without_key(await transcript.read(self._rpc, session_key, 50)).has(key)
 
     async def was_aborted(self, key: str) -> bool:
         """Whether a run was stopped; not known of one that ended ten minutes ago. Raises GatewayAway."""
@@ -150,7 +150,7 @@ class Turns:
 
     async def at_work(self, session_key: str, key: str) -> bool:
         """Whether the agent has said or called something in the turn of a key. Raises GatewayAway."""
-        return (await transcript.read(self._rpc, session_key, 50)).answered(key)
+        return _without_key(await transcript.read(self._rpc, session_key, 50)).answered(key)
 
     async def _forgotten(self, session_key: str, key: str) -> TurnResult | None:
         """What became of a run that the gateway's wait knows nothing of: None while it runs or is queued.
@@ -194,7 +194,7 @@ class Turns:
             raise TurnLost
         seen = await transcript.read(self._rpc, session_key, 50)
         untold = error.strip().endswith(_UNTOLD)
-        reason = await self.reason(session_key, key)
+        error, reason = _without_key(error), await self.reason(session_key, key)
         why = [reason] if untold and reason else [error] if reason in error else [error, f"The reason given: {reason}"]
         why += [_NO_ROOM] if seen.cut_at_limit(key) else []
         return TurnResult("failed", _because(*why), untold and not seen.called(key))
@@ -217,7 +217,7 @@ class Turns:
             async with asyncio.timeout(_FINAL_S):
                 return await final
         log.warning("run %s: the reply comes from chat.history, where what looks like a secret is masked", key)
-        return (await transcript.read(self._rpc, session_key, 50)).reply(key)
+        return _without_key(await transcript.read(self._rpc, session_key, 50)).reply(key)
 
     @contextlib.contextmanager
     def _final_of(self, key: str) -> Iterator[asyncio.Future[str]]:
@@ -236,11 +236,11 @@ class Turns:
         heard = self._rpc.runs.fell(key)
         if heard is not None:
             return heard
-        return (await transcript.read(self._rpc, session_key, 50)).fell(key)
+        return _without_key(await transcript.read(self._rpc, session_key, 50)).fell(key)
 
     async def reason(self, session_key: str, key: str) -> str:
         """Why a run failed, in the words of who refused it; nothing if that is not known. Raises GatewayAway."""
-        return await transcript.own_reason(self._rpc, session_key, key)
+        return _without_key(await transcript.own_reason(self._rpc, session_key, key))
 
     async def abort(self, session_key: str, key: str | None = None, within_s: float = _PREPARED_S) -> bool:
         """Stop what runs in a session (or one run of it). True if something was stopped. Raises GatewayAway.
@@ -312,9 +312,14 @@ def _judged(text: str, seen: transcript.Transcript, run: str) -> TurnResult:
     return TurnResult("done", text + cut)
 
 
+def _without_key(text: str) -> str:
+    """A provider's words without the key that some repeat."""
+    return _KEY.sub(r"\1…", text)
+
+
 def _because(*why: str) -> str:
     """Why a turn failed, in others' words: bounded, inert, and without a key that a provider repeats."""
-    said = [_KEY.sub(r"\1…", one.strip()) for one in why]
+    said = [_without_key(one.strip()) for one in why]
     said = [one if len(one) <= _REASON_CHARS else f"{one[:_REASON_CHARS]}{_CUT_MARK}" for one in said]
     return inert("the turn failed: " + "\n".join(said))
 
