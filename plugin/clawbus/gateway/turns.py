@@ -137,11 +137,11 @@ class Turns:
     async def begun(self, session_key: str, key: str) -> bool:
         """Whether the turn of a key has begun, by the transcript. Such a call must not be made again: the gateway
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
-        return _without_key(await transcript.read(self._rpc, session_key, 50)).began(key)
+        return (await transcript.read(self._rpc, session_key, 50)).began(key)
 
     async def stands(self, session_key: str, key: str) -> bool:
         """Whether the message of a call stands in the transcript. Raises GatewayAway."""
-        return _without_key(await transcript.read(self._rpc, session_key, 50)).has(key)
+        return (await transcript.read(self._rpc, session_key, 50)).has(key)
 
     async def was_aborted(self, key: str) -> bool:
         """Whether a run was stopped; not known of one that ended ten minutes ago. Raises GatewayAway."""
@@ -150,7 +150,7 @@ class Turns:
 
     async def at_work(self, session_key: str, key: str) -> bool:
         """Whether the agent has said or called something in the turn of a key. Raises GatewayAway."""
-        return _without_key(await transcript.read(self._rpc, session_key, 50)).answered(key)
+        return (await transcript.read(self._rpc, session_key, 50)).answered(key)
 
     async def _forgotten(self, session_key: str, key: str) -> TurnResult | None:
         """What became of a run that the gateway's wait knows nothing of: None while it runs or is queued.
@@ -217,7 +217,7 @@ class Turns:
             async with asyncio.timeout(_FINAL_S):
                 return await final
         log.warning("run %s: the reply comes from chat.history, where what looks like a secret is masked", key)
-        return _without_key(await transcript.read(self._rpc, session_key, 50)).reply(key)
+        return (await transcript.read(self._rpc, session_key, 50)).reply(key)
 
     @contextlib.contextmanager
     def _final_of(self, key: str) -> Iterator[asyncio.Future[str]]:
@@ -236,7 +236,7 @@ class Turns:
         heard = self._rpc.runs.fell(key)
         if heard is not None:
             return heard
-        return _without_key(await transcript.read(self._rpc, session_key, 50)).fell(key)
+        return (await transcript.read(self._rpc, session_key, 50)).fell(key)
 
     async def reason(self, session_key: str, key: str) -> str:
         """Why a run failed, in the words of who refused it; nothing if that is not known. Raises GatewayAway."""
