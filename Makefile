@@ -51,10 +51,10 @@ layers: $(VENV)/dev.done
 	$(BIN)/lint-imports
 
 drift: $(VENV)/dev.done
-	$(BIN)/python -m clawbus.tools.generate --check
+	$(BIN)/python -m clawbus.node.tools.generate --check
 
 shim: $(VENV)/dev.done
-	$(BIN)/python -m clawbus.gateway.nodejs --test tests/shim/*.test.mjs
+	$(BIN)/python -m clawbus.gateway.setup.nodejs --test tests/shim/*.test.mjs
 
 # Real servers and gateways on a shared machine: what fails is tried once more, alone, and both runs are shown.
 AGAIN = (echo "==> once more, what has failed:" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none

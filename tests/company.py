@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clawbus.bus import Bus
-from clawbus.change.applying import write_server_config
-from clawbus.channels import ENDS
-from clawbus.company import Company
+from clawbus.client.company import Company
+from clawbus.client.seeing import who_is_online
 from clawbus.errors import ClawbusError
-from clawbus.frames import RESULT_MARK
-from clawbus.gateway import GatewayRpc, own
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.gateway.plugin import assemble
-from clawbus.gateway.readiness import wait_ready as gateway_ready
+from clawbus.gateway import GatewayRpc
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.health import wait_ready as gateway_ready
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.gateway.setup.plugin_bundle import assemble
+from clawbus.gateway.setup.souls import render, write
+from clawbus.node.prompts.frames import RESULT_MARK
+from clawbus.ops.apply.apply import write_server_config
 from clawbus.provision import server
-from clawbus.provision.keys import publish_keys
+from clawbus.provision.key_directory import publish_keys
 from clawbus.provision.streams import provision
-from clawbus.seeing import who_is_online
-from clawbus.souls import render, write
 from clawbus.tasks import TaskView
+from clawbus.wire.channels import ENDS
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

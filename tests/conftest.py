@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.gateway import openclaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup import installation as openclaw
 from tests.company import Live, live
 
 # A change is judged by the same examples each time, on a busy machine, too; `make test-long` looks for new ones.

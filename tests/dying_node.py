@@ -11,10 +11,10 @@ import signal
 import sys
 from pathlib import Path
 
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.gateway import GatewayRpc
-from clawbus.ledger import Ledger
 from clawbus.node import Node
+from clawbus.node.ledger import Ledger
 
 
 async def main(step: str, org_file: str, gateway: str) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from clawbus import Refused, Task, serve
+from clawbus.node.worker import Worker
 from clawbus.org import load
-from clawbus.worker import Worker
 
 _WORK_S = 0.25
 

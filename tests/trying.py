@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import nkeys
 
-from clawbus.identity import Identity, load_or_create
-from clawbus.jwt import write_creds
-from clawbus.provision.issuer import mint
+from clawbus.bus.identity import Identity, load_or_create
+from clawbus.bus.jwt import write_creds
+from clawbus.provision.credentials import mint
 from clawbus.settings import Home
 from tests.company import Live
 

@@ -12,20 +12,8 @@ from typing import TYPE_CHECKING
 from clawbus.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from clawbus.face import (
-        Away,
-        BacklogFull,
-        ClawbusError,
-        Client,
-        InvalidInput,
-        Message,
-        NotFound,
-        Refused,
-        Result,
-        Task,
-        connect,
-        serve,
-    )
+    from clawbus.client import Client, Message, Result, Task, connect, serve
+    from clawbus.errors import Away, BacklogFull, ClawbusError, InvalidInput, NotFound, Refused
 
 
 __all__ = [
@@ -47,7 +35,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'clawbus' has no attribute {name!r}")
-    return getattr(importlib.import_module("clawbus.face"), name)
+    return getattr(importlib.import_module("clawbus.client"), name)
 
 
 def __dir__() -> list[str]:

@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from clawbus import Client, Task, connect
-from clawbus.bus import Bus, spend_of
-from clawbus.envelope import Envelope, Priority
+from clawbus.bus import Bus
 from clawbus.errors import BacklogFull
-from clawbus.mailbox import NewMessage, make_message
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.budget_account import spend_of
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.envelope import Envelope, Priority
 from tests.company import Live, free_ports, live
 from tests.unit.crew import Crew, crew, crew_toml
 

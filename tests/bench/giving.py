@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from clawbus import Client, connect
-from clawbus.subjects import PRIORITIES
+from clawbus.wire.subjects import PRIORITIES
 
 RECEIVERS = ("pool", "pool", "pool", "solo-1", "solo-2")
 _AT_ONCE = 256

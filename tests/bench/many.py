@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.bus import Bus
-from clawbus.channels import ENDS, INBOX, TASKS
-from clawbus.envelope import decode
+from clawbus.wire.channels import ENDS, INBOX, TASKS
+from clawbus.wire.envelope import decode
 from tests.company import ROOT, Live, free_ports, live, until
 
 REPLICAS, SINGLES = ("rep-1", "rep-2", "rep-3"), ("solo-1", "solo-2")

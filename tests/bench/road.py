@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.bus import Ack, Bus, Delivery
-from clawbus.demo.model import ScriptedModel
-from clawbus.flow import watching
-from clawbus.gateway import GatewayRpc, openclaw
-from clawbus.ledger import Ledger
+from clawbus.client.watch import watching
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway import GatewayRpc
+from clawbus.gateway.setup import installation as openclaw
 from clawbus.node import Node
+from clawbus.node.ledger import Ledger
 from tests.company import Live, live
 
 OURS = ("shim_to_ack", "delivery_to_rpc", "wait_to_result", "result_to_announce")

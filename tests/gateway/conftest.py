@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
 from tests.company import Live, live
 
 MAIN = "agent:ceo-genesis:main"

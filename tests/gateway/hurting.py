@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.settings import Home
 from tests.company import until
 

@@ -15,7 +15,7 @@ from secrets import token_hex
 
 import pytest
 
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 from tests.canaries import Secret, core_limits, files_of, leaks, planted, processes
 from tests.company import duo_toml, free_ports, until
 from tests.up import Up

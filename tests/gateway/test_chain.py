@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.frames import RESULT_MARK
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.node.prompts.frames import RESULT_MARK
 from clawbus.steward.duties.learning import insights
 from tests.company import Live, free_ports, live, until
 

@@ -11,7 +11,7 @@ import pytest
 
 from clawbus import Client, connect
 from clawbus.errors import ClawbusError
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.tasks import TaskView
 from tests.company import free_ports, until
 from tests.up import Up

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.supervisor import record
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.ops.supervisor import pid_files as record
 from tests.company import duo_toml, free_ports
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from clawbus.client.watch import FlowEvent
 from clawbus.demo import workflow
 from clawbus.demo.stage import Wish, app_folder
-from clawbus.flow import FlowEvent
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 

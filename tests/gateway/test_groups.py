@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.frames import GROUP_MARK
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.node.prompts.frames import GROUP_MARK
 from tests.company import Live, free_ports, live, until
 from tests.unit.test_channels import trio_toml
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from clawbus.bus.spend import spend_of
-from clawbus.demo.model import ScriptedModel
-from clawbus.envelope import Artifact, Envelope
-from clawbus.subjects import Subjects, new_message_id, new_task_id
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.envelope import Artifact, Envelope
+from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
 from tests.company import Live, until
 from tests.corpus import CASES
 from tests.gateway.conftest import MAIN

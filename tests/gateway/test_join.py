@@ -17,14 +17,15 @@ from typing import Any
 import pytest
 
 from clawbus.errors import Refused
-from clawbus.gateway import GatewayRpc, openclaw
-from clawbus.gateway.command import Command, Finished
-from clawbus.gateway.joining import Joining
-from clawbus.gateway.plugin import assemble
-from clawbus.gateway.readiness import wait_ready
+from clawbus.gateway import GatewayRpc
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup.command import Command, Finished
+from clawbus.gateway.setup.health import wait_ready
+from clawbus.gateway.setup.join import Joining
+from clawbus.gateway.setup.plugin_bundle import assemble
+from clawbus.node.tools.params import TOOLS
+from clawbus.node.tools.schema import MAX_BYTES, request_bytes
 from clawbus.settings import child_environment
-from clawbus.tools.models import TOOLS
-from clawbus.tools.schema import MAX_BYTES, request_bytes
 from tests.company import free_ports
 from tests.up import Up
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.settings import child_environment
 from tests.company import Live, duo_toml, free_ports, live
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import NotFound
 from clawbus.tasks import TaskView
 from tests.company import Live, until

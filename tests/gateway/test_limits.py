@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from clawbus.bus import spend_of
-from clawbus.envelope import Budget
 from clawbus.gateway import Begun
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.envelope import Budget
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from clawbus.asking import Person
-from clawbus.demo.model import ScriptedModel
+from clawbus.client.person import Person
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import GatewayAway
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.tasks.new_message import NewMessage, make_message
 from tests.company import Live, free_ports, live, until
 from tests.unit.test_channels import events, trio_toml, until_event
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.gateway.command import Command
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.command import Command
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.settings import child_environment
 from tests.company import duo_toml, free_ports
 from tests.up import Up

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
+from clawbus.demo.model.server import ScriptedModel
 from tests.company import Live
 from tests.gateway.conftest import turns_of
 

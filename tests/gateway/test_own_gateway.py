@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from clawbus import org as orgs
-from clawbus.doctor import Check, examine
-from clawbus.gateway import openclaw, own, readiness
-from clawbus.gateway.plugin import assemble
+from clawbus.gateway.setup import health as readiness
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.plugin_bundle import assemble
+from clawbus.ops.doctor import Check, examine
+from clawbus.ops.supervisor import Service, Supervisor
+from clawbus.ops.supervisor import pid_files as record
 from clawbus.org import Org
 from clawbus.settings import Home
-from clawbus.supervisor import Service, Supervisor, record
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 READY_S = 300.0  # a restart after kill -9 took 11 to 15 s, and once over four minutes

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from clawbus import connect
-from clawbus.demo.model import ScriptedModel
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.steward.alerts import Alert
 from tests.company import Live, duo_toml, free_ports, live, until
 from tests.gateway.hurting import hurt, hurting

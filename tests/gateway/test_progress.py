@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
+from clawbus.demo.model.server import ScriptedModel
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.org import STEWARD
 from tests.company import duo_toml, free_ports, live
 from tests.unit.office import mail_of, steward

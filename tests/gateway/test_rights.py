@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from clawbus.approving import decide, waiting
-from clawbus.asking import Person
-from clawbus.bus import spend_of
-from clawbus.demo.model import ScriptedModel
+from clawbus.client.approvals import decide, waiting
+from clawbus.client.person import Person
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import NotFound, Refused
-from clawbus.events import Event, Kind
 from clawbus.gateway import spawner
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.subjects import given_id, new_message_id
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.tasks import NewTask, control, make_task
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.events import Event, Kind
+from clawbus.wire.subjects import given_id, new_message_id
 from tests.company import Live, free_ports, live, until
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]

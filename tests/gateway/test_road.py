@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
+from clawbus.demo.model.server import ScriptedModel
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 

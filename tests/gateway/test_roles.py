@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from clawbus.gateway import claw as claws
-from clawbus.gateway.command import Command
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.gateway.policy import policy
+from clawbus.gateway.setup import claw_package as claws
+from clawbus.gateway.setup.command import Command
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.gateway.setup.souls import FILES, render
+from clawbus.gateway.setup.tool_policy import policy
+from clawbus.node.tools.params import TOOLS
 from clawbus.org import parse
 from clawbus.settings import Home, child_environment
-from clawbus.souls import FILES, render
-from clawbus.tools.models import TOOLS
 from tests.company import Live, free_ports, live
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]

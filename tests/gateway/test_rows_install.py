@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clawbus.gateway import openclaw
+from clawbus.gateway.setup import installation as openclaw
 from tests.company import free_ports
 from tests.gateway.test_join import NAMES, Model, UserGateway, turn
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from clawbus.demo.model import ScriptedModel
-from clawbus.presence import PERIOD_S
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.tasks.roster import PERIOD_S
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.gateway import openclaw
+from clawbus.gateway.setup import installation as openclaw
 from tests.company import until
 from tests.gateway.test_join import UserGateway
 from tests.netns import Machine, two_machines

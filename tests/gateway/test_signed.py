@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from clawbus.bus import spend_of
-from clawbus.channels import DEAD, ENDS, EVENTS, INBOX, TASKS
-from clawbus.demo.model import ScriptedModel
-from clawbus.envelope import Envelope
-from clawbus.leaks import SENTENCE
-from clawbus.signing import HEADER, Signer
+from clawbus.bus.signing import HEADER, Signer
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.channels import DEAD, ENDS, EVENTS, INBOX, TASKS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.redaction import SENTENCE
 from tests.company import Live, until
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clawbus.asking import Person
-from clawbus.demo.model import ScriptedModel
+from clawbus.client.person import Person
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.tasks import said_to
 from tests.company import Live, until
 from tests.gateway.conftest import turns_of

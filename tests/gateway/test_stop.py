@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from clawbus.asking import Person
 from clawbus.bus import last_message
-from clawbus.channels import STATE
-from clawbus.demo.model import ScriptedModel
-from clawbus.envelope import now
+from clawbus.client.halt import WITHIN_S, obedience, order
+from clawbus.client.person import Person
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway import Turns, active
-from clawbus.ledger import Ledger
-from clawbus.mailbox import NewMessage, make_message
-from clawbus.mailbox.cuts import NOTE_MARK
-from clawbus.stopping import WITHIN_S, obedience, order
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox.halted_sessions import NOTE_MARK
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.channels import STATE
+from clawbus.wire.envelope import now
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 from tests.unit.office import clawbus

@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from clawbus import connect
 from clawbus.assets import folder
-from clawbus.demo.model import ScriptedModel
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import ClawbusError
-from clawbus.gateway.openclaw import OpenClaw
+from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.tasks import TaskView
 from tests.company import Live, free_ports, live, until
 from tests.gateway.conftest import MAIN

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from clawbus.channels import INBOX, SPEND
 from clawbus.errors import BusAway
-from clawbus.events import Event
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.wire.channels import INBOX, SPEND
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, duo_toml, free_ports, until
 from tests.unit.test_full_disk import FIRM
 from tests.up import Up

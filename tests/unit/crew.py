@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from clawbus.bus import Ends
-from clawbus.envelope import Envelope
-from clawbus.face.program import Program
-from clawbus.face.values import Task
-from clawbus.halting import Halt
-from clawbus.ledger import Ledger
-from clawbus.mailbox import Outbox, Reserving
-from clawbus.tasks import NewTask, Requester
-from clawbus.worker import Metered, Obedient, Worker
+from clawbus.client.program_executor import Program
+from clawbus.client.values import Task
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Outbox, Reserving
+from clawbus.node.requester import Requester
+from clawbus.node.worker import Metered, Obedient, Worker
+from clawbus.tasks import NewTask
+from clawbus.tasks.ends import Ends
+from clawbus.tasks.halt import Halt
+from clawbus.wire.envelope import Envelope
 from tests.company import Live
 
 Mind = Callable[["Crew", str, Task], Awaitable[str]]

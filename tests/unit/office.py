@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from clawbus.accepted import accepted
-from clawbus.bus import Bus, Delivery, End, Kept, fetch_now, task_durable
-from clawbus.channels import EVENTS, INBOX, TASKS
-from clawbus.envelope import Envelope, Status, decode
-from clawbus.events import Event, decode_event
+from clawbus.bus import Bus, Delivery, Kept, fetch_now, task_durable
 from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
-from clawbus.subjects import PRIORITIES, new_message_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.ends import End
+from clawbus.wire.accepted import accepted
+from clawbus.wire.channels import EVENTS, INBOX, TASKS
+from clawbus.wire.envelope import Envelope, Status, decode
+from clawbus.wire.events import Event, decode_event
+from clawbus.wire.subjects import PRIORITIES, new_message_id
 from tests.company import Live, free_ports, live, until
 
 HQ, LAB, SEC = "gw-hq", "gw-lab", "gw-sec"

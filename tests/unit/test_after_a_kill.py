@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Missing, Refused
+from clawbus.ops.supervisor import pid_files as record
 from clawbus.provision.ports import port_free, refuse_taken_port, wait_for_port
-from clawbus.supervisor import record
 from tests.company import free_ports, until
 from tests.unit.test_change import HEAD, WEST
 from tests.up import Up

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from clawbus import connect
-from clawbus.artifacts import MAX_FILE_BYTES, Shelf, Store, foreign, read_inside, safe_name
-from clawbus.artifacts.store import PART_BYTES
 from clawbus.bus import Bus
-from clawbus.channels import ART
-from clawbus.envelope import Artifact, Envelope
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.ledger import Ledger, Run
-from clawbus.worker.doer import result
-from clawbus.worker.proof import Proof
+from clawbus.node.ledger import Ledger, Run
+from clawbus.node.worker.artifact_check import Proof
+from clawbus.node.worker.executor import result
+from clawbus.tasks.artifacts import MAX_FILE_BYTES, Shelf, Store, foreign, read_inside, safe_name
+from clawbus.tasks.artifacts.store import PART_BYTES
+from clawbus.wire.channels import ART
+from clawbus.wire.envelope import Artifact, Envelope
 from tests.company import Live
 
 CTO = "cto-athena"

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Away, Refused
-from clawbus.running import ask_up
+from clawbus.ops.up import ask_up
+from clawbus.ops.up.control_file import ask_restart
 from clawbus.settings import Home, write_secret
-from clawbus.supervisor.asked import ask_restart
 from tests.company import until
 
 UP = """
 import asyncio, sys
 from pathlib import Path
 from clawbus.errors import NotFound
-from clawbus.running import asked, survive_questions
+from clawbus.ops.up import asked, survive_questions
 from clawbus.settings import Home
-from clawbus.supervisor.record import take_lock
+from clawbus.ops.supervisor.pid_files import take_lock
 
 done = []
 

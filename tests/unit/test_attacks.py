@@ -21,23 +21,23 @@ import nkeys
 import pytest
 
 from clawbus.bus import Bus, Delivery, fetch_now
-from clawbus.channels import STREAMS
-from clawbus.company import Company
-from clawbus.dialects import MAX_WAIT_S
+from clawbus.bus.identity import load_or_create
+from clawbus.bus.jwt import claims_of, encode, read_creds, write_creds
+from clawbus.client.company import Company
 from clawbus.errors import ClawbusError, NotFound
-from clawbus.identity import load_or_create
-from clawbus.jwt import claims_of, encode, read_creds, write_creds
 from clawbus.org import parse
-from clawbus.provision import forbidden
+from clawbus.provision import permission_probe as forbidden
 from clawbus.provision.authority import Authority
-from clawbus.provision.included import write_account
-from clawbus.provision.issuer import mint
+from clawbus.provision.credentials import mint
+from clawbus.provision.external_account import write_account
 from clawbus.provision.permissions import grants
 from clawbus.provision.server import find_server
 from clawbus.settings import Home
 from clawbus.steward import Steward
-from clawbus.steward.duties.refused import Refused
-from clawbus.subjects import Subjects, new_task_id
+from clawbus.steward.duties.server_refusals import Refused
+from clawbus.tasks.guests import MAX_WAIT_S
+from clawbus.wire.channels import STREAMS
+from clawbus.wire.subjects import Subjects, new_task_id
 from tests.company import Live, free_ports, live, until
 from tests.trying import Trying, TurnedAway, trying
 from tests.unit.office import alert_of

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.envelope import Envelope
 from clawbus.gateway import GatewayRpc, TurnResult, Turns
-from clawbus.ledger import Ledger, Run
-from clawbus.mailbox import Outbox
-from clawbus.subjects import Subjects
-from clawbus.worker.blocked import Blocked
+from clawbus.node.ledger import Ledger, Run
+from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.blocker_wait import Blocked
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import Subjects
 
 THREAD = "b" * 26
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.budget import Record, Tree, decode_record, narrowed, read_budget
-from clawbus.envelope import Budget
 from clawbus.errors import InvalidInput, WireError
+from clawbus.tasks.budget import Record, Tree, decode_record, narrowed, read_budget
+from clawbus.wire.envelope import Budget
 
 ORG = Budget(turns=5, minutes=10, tokens=1000)
 T = [letter * 26 for letter in "abcdefghij"]

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.bus import Bus, Delivery, Ends, Pull, Taker, fetch_now, gateway_reader
-from clawbus.channels import INBOX, TASKS
-from clawbus.envelope import Envelope, decode
+from clawbus.bus import Bus, Delivery, Pull, Taker, fetch_now, gateway_reader
 from clawbus.errors import BacklogFull, BusAway, Refused, WireError
 from clawbus.org import parse
 from clawbus.provision.config import write_config
-from clawbus.provision.issuer import credentials
+from clawbus.provision.credentials import credentials
 from clawbus.provision.streams import provision
 from clawbus.settings import Home
-from clawbus.subjects import Subjects, new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.ends import Ends
+from clawbus.wire.channels import INBOX, TASKS
+from clawbus.wire.envelope import Envelope, decode
+from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
 from tests.company import Live
 
 SUBJECTS = Subjects("acme")
@@ -226,7 +227,7 @@ async def test_a_server_that_is_not_there_is_reported_fast() -> None:
     """nats-py alone would try for ever."""
     import tempfile
 
-    from clawbus.identity import load_or_create
+    from clawbus.bus.identity import load_or_create
 
     with tempfile.TemporaryDirectory() as folder:
         me = load_or_create("me", Path(folder) / "me.nk")

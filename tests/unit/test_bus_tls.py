@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
+from clawbus.bus.identity import load_or_create
 from clawbus.errors import BusAway
-from clawbus.identity import load_or_create
 from clawbus.provision import ca
 
 INFO = b'INFO {"server_id":"x","version":"2.15.1","proto":1,"headers":true,"max_payload":1048576,"nonce":"abc","auth_required":true%s}\r\n'

@@ -12,12 +12,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from clawbus.enrol.registrar import Registrar
 from clawbus.errors import InvalidInput
+from clawbus.ops.enrol.registrar import Registrar
 from clawbus.org import parse
 from clawbus.org.network import EVERYWHERE
 from clawbus.provision import ca, tls
-from clawbus.provision.certificates import reread
+from clawbus.provision.server_reload import reread
 from clawbus.settings import Home
 from tests.company import duo_toml, free_ports, live, until
 

@@ -20,17 +20,17 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.change import plan
-from clawbus.channels import DEAD
-from clawbus.company import Company
-from clawbus.enrol.code import parse
-from clawbus.gateway import own
-from clawbus.identity import load_or_create
-from clawbus.jwt import write_creds
+from clawbus.bus.identity import load_or_create
+from clawbus.bus.jwt import write_creds
+from clawbus.client.company import Company
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.ops.apply import plan
+from clawbus.ops.enrol.invite_code import parse
 from clawbus.provision.authority import Authority
 from clawbus.provision.streams import stream_configs
 from clawbus.provision.tls import trusted
-from clawbus.subjects import new_message_id
+from clawbus.wire.channels import DEAD
+from clawbus.wire.subjects import new_message_id
 from tests.canaries import Secret, core_limits, files_of, leaks, planted, processes
 from tests.company import ROOT, Live, duo_toml, free_ports, until
 from tests.up import Up

@@ -18,14 +18,14 @@ import pytest
 
 from clawbus import Client, connect
 from clawbus.bus import Bus
-from clawbus.change import plan
-from clawbus.channels import DEAD, INBOX, TASKS
-from clawbus.company import Company
+from clawbus.bus.identity import load_or_create
+from clawbus.client.company import Company
 from clawbus.errors import ClawbusError, Refused
-from clawbus.gateway import own
-from clawbus.identity import load_or_create
-from clawbus.running import planned_model_url
-from clawbus.souls import render, write
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.souls import render, write
+from clawbus.ops.apply import plan
+from clawbus.ops.up import planned_model_url
+from clawbus.wire.channels import DEAD, INBOX, TASKS
 from tests.company import free_ports, until
 from tests.up import Up
 

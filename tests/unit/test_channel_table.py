@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from clawbus.channels import CHANNELS, STREAMS, Channel
-from clawbus.envelope import Envelope
 from clawbus.errors import InvalidInput, Refused, WireError
-from clawbus.events import Event
 from clawbus.provision.streams import stream_configs
-from clawbus.subjects import Subjects, check_topic, new_message_id, new_task_id
+from clawbus.wire.channels import CHANNELS, STREAMS, Channel
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import Subjects, check_topic, new_message_id, new_task_id
 from tests.company import Live, until
 
 SUBJECTS = Subjects("acme")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from clawbus.asking import Person
 from clawbus.bus import Stored
-from clawbus.channels import BCAST, EVENTS, INBOX, LEARN
-from clawbus.envelope import Envelope, decode
+from clawbus.client.person import Person
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.events import Event, decode_event
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.channels import BCAST, EVENTS, INBOX, LEARN
+from clawbus.wire.envelope import Envelope, decode
+from clawbus.wire.events import Event, decode_event
 from tests.company import Live, free_ports, live, until
 
 

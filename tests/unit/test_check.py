@@ -12,8 +12,8 @@ import pytest
 from clawbus.cli.init import TEMPLATES
 from clawbus.org import Org, OrgMistakes, load, load_text
 from clawbus.org.fields import _model_in
-from clawbus.org.lines import Place, locate
 from clawbus.org.notes import notes
+from clawbus.org.toml_lines import Place, locate
 from tests.unit.test_mistakes import clawbus, refused
 
 ROOT = Path(__file__).parents[2]

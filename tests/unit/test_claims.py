@@ -14,13 +14,13 @@ import pytest
 
 from clawbus import connect
 from clawbus.bus import Bus
-from clawbus.change.applying import apply_bus
-from clawbus.company import Company
+from clawbus.bus.jwt import claims_of, read_creds, write_creds
+from clawbus.client.company import Company
 from clawbus.errors import Refused
-from clawbus.jwt import claims_of, read_creds, write_creds
+from clawbus.ops.apply.apply import apply_bus
+from clawbus.provision.account_push import push
 from clawbus.provision.accounts import ACCOUNTS
 from clawbus.provision.authority import Authority
-from clawbus.provision.claims import push
 from clawbus.provision.config import resolver_dir
 from clawbus.settings import Home, write_secret
 from tests.company import Live, free_ports, live
@@ -41,7 +41,7 @@ for number in range(100):
 TELLING = """
 import asyncio, sys
 from pathlib import Path
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.provision.claims import push
 company = Company.open(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from clawbus import connect
-from clawbus.change.applying import write_server_config
-from clawbus.channels import TASKS
 from clawbus.errors import ClawbusError, Refused
+from clawbus.ops.apply.apply import write_server_config
 from clawbus.org import load
 from clawbus.provision import server
 from clawbus.provision.streams import provision
+from clawbus.wire.channels import TASKS
 from tests.company import Live, free_ports, until
 
 TOML = """

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.change.applying import apply_bus, write_server_config
-from clawbus.company import Company
+from clawbus.bus.identity import Identity, load_or_create
+from clawbus.bus.jwt import claims_of, encode, read_creds, write_creds
+from clawbus.client.company import Company
 from clawbus.errors import BusAway, Refused
-from clawbus.identity import Identity, load_or_create
-from clawbus.jwt import claims_of, encode, read_creds, write_creds
+from clawbus.ops.apply.apply import apply_bus, write_server_config
 from clawbus.provision import server
+from clawbus.provision.account_push import push
 from clawbus.provision.accounts import credentials_subject
 from clawbus.provision.authority import Authority
-from clawbus.provision.claims import push
-from clawbus.provision.issuer import credentials, mint
-from clawbus.provision.renewing import answer, renew
+from clawbus.provision.credential_service import answer, renew
+from clawbus.provision.credentials import credentials, mint
 from clawbus.settings import Home
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, duo_toml, until
 
 

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clawbus import frames
-from clawbus.demo import brain, grep
-from clawbus.demo.conversation import clean, read_turn
-from clawbus.demo.jscode import read_line
-from clawbus.demo.model import ScriptedModel
-from clawbus.demo.plans import INTERRUPTED
-from clawbus.envelope import Envelope
+from clawbus.demo.model import brain, grep
+from clawbus.demo.model.conversation import clean, read_turn
+from clawbus.demo.model.jscode import read_line
+from clawbus.demo.model.plans import INTERRUPTED
+from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import Missing
+from clawbus.node.prompts import frames
+from clawbus.wire.envelope import Envelope
 from tests.unit.oracle import uses_in
 
 TASK_ID = "a2b3c4d5e6f7abcdefghijklmn"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.envelope import Envelope
 from clawbus.gateway import GatewayRpc
-from clawbus.ledger import Ledger
+from clawbus.node.ledger import Ledger
+from clawbus.node.tools.call_gate import Gate
 from clawbus.org import Org, parse
-from clawbus.rights import bound_of
-from clawbus.subjects import new_message_id, new_task_id
-from clawbus.tools.gate import Gate
+from clawbus.org.tool_bounds import bound_of
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id, new_task_id
 
 SESSION = "agent:dev:nats:digest"
 CHILD, GRANDCHILD = "agent:dev:subagent:1", "agent:dev:subagent:2"

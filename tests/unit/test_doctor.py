@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from clawbus import org as orgs
-from clawbus.doctor import Check, examine, render
 from clawbus.errors import BusAway
+from clawbus.ops.doctor import Check, examine, render
 from clawbus.org import Org
 from clawbus.provision import server
 from clawbus.provision.config import write_config

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from clawbus.bus import STEWARD_READER, fetch_now
-from clawbus.channels import EVENTS
-from clawbus.demo.model import ScriptedModel
-from clawbus.doctor import Check, examine
+from clawbus.demo.model.server import ScriptedModel
+from clawbus.ops.doctor import Check, examine
 from clawbus.org import STEWARD
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.subjects import new_message_id
+from clawbus.wire.channels import EVENTS
+from clawbus.wire.subjects import new_message_id
 from tests.company import CLAWBUS, Live, duo_toml, free_ports, live, until
 
 pytestmark = pytest.mark.timeout(180)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from clawbus import BacklogFull, Client, InvalidInput, NotFound, Refused, Result, Task, connect, serve
-from clawbus.channels import INBOX, TASKS
 from clawbus.errors import Missing
+from clawbus.wire.channels import INBOX, TASKS
 from tests.company import ROOT, Live, free_ports, live, until
 
 TOML = """

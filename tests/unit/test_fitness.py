@@ -12,9 +12,9 @@ import pytest
 from clawbus.errors import NotBegun
 from clawbus.gateway import Fitness, GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
-from clawbus.gateway.runs import Runs
+from clawbus.gateway.run_phases import Runs
 from clawbus.gateway.transcript import Transcript
-from clawbus.node.mending import Mending
+from clawbus.node.gateway_repair import Mending
 
 SESSION = "agent:cto:nats:t1"
 POISONED = "Agent database execution admission is closed"
@@ -165,7 +165,7 @@ async def test_one_at_a_time_may_try_while_it_is_unfit(monkeypatch: pytest.Monke
 async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clawbus.node.mending._PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("clawbus.node.gateway_repair._PAUSES_S", (0.0, 0.0, 0.0))
     gateway, asked, boots = Gateway(), asyncio.Queue[str](), itertools.count()
 
     async def restart() -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from clawbus.envelope import now
-from clawbus.flow import FlowEvent, _InLine
+from clawbus.client.watch import FlowEvent, _InLine
+from clawbus.wire.envelope import now
 
 
 def event(kind: str, task_id: str = "t") -> FlowEvent:

@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.company import Company
-from clawbus.enrol import following
-from clawbus.enrol.answering import Answers, digest_of
-from clawbus.enrol.following import caught_up, follow
+from clawbus.bus.identity import load_or_create
+from clawbus.bus.jwt import claims_of, tags_of
+from clawbus.client.company import Company
 from clawbus.errors import BusAway, ClawbusError
-from clawbus.identity import load_or_create
-from clawbus.jwt import claims_of, tags_of
-from clawbus.provision import elsewhere
+from clawbus.ops.enrol import org_sync as following
+from clawbus.ops.enrol.org_sync import caught_up, follow
+from clawbus.ops.enrol.registrar_answers import Answers, digest_of
+from clawbus.ops.supervisor.pid_files import take_lock
+from clawbus.provision import remote_keys as elsewhere
 from clawbus.settings import write_secret
-from clawbus.supervisor.record import take_lock
 from tests.company import free_ports, until
 from tests.up import Up
 

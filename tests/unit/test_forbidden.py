@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from clawbus.channels import STREAMS
 from clawbus.provision import permissions
-from clawbus.provision.claims import push
+from clawbus.provision.account_push import push
 from clawbus.provision.permissions import Rights
+from clawbus.wire.channels import STREAMS
 from tests.company import Live, free_ports, live
 from tests.unit.office import clawbus
 from tests.unit.test_permissions import TOML

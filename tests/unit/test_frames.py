@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from clawbus import frames
-from clawbus.demo import conversation
-from clawbus.envelope import Envelope
-from clawbus.subjects import new_task_id
+from clawbus.demo.model import conversation
+from clawbus.node.prompts import frames
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_task_id
 
 
 def mail(sender: str = "cto", body: str = "x", **more: object) -> Envelope:

@@ -15,14 +15,14 @@ import pytest
 
 from clawbus import disk
 from clawbus.bus import Bus
-from clawbus.channels import INBOX, STREAMS
 from clawbus.errors import BusAway, DiskFull, NotKept
-from clawbus.ledger import Ledger
-from clawbus.mailbox import Outbox
-from clawbus.provision.health import watching
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Outbox
+from clawbus.ops.supervisor import Service, Supervisor
+from clawbus.provision.stream_health import watching
 from clawbus.settings import Home
-from clawbus.subjects import new_message_id
-from clawbus.supervisor import Service, Supervisor
+from clawbus.wire.channels import INBOX, STREAMS
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, until
 from tests.trying import trying
 from tests.unit.office import alert_of, clawbus, office, steward
@@ -220,7 +220,7 @@ async def test_a_disk_that_is_nearly_full_is_an_alert_that_clears_by_itself(
     """While there is still time to free space."""
     async with office(tmp_path) as company, steward(company) as one:
         room = next(duty for duty in one.duties if duty.rule == "room")
-        monkeypatch.setattr("clawbus.steward.duties.room.low_bytes", lambda _: 1 << 62)
+        monkeypatch.setattr("clawbus.steward.duties.stream_capacity.low_bytes", lambda _: 1 << 62)
         await room.tick()
         alert = await alert_of(company, "room", "disk", True)
         assert f"The disk of {company.home.root} has " in alert.text

@@ -15,15 +15,15 @@ import pytest
 from nats.aio.client import Client
 
 from clawbus.bus import Bus, gateway_reader
-from clawbus.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
-from clawbus.dialects import heard, place, read
-from clawbus.envelope import Envelope, decode
+from clawbus.bus.jwt import claims_of, read_creds
 from clawbus.errors import NotFound
-from clawbus.jwt import claims_of, read_creds
 from clawbus.org import EXTERNAL, Org, parse
 from clawbus.steward import Steward
-from clawbus.steward.desk import Desk
+from clawbus.steward.context import Desk
 from clawbus.steward.duties.guests import Guests
+from clawbus.tasks.guests import heard, place, read
+from clawbus.wire.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
+from clawbus.wire.envelope import Envelope, decode
 from tests.company import ROOT, Live, free_ports, live, until
 from tests.unit.office import alert_of, mail_of, steward, work
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.artifacts import Shelf, Store, foreign, read_inside, safe_name
-from clawbus.artifacts.folders import opened, write
-from clawbus.channels import ART
-from clawbus.envelope import Envelope, Status
 from clawbus.errors import InvalidInput
-from clawbus.ledger import Ledger, Run
-from clawbus.worker.doer import result
-from clawbus.worker.proof import Proof
+from clawbus.node.ledger import Ledger, Run
+from clawbus.node.worker.artifact_check import Proof
+from clawbus.node.worker.executor import result
+from clawbus.tasks.artifacts import Shelf, Store, foreign, read_inside, safe_name
+from clawbus.tasks.artifacts.folders import opened, write
+from clawbus.wire.channels import ART
+from clawbus.wire.envelope import Envelope, Status
 from tests.company import Live
 from tests.corpus import CASES
 from tests.unit.test_hostile_text import acting

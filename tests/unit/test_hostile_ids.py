@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.channels import CHANNELS, Channel
 from clawbus.cli import cli
-from clawbus.dialects import place
 from clawbus.errors import Away, InvalidInput, NotFound, Refused, WireError
+from clawbus.node.tools.params import TOOLS, parse
 from clawbus.org import Org, OrgMistakes, load
-from clawbus.subjects import PRIORITIES, TOPIC_KINDS, Subjects, check_id, check_task_id, check_topic, new_task_id
-from clawbus.tools.models import TOOLS, parse
+from clawbus.tasks.guests import place
+from clawbus.wire.channels import CHANNELS, Channel
+from clawbus.wire.subjects import PRIORITIES, TOPIC_KINDS, Subjects, check_id, check_task_id, check_topic, new_task_id
 from tests.company import duo_toml
 
 ACME = Subjects("acme")

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbus.bus import Kept
-from clawbus.dialects import Words, read
-from clawbus.envelope import Envelope, decode
 from clawbus.errors import WireError
-from clawbus.events import decode_event
 from clawbus.node.socket import MAX_LINE_BYTES, listening
+from clawbus.node.tools.answer import Answer, Caller
 from clawbus.org import load
-from clawbus.presence import Roster
-from clawbus.strict import read_object
-from clawbus.subjects import Subjects, given_id, new_task_id
-from clawbus.tools.calls import Answer, Caller
+from clawbus.tasks.guests import Words, read
+from clawbus.tasks.roster import Roster
+from clawbus.wire.envelope import Envelope, decode
+from clawbus.wire.events import decode_event
+from clawbus.wire.strict_json import read_object
+from clawbus.wire.subjects import Subjects, given_id, new_task_id
 from tests.company import duo_toml
 from tests.corpus import CASES
 

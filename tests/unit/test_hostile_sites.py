@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from clawbus.doctor import Check, render
-from clawbus.flow import FlowEvent
-from clawbus.screen import Screen, Style
+from clawbus.cli.screen import Screen, Style
+from clawbus.client.watch import FlowEvent
+from clawbus.ops.doctor import Check, render
 from tests.corpus import CASES
 from tests.syntax import parsed
 from tests.unit.test_hostile_text import acting
@@ -23,9 +23,9 @@ PACKAGE = Path(__file__).parents[2] / "plugin" / "clawbus"
 _PRINTS = {"click.echo", "click.secho", "click.echo_via_pager", "print", "sys.stdout.write", "sys.stderr.write"}
 _MAY_PRINT = {
     "cli/output.py",  # through `inert`
-    "gateway/nodejs.py",  # a program of its own, which the shell starts; it says where Node is
-    "tools/generate.py",  # a tool of the developers
-    "demo/model.py",  # a program of its own, for tests: the port that it listens on
+    "gateway/setup/nodejs.py",  # a program of its own, which the shell starts; it says where Node is
+    "node/tools/generate.py",  # a tool of the developers
+    "demo/model/server.py",  # a program of its own, for tests: the port that it listens on
 }
 _WORDS = {
     "body",
@@ -46,19 +46,19 @@ _SAFE = {"harmless", "inert", "fence", "message", "wake", "task", "steer", "resu
 _LOGGING = ("basicConfig", "addHandler", "setFormatter")
 _PROMPT_PARTS = ("tools", "mailbox", "worker")
 _ELSEWHERE = {
-    "mailbox/announce.py::_fitting": "a body, which `frames.result` frames",
-    "mailbox/files.py::_line": "a line of `frames.files`",
-    "worker/lessons.py::_line": "a line of the lessons, which `frames.task` frames",
-    "mailbox/dead.py::malformed": "no prompt: the address of a letter",
-    "mailbox/letters.py::make_answer": "no prompt: the subject of a message, framed where it arrives",
-    "worker/overseer.py::_files": "no prompt: what a person is asked about, made inert line by line",
-    "worker/notify.py::take": "no prompt: a log, and a message to a person",
-    "worker/proof.py::of": "no prompt: the body of a result, framed where it arrives",
-    "tools/generate.py::documentation": "no prompt: a page about the tools",
-    "tools/handlers.py::call": "an answer that its tool has made harmless",
-    "tools/models.py::_explain": "an error, made harmless in `Tools.call`",
-    "tools/slowing.py::refused": "an answer that its tool has made harmless",
-    "tools/gate.py::may": "no prompt: what a tool of the gateway may do",
+    "node/mailbox/announcer.py::_fitting": "a body, which `frames.result` frames",
+    "node/mailbox/attachments.py::_line": "a line of `frames.files`",
+    "node/worker/insights.py::_line": "a line of the lessons, which `frames.task` frames",
+    "tasks/dead_letters.py::malformed": "no prompt: the address of a letter",
+    "tasks/new_message.py::make_answer": "no prompt: the subject of a message, framed where it arrives",
+    "node/worker/oversight.py::_files": "no prompt: what a person is asked about, made inert line by line",
+    "node/worker/chat_notifier.py::take": "no prompt: a log, and a message to a person",
+    "node/worker/artifact_check.py::of": "no prompt: the body of a result, framed where it arrives",
+    "node/tools/generate.py::documentation": "no prompt: a page about the tools",
+    "node/tools/dispatch.py::call": "an answer that its tool has made harmless",
+    "node/tools/params.py::_explain": "an error, made harmless in `Tools.call`",
+    "node/tools/backoff.py::refused": "an answer that its tool has made harmless",
+    "node/tools/call_gate.py::may": "no prompt: what a tool of the gateway may do",
 }
 
 
@@ -110,28 +110,34 @@ def test_f13_every_log_line_goes_through_the_one_function() -> None:
 def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
     """`json.loads` guesses encodings, takes NaN and a key twice, and breaks off on deep nesting."""
     own = {
-        "strict.py": "the reader",
-        "bus/connection.py": "answers of the server",
-        "dialects/reading.py": "guests: whatever it is, it is a text",
+        "wire/strict_json.py": "the reader",
+        "bus/bus.py": "answers of the server",
+        "tasks/guests/decode.py": "guests: whatever it is, it is a text",
     }
-    own |= {f"ledger/{name}.py": "own rows" for name in ("sent", "wakes", "runs", "cut")} | {"souls.py": "own file"}
-    own |= {"mailbox/outbox.py": "own rows"}
+    own |= {f"node/ledger/{name}.py": "own rows" for name in ("sent", "wakes", "runs", "interrupted")} | {
+        "gateway/setup/souls.py": "own file"
+    }
+    own |= {"node/mailbox/outbox.py": "own rows"}
     own |= {
-        "supervisor/asked.py": "own file",
-        "supervisor/record.py": "own file",
-        "steward/desk.py": "the steward's own",
+        "ops/up/control_file.py": "own file",
+        "ops/supervisor/pid_files.py": "own file",
+        "steward/context.py": "the steward's own",
     }
     own |= {
         f"provision/{name}.py": "own files, and answers of the server"
-        for name in ("authority", "claims", "greeting", "health", "taken")
+        for name in ("account_push", "authority", "greeting", "stream_health", "withdrawn_rights")
     }
-    own |= {"leaks.py": "the first part of a token, 192 bytes at most, of which one word is looked at"}
-    own |= {"jwt.py": "own tokens", "bus/verifier.py": "the provisioner's keys", "provision/keys.py": "the same"}
-    own |= {"signing.py": "a header, which must be the canonical form of what was read, to the letter"}
-    own |= {"enrol/following.py": "the registrar's answers", "enrol/answering.py": "its own answer"}
+    own |= {"wire/redaction.py": "the first part of a token, 192 bytes at most, of which one word is looked at"}
     own |= {
-        "change/planning.py": "a gateway's settings",
-        "provision/renewing.py": "what enrol/answering.py has read already; the registrar's answers",
+        "bus/jwt.py": "own tokens",
+        "bus/verifier.py": "the provisioner's keys",
+        "provision/key_directory.py": "the same",
+    }
+    own |= {"bus/signing.py": "a header, which must be the canonical form of what was read, to the letter"}
+    own |= {"ops/enrol/org_sync.py": "the registrar's answers", "ops/enrol/registrar_answers.py": "its own answer"}
+    own |= {
+        "ops/apply/plan.py": "a gateway's settings",
+        "provision/credential_service.py": "what ops/enrol/registrar_answers.py has read already; the registrar's answers",
     }
     found = {
         name
@@ -170,7 +176,7 @@ def test_f13_no_tool_and_no_turn_says_others_words_bare() -> None:
 
 def test_f13_every_body_in_a_frame_stands_within_its_marks() -> None:
     """In frames.py no body, subject or line stands in a text but within `fence` or `_line`."""
-    ((_, tree),) = [one for one in _trees() if one[0] == "frames.py"]
+    ((_, tree),) = [one for one in _trees() if one[0] == "node/prompts/frames.py"]
     bare = [
         f"{node.lineno}"
         for node in ast.walk(tree)

@@ -21,9 +21,9 @@ import pytest
 
 from clawbus import connect
 from clawbus.bus import Bus
-from clawbus.envelope import Artifact, Envelope
-from clawbus.events import Event
-from clawbus.subjects import Subjects, given_id, new_message_id, new_task_id
+from clawbus.wire.envelope import Artifact, Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import Subjects, given_id, new_message_id, new_task_id
 from tests.company import Live
 from tests.corpus import CASES
 from tests.unit.test_hostile_text import acting

@@ -19,19 +19,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus import frames
 from clawbus.cli.output import put_line, put_text
-from clawbus.demo import conversation
-from clawbus.envelope import Artifact, Envelope, check_label
+from clawbus.demo.model import conversation
 from clawbus.errors import InvalidInput
+from clawbus.node.prompts import frames
+from clawbus.node.prompts.untrusted import harmless
 from clawbus.org import parse
-from clawbus.prompts import harmless
-from clawbus.show import InertFormatter, inert, inert_json
-from clawbus.steward.desk import quoted
+from clawbus.sanitize import InertFormatter, inert, inert_json
+from clawbus.steward.context import quoted
 from clawbus.steward.meeting import Meeting
 from clawbus.steward.meeting import _report as minutes
-from clawbus.subjects import new_task_id
-from clawbus.tasks.envelopes import team_note
+from clawbus.tasks.new_task import team_note
+from clawbus.wire.envelope import Artifact, Envelope, check_label
+from clawbus.wire.subjects import new_task_id
 from tests.corpus import CASES, Case
 
 TASK = new_task_id()

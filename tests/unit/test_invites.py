@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.enrol.code import PREFIX, Code, parse
-from clawbus.enrol.invites import MOST_WRONG, Invites, machine_of
 from clawbus.errors import InvalidInput, Refused
+from clawbus.ops.enrol.invite_code import PREFIX, Code, parse
+from clawbus.ops.enrol.invites import MOST_WRONG, Invites, machine_of
 from clawbus.settings import Home
 
 CODE = Code(

@@ -9,11 +9,11 @@ import pytest
 
 from clawbus.cli import main
 from clawbus.errors import InvalidInput, Refused
-from clawbus.gateway.authored import diff, empty_among, missing_parents, nested, read_plain
-from clawbus.gateway.joined import Change, Record, back_up, read_record, record_file, write_record
-from clawbus.gateway.joining import taken_back
-from clawbus.gateway.plugin import assemble
-from clawbus.gateway.visibility import check_loadable, hidden, missing
+from clawbus.gateway.setup.config_file import diff, empty_among, missing_parents, nested, read_plain
+from clawbus.gateway.setup.join import taken_back
+from clawbus.gateway.setup.join_record import Change, Record, back_up, read_record, record_file, write_record
+from clawbus.gateway.setup.plugin_bundle import assemble
+from clawbus.gateway.setup.plugin_visibility import check_loadable, hidden, missing
 
 SOCKET = Path("/run/node.sock")
 OURS = {"enabled": True, "config": {"socket": "/run/node.sock"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clawbus.gateway.words import Call, are_silent, without_token, written_call
+from clawbus.gateway.reply_text import Call, are_silent, without_token, written_call
 
 JSON = '{"name": "exec", "arguments": {"command": "ls"}}'
 XML = f"<tool_call>\n{JSON}\n</tool_call>"

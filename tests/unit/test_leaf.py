@@ -19,7 +19,7 @@ from clawbus.org.network import EVERYWHERE
 from clawbus.provision import server
 from clawbus.provision.ca import authority
 from clawbus.provision.greeting import Port, kind_of, who_answers
-from clawbus.provision.leaf import hub_of, look
+from clawbus.provision.leaf_config import hub_of, look
 from tests.branch import CLAWBUS, Branch, branch
 from tests.company import free_ports, until
 
@@ -440,7 +440,7 @@ asyncio.run(main())
 STORED = """
 import asyncio, json
 from pathlib import Path
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.provision.streams import stream_configs
 async def main():
     company, found = Company.open(Path("org.toml")), {}

@@ -10,9 +10,9 @@ import random
 import nkeys
 import pytest
 
-from clawbus.identity import load_or_create
-from clawbus.jwt import encode
-from clawbus.leaks import PEM, SENTENCE, TOKEN, without_keys
+from clawbus.bus.identity import load_or_create
+from clawbus.bus.jwt import encode
+from clawbus.wire.redaction import PEM, SENTENCE, TOKEN, without_keys
 from tests.company import ROOT
 
 KINDS = {"account": "A", "cluster": "C", "server": "N", "operator": "O", "user": "U", "curve": "X"}

@@ -12,14 +12,14 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus import frames
-from clawbus.channels import LEARN
-from clawbus.envelope import Envelope, Type
-from clawbus.learning import Insight, Said, fold
+from clawbus.node.prompts import frames
+from clawbus.node.worker import Lessons
 from clawbus.org import EXTERNAL, STEWARD, Org, parse
 from clawbus.steward.duties.learning import insights
-from clawbus.subjects import new_message_id, new_task_id
-from clawbus.worker import Lessons
+from clawbus.tasks.learning import Insight, Said, fold
+from clawbus.wire.channels import LEARN
+from clawbus.wire.envelope import Envelope, Type
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, until
 from tests.unit.office import mail_of, office, steward, stored
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.envelope import Envelope
 from clawbus.errors import Missing
-from clawbus.events import Event
-from clawbus.ledger import Descent, Ledger, Outgoing
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.node.ledger import Descent, Ledger, Outgoing
 from clawbus.tasks import fold
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id, new_task_id
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.budget import tree_of
-from clawbus.bus import spend_of
-from clawbus.bus.spend import _REMEMBERED
-from clawbus.channels import SPEND
-from clawbus.envelope import Envelope
 from clawbus.errors import Refused
-from clawbus.mailbox import NewMessage, Pace, make_answer, make_message
 from clawbus.node import Node
-from clawbus.subjects import is_task_id, new_message_id, new_task_id
+from clawbus.node.mailbox import Pace
+from clawbus.node.tools.answer import Answer, Caller
+from clawbus.node.tools.call_gate import _REMEMBERED as MOST_USERS
 from clawbus.tasks import NewTask, make_task
-from clawbus.tools.calls import Answer, Caller
-from clawbus.tools.gate import _REMEMBERED as MOST_USERS
+from clawbus.tasks.budget import tree_of
+from clawbus.tasks.budget_account import _REMEMBERED, spend_of
+from clawbus.tasks.new_message import NewMessage, make_answer, make_message
+from clawbus.wire.channels import SPEND
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import is_task_id, new_message_id, new_task_id
 from tests.company import Live
 from tests.unit.test_odd_cases import CEO, CTO, arrived, node, said
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.bus.renewal import Renewable, keep_fresh
+from clawbus.bus.credential_renewal import Renewable, keep_fresh
+from clawbus.bus.identity import Identity, load_or_create
+from clawbus.bus.jwt import write_creds
 from clawbus.errors import Refused
-from clawbus.identity import Identity, load_or_create
-from clawbus.jwt import write_creds
 from clawbus.provision import server
+from clawbus.provision.account_push import push
 from clawbus.provision.authority import Authority
-from clawbus.provision.claims import push
-from clawbus.provision.issuer import mint
-from clawbus.subjects import new_message_id
+from clawbus.provision.credentials import mint
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
 
 TOML = """
@@ -129,9 +129,9 @@ async def test_who_was_too_slow_for_the_server_is_not_refused(tmp_path: Path) ->
 
 async def test_a_full_disk_does_not_end_the_renewal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again; else the key would be shut out when its credentials end."""
-    monkeypatch.setattr("clawbus.bus.renewal._RETRY_S", 0.01)
-    monkeypatch.setattr("clawbus.bus.renewal.read_creds", lambda _: "old")
-    monkeypatch.setattr("clawbus.bus.renewal._until_half", lambda _: 0.0)
+    monkeypatch.setattr("clawbus.bus.credential_renewal._RETRY_S", 0.01)
+    monkeypatch.setattr("clawbus.bus.credential_renewal.read_creds", lambda _: "old")
+    monkeypatch.setattr("clawbus.bus.credential_renewal._until_half", lambda _: 0.0)
     tries = asyncio.Queue[int]()
 
     class Here:

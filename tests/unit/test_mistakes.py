@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.change.applying import write_server_config
-from clawbus.company import Company
+from clawbus.client.company import Company
+from clawbus.ops.apply.apply import write_server_config
 from tests.company import duo_toml, free_ports
 
 HOSTILE = ["agent.>", "*", ">", "a b", "a\r\nb", "..", "\u0430gent", "x" * 300, "", "-a", "A", "cto-athena.ceo"]

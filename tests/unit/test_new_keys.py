@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
+from clawbus.bus.signing import Signer
 from clawbus.errors import ClawbusError, Unverified
-from clawbus.gateway import own
-from clawbus.signing import Signer
-from clawbus.subjects import new_message_id
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, until
 from tests.up import Up
 

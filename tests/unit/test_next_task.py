@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clawbus import connect
-from clawbus.envelope import Priority
-from clawbus.events import Event
+from clawbus.wire.envelope import Priority
+from clawbus.wire.events import Event
 from tests.company import free_ports, live, until
 
 TOML = """

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.bus.room import no_room
-from clawbus.change.applying import write_server_config
-from clawbus.channels import ENDS, INBOX, SPEND, STREAMS
+from clawbus.bus.quota_errors import no_room
 from clawbus.errors import BacklogFull, Refused
+from clawbus.ops.apply.apply import write_server_config
 from clawbus.org import OrgMistakes, load_text
-from clawbus.org.sizes import Sizes
+from clawbus.org.stream_sizes import Sizes
 from clawbus.provision import server
 from clawbus.provision.streams import provision, stream_configs
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.wire.channels import ENDS, INBOX, SPEND, STREAMS
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import CLAWBUS, Live, free_ports, live
 from tests.unit.office import office, office_toml
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Missing
-from clawbus.gateway import nodejs
+from clawbus.gateway.setup import nodejs
 
 
 def shim(folder: Path, says: str) -> Path:
@@ -81,7 +81,7 @@ def test_the_module_becomes_node() -> None:
     argv = [
         sys.executable,
         "-m",
-        "clawbus.gateway.nodejs",
+        "clawbus.gateway.setup.nodejs",
         "-e",
         "console.log(process.argv[1]); process.exit(7)",
         "a b",

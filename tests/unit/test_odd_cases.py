@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 from clawbus.bus import Bus, Delivery, Taker, fetch_now, gateway_reader, task_durable
-from clawbus.bus.pull import ask
-from clawbus.channels import DEAD, EVENTS, TASKS
-from clawbus.envelope import Artifact, Envelope, decode, now
+from clawbus.bus.consumer import ask
+from clawbus.bus.signing import HEADER
 from clawbus.errors import DiskFull, WireError
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.transcript import Transcript
-from clawbus.ledger import Ledger, Outgoing
-from clawbus.mailbox import Outbox
 from clawbus.node import Node
-from clawbus.signing import HEADER
-from clawbus.subjects import Subjects, new_message_id, new_task_id
+from clawbus.node.ledger import Ledger, Outgoing
+from clawbus.node.mailbox import Outbox
+from clawbus.node.tools.answer import Caller
+from clawbus.node.worker.steering import deaf
 from clawbus.tasks import STEER, NewTask, cancellation, make_task
-from clawbus.tools.calls import Caller
-from clawbus.worker.steering import deaf
+from clawbus.wire.channels import DEAD, EVENTS, TASKS
+from clawbus.wire.envelope import Artifact, Envelope, decode, now
+from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
 from tests.company import Live, until
 from tests.unit.test_oversight import asked, at_work, end_of, give, shop
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Missing
-from clawbus.gateway import installing, openclaw
-from clawbus.gateway.nodejs import find_node
-from clawbus.gateway.openclaw import PINNED
+from clawbus.gateway.setup import install as installing
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup.installation import PINNED
+from clawbus.gateway.setup.nodejs import find_node
 
 
 @pytest.fixture(autouse=True)

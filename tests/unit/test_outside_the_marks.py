@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.enrol import wire
-from clawbus.enrol.code import Code
-from clawbus.enrol.entering import authority_of, enter
-from clawbus.envelope import MAX_PATH, Envelope, decode
 from clawbus.errors import Away, ClawbusError, Refused, WireError
-from clawbus.ledger import Ledger
-from clawbus.mailbox import MailBounds, Outbox, Reserving
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import MailBounds, Outbox, Reserving
+from clawbus.ops.enrol import protocol as wire
+from clawbus.ops.enrol.invite_code import Code
+from clawbus.ops.enrol.join_client import authority_of, enter
 from clawbus.org import STEWARD
 from clawbus.provision import ca, tls
-from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.envelope import MAX_PATH, Envelope, decode
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, live
 from tests.unit.office import office, office_toml
 from tests.unit.test_second_machine import door, nothing_in

@@ -12,21 +12,23 @@ from pathlib import Path
 import pytest
 
 from clawbus import NotFound, Task, connect, serve
-from clawbus.accepted import accepted
-from clawbus.approving import Approval, decide, waiting
-from clawbus.bus import Bus, End, spend_of
-from clawbus.channels import EVENTS, INBOX
-from clawbus.envelope import decode
+from clawbus.bus import Bus
+from clawbus.client.approvals import Approval, decide, waiting
 from clawbus.errors import InvalidInput, Refused
-from clawbus.events import Event
-from clawbus.ledger import Ledger
-from clawbus.mailbox import Outbox
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.oversight import Overseer
 from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
-from clawbus.steward.desk import Desk
-from clawbus.subjects import new_message_id
+from clawbus.steward.context import Desk
 from clawbus.tasks import NewTask, TaskView, make_task
-from clawbus.worker.overseer import Overseer
+from clawbus.tasks.budget_account import spend_of
+from clawbus.tasks.ends import End
+from clawbus.wire.accepted import accepted
+from clawbus.wire.channels import EVENTS, INBOX
+from clawbus.wire.envelope import decode
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
 
 TOML = """

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.approving import decide
+from clawbus.client.approvals import decide
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.mailbox import DeadLetters
 from clawbus.org import load
-from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.dead_letters import DeadLetters
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
 from tests.unit.office import as_signed, clawbus
 from tests.unit.test_oversight import TOML, asked, at_work, end_of, give, mail_for, say, shop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.gateway import own
+from clawbus.gateway.setup import managed_gateway as own
 from clawbus.org import load
 from clawbus.settings import Home, child_environment, npm_environment, user_environment
 from clawbus.steward.webhook import post

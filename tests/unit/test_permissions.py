@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.channels import CHANNELS, STREAMS, Channel
 from clawbus.org import EXTERNAL, STEWARD
-from clawbus.provision import leaf, permissions, server, tls
-from clawbus.provision.claims import push
+from clawbus.provision import leaf_config as leaf
+from clawbus.provision import permissions, server, tls
+from clawbus.provision.account_push import push
 from clawbus.provision.permissions import Rights
-from clawbus.subjects import Subjects
+from clawbus.wire.channels import CHANNELS, STREAMS, Channel
+from clawbus.wire.subjects import Subjects
 from tests.company import Live, free_ports, live
 from tests.trying import Trying, joined, trying
 from tests.unit.test_channel_table import TOKENS

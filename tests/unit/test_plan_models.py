@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.change import plan
-from clawbus.company import Company
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.running import Plan, model_port, planned_model_url
-from clawbus.running.services import gateway_services, model_service
+from clawbus.client.company import Company
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.ops.apply import plan
+from clawbus.ops.up import Plan, model_port, planned_model_url
+from clawbus.ops.up.services import gateway_services, model_service
 
 REAL = "anthropic/claude-sonnet-5"
 SCRIPTED = "scripted"

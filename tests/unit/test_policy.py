@@ -11,11 +11,12 @@ import pytest
 
 from clawbus import assets
 from clawbus import org as orgs
-from clawbus.gateway import claw, own
-from clawbus.gateway.policy import policy
+from clawbus.gateway.setup import claw_package as claw
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.tool_policy import policy
+from clawbus.node.tools.params import TOOLS
 from clawbus.org import Org
 from clawbus.settings import Home
-from clawbus.tools.models import TOOLS
 from tests.unit.test_souls import ROLES
 
 COMMANDS = ("exec", "process", "code_execution", "terminal", "nodes", "computer", "portal")
@@ -100,7 +101,7 @@ def test_a_role_that_somebody_writes_without_exec_is_kept_in_its_workspace(
 ) -> None:
     """He need not think of it, and cannot undo it by mistake."""
     (tmp_path / "policy.toml").write_text(written)
-    monkeypatch.setattr("clawbus.gateway.policy.role_file", lambda _, name: tmp_path / name)
+    monkeypatch.setattr("clawbus.gateway.setup.tool_policy.role_file", lambda _, name: tmp_path / name)
     assert (policy("role-mine").get("fs") == {"workspaceOnly": True}) == confined
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from clawbus import Client, Task, connect
 from clawbus.bus import Taker
-from clawbus.channels import BCAST, TASKS
-from clawbus.company import Company
-from clawbus.envelope import decode
-from clawbus.events import Event
+from clawbus.client.company import Company
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.channels import BCAST, TASKS
+from clawbus.wire.envelope import decode
+from clawbus.wire.events import Event
 from tests.company import Live, free_ports, live, until
 
 TOML = """

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from clawbus.channels import CTL
-from clawbus.envelope import Envelope
-from clawbus.events import Event, question_code
 from clawbus.gateway import GatewayRpc, Speaking
-from clawbus.ledger import Ledger
-from clawbus.mailbox import Outbox
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.chat_notifier import Notifier
+from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD
-from clawbus.show import inert
+from clawbus.sanitize import inert
 from clawbus.steward.duties.approvals import Approvals
-from clawbus.worker.notify import Notifier
-from clawbus.worker.portions import portions
+from clawbus.wire.channels import CTL
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event, question_code
 from tests.company import live, until
 from tests.unit.office import mail_of, office_toml, steward, stored
 

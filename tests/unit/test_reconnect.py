@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from clawbus.bus import Bus, Delivery, Pull, Taker, gateway_reader, task_durable
-from clawbus.channels import INBOX, TASKS
-from clawbus.face import connect
+from clawbus.client import connect
+from clawbus.wire.channels import INBOX, TASKS
 from tests.company import Live, until
 
 WAITING = ((TASKS, task_durable("lab", "medium")), (INBOX, gateway_reader("lab")))

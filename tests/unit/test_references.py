@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clawbus.gateway import own
-from clawbus.jwt import read_creds
+from clawbus.bus.jwt import read_creds
+from clawbus.gateway.setup import managed_gateway as own
 from clawbus.org import Gateway, Human, Org
 from clawbus.provision.streams import stream_configs
 from clawbus.tasks import NewTask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.provision.refusals import STRANGER, Refusal, Refusals
+from clawbus.provision.server_log import STRANGER, Refusal, Refusals
 from clawbus.settings import Home
 
 HEAD = "[1] 2026/11/21 09:01:36.287656 [ERR] 127.0.0.1:36014 - cid:110 - "

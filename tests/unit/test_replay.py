@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from clawbus.asking import Person
 from clawbus.bus import Bus
 from clawbus.cli.replay import line
-from clawbus.envelope import Envelope
-from clawbus.events import Event, Kind
-from clawbus.replay import Moment, chosen, moments
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.client.person import Person
+from clawbus.client.replay import Moment, chosen, moments
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event, Kind
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live
 
 
@@ -88,7 +88,7 @@ async def test_a8_a_person_can_read_it(bus_only: Live) -> None:
 async def test_broadcasts_and_alerts_are_part_of_it(bus_only: Live) -> None:
     """All of the streams that keep what was said."""
     async with bus_only.company.connect("steward") as bus:
-        from clawbus.steward.desk import Desk
+        from clawbus.steward.context import Desk
 
         await Desk(bus_only.org, bus).alert("lag", "cto-athena", True, "9 tasks wait")
     async with bus_only.owner() as bus:

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.bus import spend_of
-from clawbus.channels import TASKS
-from clawbus.envelope import MAX_TOOLS, Envelope, OnComplete
 from clawbus.errors import InvalidInput, Refused
 from clawbus.gateway import GatewayRpc
-from clawbus.ledger import Ledger
-from clawbus.mailbox import NewMessage, make_answer, make_message
+from clawbus.node.ledger import Ledger
+from clawbus.node.tools.call_gate import Gate
+from clawbus.node.tools.params import parse as parse_tool
 from clawbus.org import EXTERNAL, STEWARD, Org, OrgMistakes, parse
-from clawbus.rights import bound_of, delegable, meet, permits
+from clawbus.org.tool_bounds import bound_of, delegable, meet, permits
 from clawbus.tasks import NewTask, make_task
-from clawbus.tools.gate import Gate
-from clawbus.tools.models import parse as parse_tool
+from clawbus.tasks.budget_account import spend_of
+from clawbus.tasks.new_message import NewMessage, make_answer, make_message
+from clawbus.wire.channels import TASKS
+from clawbus.wire.envelope import MAX_TOOLS, Envelope, OnComplete
 from tests.company import Live, free_ports, live, until
 from tests.unit.office import HQ, SEC, alert_of, announce, clawbus, office, steward, stored, work
 from tests.unit.office import give as office_give

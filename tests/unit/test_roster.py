@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clawbus import __version__, frames
+from clawbus import __version__
 from clawbus.bus import gateway_reader
-from clawbus.envelope import decode
-from clawbus.presence import ASK, Roster
+from clawbus.node.prompts import frames
+from clawbus.tasks.roster import ASK, Roster
+from clawbus.wire.envelope import decode
 from tests.company import Live, until
 from tests.unit.test_channels import stored, trio
 

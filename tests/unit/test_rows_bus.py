@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from clawbus.asking import Person
-from clawbus.channels import TASKS
-from clawbus.envelope import Envelope, decode, now
-from clawbus.subjects import new_message_id
+from clawbus.client.person import Person
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.channels import TASKS
+from clawbus.wire.envelope import Envelope, decode, now
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, duo_toml, free_ports, live, until
 
 AGENT = "cto-athena"

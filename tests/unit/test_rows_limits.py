@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from clawbus import Task, connect
-from clawbus.budget import Tree
-from clawbus.bus import spend_of
-from clawbus.channels import DEAD, SPEND
-from clawbus.envelope import Budget
 from clawbus.errors import BacklogFull, InvalidInput, OverBudget, Refused
-from clawbus.ledger import Ledger
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.node.ledger import Ledger
 from clawbus.org.load import parse
 from clawbus.steward import Steward
-from clawbus.subjects import new_task_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.budget import Tree
+from clawbus.tasks.budget_account import spend_of
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.channels import DEAD, SPEND
+from clawbus.wire.envelope import Budget
+from clawbus.wire.subjects import new_task_id
 from tests.company import Live, duo_toml, free_ports, live, until
 from tests.unit.crew import Crew, crew, crew_toml
 from tests.unit.office import LAB, alert_of, clawbus, events_of, mail_of, office, work

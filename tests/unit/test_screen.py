@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from clawbus.envelope import Status
-from clawbus.events import Kind
-from clawbus.flow import FlowEvent
-from clawbus.screen import Screen, Style, detect, final_lines, flow_lines
-from clawbus.show import inert
+from clawbus.cli.screen import Screen, Style, detect, final_lines, flow_lines
+from clawbus.client.watch import FlowEvent
+from clawbus.sanitize import inert
+from clawbus.wire.envelope import Status
+from clawbus.wire.events import Kind
 
 START = datetime(2026, 11, 21, 1, 38, tzinfo=UTC)
 TASK = "a2b3c4d5e6f7abcdefghijklmn"

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from clawbus import here
-from clawbus.company import Company
-from clawbus.enrol import wire
-from clawbus.enrol.code import Code, parse
-from clawbus.enrol.entering import enter
-from clawbus.enrol.invites import MOST_WRONG, Invites
-from clawbus.enrol.letting import Door
+from clawbus.bus.identity import load_or_create
+from clawbus.client.company import Company
 from clawbus.errors import Away, BusAway, ClawbusError, Refused
-from clawbus.identity import load_or_create
+from clawbus.ops.enrol import protocol as wire
+from clawbus.ops.enrol.invite_code import Code, parse
+from clawbus.ops.enrol.invites import MOST_WRONG, Invites
+from clawbus.ops.enrol.join_client import enter
+from clawbus.ops.enrol.join_server import Door
 from clawbus.org.network import EVERYWHERE
-from clawbus.provision import ca, elsewhere, tls
+from clawbus.provision import ca, tls
+from clawbus.provision import joined_machine as here
+from clawbus.provision import remote_keys as elsewhere
 from clawbus.settings import Home, write_secret
 from tests.company import free_ports, until
 from tests.netns import Machine, Wire, two_machines
@@ -222,7 +223,7 @@ print(greeting.split(chr(13))[0], "then", wire.recv(4096))
 async def admitted(there: Place) -> str:
     """What becomes of a connection from that machine with its gateway's key: "in", or the error's name."""
     code = (
-        "import asyncio, pathlib\nfrom clawbus.company import Company\nfrom clawbus.errors import ClawbusError\n"
+        "import asyncio, pathlib\nfrom clawbus.client.company import Company\nfrom clawbus.errors import ClawbusError\n"
         "async def main():\n"
         "    async with Company.open(pathlib.Path('org.toml')).connect('gw-lab') as bus:\n"
         "        await bus.flush()\n"
@@ -549,7 +550,7 @@ async def test_a_machine_that_is_killed_between_its_last_two_writes_goes_on(
 
     async with door(tmp_path / "hub") as (company, code):
         with monkeypatch.context() as patch:
-            patch.setattr("clawbus.enrol.staging.write_secret", die)
+            patch.setattr("clawbus.ops.enrol.staging.write_secret", die)
             with pytest.raises(Killed):
                 await enter(code, tmp_path / "there" / "org.toml")
         assert (tmp_path / "there" / ".clawbus").exists()

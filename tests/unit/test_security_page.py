@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from clawbus.change.applying import write_server_config
 from clawbus.cli import cli
+from clawbus.ops.apply.apply import write_server_config
 from clawbus.provision.authority import WATCHER, Authority
-from clawbus.provision.keys import member_keys
+from clawbus.provision.key_directory import member_keys
 from tests.canaries import planted
 from tests.company import ROOT, Live
 from tests.unit.test_canary import canary_toml

@@ -15,13 +15,13 @@ import pytest
 from nats.aio.client import Client
 
 from clawbus import org as orgs
+from clawbus.bus.identity import Identity, load_or_create
 from clawbus.errors import BusAway, InvalidInput, Missing
-from clawbus.identity import Identity, load_or_create
 from clawbus.org import Org
 from clawbus.provision import ports, server
 from clawbus.provision.config import MAX_PAYLOAD_BYTES, write_config
-from clawbus.provision.included import User, user_line
-from clawbus.provision.issuer import credentials
+from clawbus.provision.credentials import credentials
+from clawbus.provision.external_account import User, user_line
 from clawbus.settings import Home
 
 

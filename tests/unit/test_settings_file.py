@@ -11,7 +11,7 @@ import pytest
 
 from clawbus import org as orgs
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.gateway import own
+from clawbus.gateway.setup import managed_gateway as own
 from clawbus.org import Org
 from clawbus.settings import Home
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from clawbus import Task, serve
-from clawbus.approving import decide, waiting
-from clawbus.artifacts import Store
 from clawbus.bus import Bus
-from clawbus.envelope import Artifact, Envelope, OnComplete, Status
-from clawbus.ledger import Ledger, Run
-from clawbus.mailbox import Outbox
+from clawbus.client.approvals import decide, waiting
+from clawbus.node.ledger import Ledger, Run
+from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.executor import result
+from clawbus.node.worker.oversight import Overseer
 from clawbus.tasks import NewTask, make_task
-from clawbus.worker.doer import result
-from clawbus.worker.overseer import Overseer
+from clawbus.tasks.artifacts import Store
+from clawbus.wire.envelope import Artifact, Envelope, OnComplete, Status
 from tests.company import Live, until
 from tests.unit.test_oversight import asked, end_of, give, say, shop
 

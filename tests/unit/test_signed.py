@@ -18,21 +18,22 @@ import pytest
 
 import clawbus as clawbus_package
 from clawbus import Task, serve
-from clawbus.bus import Bus, Stored, spend_of, task_durable
-from clawbus.bus.clock import Clock
-from clawbus.channels import ALERTS, DEAD, INBOX, KEYS, TASKS
-from clawbus.envelope import Envelope, now
+from clawbus.bus import Bus, Stored, task_durable
+from clawbus.bus.identity import load_or_create
+from clawbus.bus.server_clock import Clock
+from clawbus.bus.signing import HEADER, Signer
 from clawbus.errors import Unverified
-from clawbus.events import Event
-from clawbus.identity import load_or_create
-from clawbus.ledger import Ledger, Outgoing, Run
-from clawbus.mailbox import Outbox
+from clawbus.node.ledger import Ledger, Outgoing, Run
+from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.result_sender import Teller
 from clawbus.org import EXTERNAL, STEWARD
-from clawbus.provision.keys import publish_keys
-from clawbus.signing import HEADER, Signer
-from clawbus.subjects import Subjects, new_message_id, new_task_id
+from clawbus.provision.key_directory import publish_keys
 from clawbus.tasks import NewTask, make_task
-from clawbus.worker.telling import Teller
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.channels import ALERTS, DEAD, INBOX, KEYS, TASKS
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
 from tests.company import Live, free_ports, live, until
 from tests.syntax import parsed
 from tests.unit.office import alert_of, clawbus, mail_of, steward
@@ -509,7 +510,7 @@ async def test_f11_a_machine_whose_clock_is_an_hour_off_expires_nothing(
     """Whether a task is over is asked of the server's clock, once a minute."""
     async with firm.company.connect("gw-shop") as bus:
         for off in (timedelta(hours=1), timedelta(hours=-1)):
-            monkeypatch.setattr("clawbus.bus.clock.now", lambda off=off: now() + off)
+            monkeypatch.setattr("clawbus.bus.server_clock.now", lambda off=off: now() + off)
             clock = Clock(bus, TASKS, task_durable("shop", "medium"))
             assert not await clock.over(now() + timedelta(seconds=30))
             assert await clock.over(now() - timedelta(seconds=30))
@@ -517,7 +518,7 @@ async def test_f11_a_machine_whose_clock_is_an_hour_off_expires_nothing(
 
 def test_every_reader_asks_the_verifier_before_it_decodes() -> None:
     """Envelopes and events are decoded where they are verified, and where that was done before, by name."""
-    allowed = {"bus/verifier.py", "replay.py", "flow.py", "steward/duties/deadletters.py"}
+    allowed = {"bus/verifier.py", "client/replay.py", "client/watch.py", "steward/duties/dead_letters.py"}
     root = Path(clawbus_package.__file__).parent
     found = {
         str(path.relative_to(root))

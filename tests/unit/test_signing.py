@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clawbus.bus.signing import MAX_HEADER_BYTES, Claim, Signer, nonce_of, read, verify
 from clawbus.errors import Unverified
-from clawbus.signing import MAX_HEADER_BYTES, Claim, Signer, nonce_of, read, verify
-from clawbus.subjects import new_message_id
+from clawbus.wire.subjects import new_message_id
 
 SUBJECT, PAYLOAD, ID = "acme.dm.cto.ceo", b'{"body":"deploy"}', "ceo-aaaaaaaaaaaaaaaaaaaaaaaaaa"
 _FOLDER = Path(tempfile.mkdtemp())

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from clawbus.tools.calls import Answer
-from clawbus.tools.slowing import AT_ONCE, QUIET_S, Slowing
+from clawbus.node.tools.answer import Answer
+from clawbus.node.tools.backoff import AT_ONCE, QUIET_S, Slowing
 from tests.unit.office import office
 
 NO = Answer(False, "backlog full")

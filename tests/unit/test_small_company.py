@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.change.applying import write_server_config
-from clawbus.company import Company
-from clawbus.gateway import own
+from clawbus.client.company import Company
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.ops.apply.apply import write_server_config
+from clawbus.ops.up import Plan, model_port, planned_model_url
+from clawbus.ops.up.services import model_service
 from clawbus.org import load, parse
-from clawbus.running import Plan, model_port, planned_model_url
-from clawbus.running.services import model_service
 from clawbus.settings import Home
 from tests.company import free_ports
 from tests.unit.test_mistakes import clawbus

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from clawbus import assets, souls
-from clawbus.demo import brain
+from clawbus import assets
+from clawbus.demo.model import brain
 from clawbus.errors import InvalidInput
+from clawbus.gateway.setup import souls
 from clawbus.org import Org, parse
 
 ROLES = ("ceo", "cto", "engineer", "backend", "devops", "ops", "security", "qa", "researcher", "writer")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from clawbus import Task, connect, serve
-from clawbus.artifacts import read_inside
-from clawbus.channels import ALERTS, BCAST, DEAD, ENDS, EVENTS, INBOX, LEARN, SPEND, TASKS
 from clawbus.errors import InvalidInput
-from clawbus.leaks import SENTENCE
+from clawbus.tasks.artifacts import read_inside
+from clawbus.wire.channels import ALERTS, BCAST, DEAD, ENDS, EVENTS, INBOX, LEARN, SPEND, TASKS
+from clawbus.wire.redaction import SENTENCE
 from tests.company import Live, until
 from tests.unit.office import alert_of, clawbus, office, steward
 from tests.unit.test_leaks import seed_of

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.bus import End
-from clawbus.channels import TASKS
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, OnComplete
 from clawbus.errors import Refused
-from clawbus.events import Event, Value
 from clawbus.org import EXTERNAL, STEWARD, Edge, parse
 from clawbus.steward.duties.chains import Chains
-from clawbus.subjects import given_id
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.chains import edge_for, next_body
+from clawbus.tasks.ends import End
+from clawbus.wire.channels import TASKS
+from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, OnComplete
+from clawbus.wire.events import Event, Value
+from clawbus.wire.subjects import given_id
 from tests.company import Live, until
 from tests.unit.office import HQ, SEC, announce, events_of, give, mail_of, office, office_toml, steward, stored, work
 

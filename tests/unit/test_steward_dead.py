@@ -12,14 +12,14 @@ import pytest
 
 from clawbus import Task, connect, serve
 from clawbus.bus import Bus
-from clawbus.channels import DEAD, TASKS
-from clawbus.envelope import Envelope
 from clawbus.errors import Refused
-from clawbus.mailbox import DeadLetters
 from clawbus.org import STEWARD
-from clawbus.steward.desk import Desk
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.steward.context import Desk
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.dead_letters import DeadLetters
+from clawbus.wire.channels import DEAD, TASKS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, free_ports, live, until
 from tests.trying import trying
 from tests.unit.office import alert_of, as_signed, clawbus, events_of, give, id_of, mail_of, office, steward

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from clawbus.accepted import accepted
-from clawbus.channels import ENDS, INBOX
-from clawbus.envelope import Envelope, now
-from clawbus.events import Event, Kind
 from clawbus.org import STEWARD
 from clawbus.steward.alerts import Alerts
-from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.accepted import accepted
+from clawbus.wire.channels import ENDS, INBOX
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event, Kind
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, until
 from tests.unit.office import HQ, LAB, SEC, alert_of, announce, events_of, give, mail_of, office, steward, stored, work
 

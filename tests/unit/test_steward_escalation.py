@@ -6,15 +6,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from clawbus.asking import Person
-from clawbus.envelope import Envelope
-from clawbus.events import Event
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.client.person import Person
 from clawbus.org import STEWARD, parse
-from clawbus.rights import bound_of
+from clawbus.org.tool_bounds import bound_of
 from clawbus.steward.blockers import fold
-from clawbus.steward.desk import Desk
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.steward.context import Desk
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, until
 from tests.unit.office import HQ, SEC, alert_of, events_of, mail_of, office, office_toml, steward
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from clawbus.flow import watching
+from clawbus.client.watch import watching
 from clawbus.tasks import NewTask
 from tests.unit.office import alert_of, clawbus, give, mail_of, office, steward, work
 

@@ -9,14 +9,14 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from clawbus.channels import BCAST
-from clawbus.envelope import Envelope, Type, now
-from clawbus.mailbox.letters import NewMessage, make_message
 from clawbus.org import STEWARD
 from clawbus.steward import meeting
-from clawbus.steward.desk import Desk
+from clawbus.steward.context import Desk
 from clawbus.steward.meeting import Meeting
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.channels import BCAST
+from clawbus.wire.envelope import Envelope, Type, now
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, until
 from tests.unit.office import HQ, LAB, SEC, mail_of, office, steward, stored
 

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from clawbus.approving import waiting
 from clawbus.bus import STEWARD_READER, fetch_now
-from clawbus.channels import BCAST, CTL, DEAD, ENDS, EVENTS, TASKS
-from clawbus.dialects import place, read
-from clawbus.envelope import Envelope
+from clawbus.client.approvals import waiting
 from clawbus.errors import Missing, Refused
-from clawbus.events import Event
 from clawbus.org import STEWARD, Org, OrgMistakes, parse
 from clawbus.steward import Steward, meeting
 from clawbus.steward.duty import Duty
 from clawbus.steward.webhook import read_url
-from clawbus.subjects import new_message_id
 from clawbus.tasks import NewTask
+from clawbus.tasks.guests import place, read
+from clawbus.wire.channels import BCAST, CTL, DEAD, ENDS, EVENTS, TASKS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, until
 from tests.unit.office import LAB, alert_of, give, id_of, mail_of, office, steward, stored, work
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from clawbus.channels import CTL
 from clawbus.errors import Missing
 from clawbus.org import STEWARD
-from clawbus.steward.duties import reach
+from clawbus.steward.duties import person_notifications as reach
 from clawbus.steward.webhook import read_url
+from clawbus.wire.channels import CTL
 from tests.company import Live, live, until
 from tests.corpus import CASES
 from tests.unit.office import mail_of, office_toml, steward, stored

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clawbus.asking import Person
-from clawbus.envelope import Type
-from clawbus.mailbox import NewMessage, make_message
+from clawbus.client.person import Person
 from clawbus.steward.meeting import members
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.envelope import Type
 from tests.company import Live, until
 from tests.unit.office import alert_of, clawbus, mail_of, office, steward
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbus.bus import last_message
-from clawbus.channels import ALERTS, TASKS, TIMERS
-from clawbus.envelope import Envelope
 from clawbus.errors import InvalidInput
 from clawbus.org import STEWARD, parse
 from clawbus.org.cron import Cron
-from clawbus.steward.desk import Desk
+from clawbus.steward.context import Desk
 from clawbus.steward.duties.recurring import Recurring
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.channels import ALERTS, TASKS, TIMERS
+from clawbus.wire.envelope import Envelope
 from tests.company import Live, until
 from tests.unit.office import mail_of, office, office_toml, steward, stored, work
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from clawbus.envelope import Envelope
 from clawbus.org import STEWARD
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, until
 
 

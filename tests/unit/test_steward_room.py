@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.bus import spend_of
-from clawbus.channels import ENDS, SPEND
-from clawbus.envelope import Envelope
 from clawbus.errors import OverBudget, Refused
 from clawbus.provision.streams import stream_configs
 from clawbus.tasks import NewTask, make_task
+from clawbus.tasks.budget_account import spend_of
+from clawbus.wire.channels import ENDS, SPEND
+from clawbus.wire.envelope import Envelope
 from tests.company import Live
 from tests.trying import trying
 from tests.unit.office import HQ, alert_of, office, steward

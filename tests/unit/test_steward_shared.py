@@ -7,14 +7,14 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from clawbus.channels import ENDS, EVENTS, INBOX, TASKS
-from clawbus.envelope import Envelope
-from clawbus.events import Event, decode_event
 from clawbus.org import STEWARD
 from clawbus.steward import Steward
 from clawbus.steward.duty import Duty
-from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import NewTask
+from clawbus.wire.channels import ENDS, EVENTS, INBOX, TASKS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event, decode_event
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, until
 from tests.unit.office import as_signed, give, office, steward, stored
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.org import Org
-from clawbus.presence import Roster
-from clawbus.presence.roster import presence
-from clawbus.subjects import Subjects
+from clawbus.tasks.roster import Roster, presence
+from clawbus.wire.subjects import Subjects
 from tests.company import Live, live
 from tests.unit.office import LAB, SEC, alert_of, clawbus, mail_of, office, office_toml, steward
 

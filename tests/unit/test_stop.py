@@ -15,15 +15,16 @@ import pytest
 
 from clawbus import Client, Task, connect, serve
 from clawbus.bus import Bus, Stored, last_message
-from clawbus.change.applying import apply_bus
-from clawbus.channels import STATE, TASKS
-from clawbus.company import Company
-from clawbus.envelope import now
+from clawbus.client.company import Company
+from clawbus.client.halt import WITHIN_S, obedience, order, standing
 from clawbus.errors import BusAway, NotBegun, Refused
-from clawbus.events import Event
-from clawbus.halting import Halt, encode
-from clawbus.stopping import WITHIN_S, obedience, order, standing
-from clawbus.subjects import new_message_id
+from clawbus.ops.apply.apply import apply_bus
+from clawbus.tasks.halt import Halt
+from clawbus.tasks.halt_orders import encode
+from clawbus.wire.channels import STATE, TASKS
+from clawbus.wire.envelope import now
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import new_message_id
 from tests.company import ROOT, Live, free_ports, live, until
 from tests.syntax import parsed
 from tests.unit.office import clawbus
@@ -165,8 +166,8 @@ async def test_n7_who_hears_the_roll_called_looks_at_once(
     acme: Live, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a node asks by itself is for those that have not heard it: here it asks once a minute."""
-    monkeypatch.setattr("clawbus.halting.halt._EVERY_S", 60.0)
-    monkeypatch.setattr("clawbus.halting.halt._COUNTS_S", 120.0)
+    monkeypatch.setattr("clawbus.tasks.halt._EVERY_S", 60.0)
+    monkeypatch.setattr("clawbus.tasks.halt._COUNTS_S", 120.0)
     work = Work()
     async with serving(acme, "east", work):
         await client.start("amy", "long one")
@@ -338,7 +339,7 @@ async def test_n7_what_has_expired_meanwhile_is_so_by_the_servers_clock(
 ) -> None:
     """The worker's own clock is ten days ahead: that ends no task whose time is not over."""
     real = now
-    for place in ("clawbus.bus.clock", "clawbus.worker.obedient"):
+    for place in ("clawbus.bus.server_clock", "clawbus.node.worker.haltable_executor"):
         monkeypatch.setattr(f"{place}.now", lambda: real() + timedelta(days=10))
     work = Work()
     async with serving(acme, "east", work):

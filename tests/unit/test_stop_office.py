@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from clawbus.bus import STEWARD_READER
-from clawbus.channels import ENDS, TASKS, TIMERS
-from clawbus.envelope import Envelope
+from clawbus.client.halt import order
 from clawbus.errors import Halted
-from clawbus.events import Event
-from clawbus.halting import State
 from clawbus.steward.duty import Duty
-from clawbus.stopping import order
 from clawbus.tasks import NewTask
+from clawbus.tasks.halt_orders import State
+from clawbus.wire.channels import ENDS, TASKS, TIMERS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
 from tests.company import Live, free_ports, until
 from tests.unit.office import SEC, clawbus, events_of, give, office, steward, stored, work
 from tests.unit.test_steward_chains import EDGE, THEN

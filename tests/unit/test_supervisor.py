@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Away, GatewayAway, NotFound, Refused
+from clawbus.ops.supervisor import Service, Supervisor, child
+from clawbus.ops.supervisor import pid_files as record
 from clawbus.settings import Home
-from clawbus.supervisor import Service, Supervisor, child, record
 
 SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(600)"
 DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)"
@@ -270,7 +271,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from clawbus.settings import Home
-from clawbus.supervisor import Service, Supervisor
+from clawbus.ops.supervisor import Service, Supervisor
 
 async def main():
     home = Home(Path(sys.argv[1]))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.change.applying import apply_bus
-from clawbus.company import Company
-from clawbus.provision import taken
+from clawbus.client.company import Company
+from clawbus.ops.apply.apply import apply_bus
+from clawbus.provision import withdrawn_rights as taken
 from clawbus.steward import Steward
-from clawbus.steward.duties.refused import Refused
+from clawbus.steward.duties.server_refusals import Refused
 from tests.company import Live, free_ports, until
 from tests.trying import trying
 from tests.unit.office import alert_of, office

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from clawbus.envelope import Envelope, Status
-from clawbus.events import Event, Kind
-from clawbus.ledger import Ledger
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.node.ledger import Ledger
 from clawbus.tasks.board import TaskView, fold
+from clawbus.wire.envelope import Envelope, Status
+from clawbus.wire.events import Event, Kind
+from clawbus.wire.subjects import new_message_id, new_task_id
 
 STATUSES = get_args(Status)
 STATES = {"queued", "delivered", "running", "interrupted", "waiting_approval", *STATUSES}

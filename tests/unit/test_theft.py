@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.channels import BCAST, CTL, DEAD, INBOX, TASKS
-from clawbus.enrol.answering import Answers
-from clawbus.envelope import Envelope
-from clawbus.identity import agent_key
-from clawbus.jwt import claims_of, encode, read_creds
+from clawbus.bus.identity import agent_key
+from clawbus.bus.jwt import claims_of, encode, read_creds
+from clawbus.bus.signing import HEADER, Signer
+from clawbus.ops.enrol.registrar_answers import Answers
 from clawbus.provision.authority import Authority
 from clawbus.provision.config import resolver_dir
 from clawbus.provision.permissions import allowed, grants
-from clawbus.signing import HEADER, Signer
-from clawbus.subjects import PRIORITIES, Subjects, new_message_id, new_task_id
+from clawbus.wire.channels import BCAST, CTL, DEAD, INBOX, TASKS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import PRIORITIES, Subjects, new_message_id, new_task_id
 from tests.company import ROOT, Live, free_ports, live, until
 from tests.trying import Trying, trying
 from tests.unit.office import alert_of, steward

@@ -15,8 +15,8 @@ import pytest
 from clawbus.bus import Bus
 from clawbus.errors import BusAway, BusFull
 from clawbus.provision import server
+from clawbus.provision.account_push import push
 from clawbus.provision.accounts import ACCOUNTS, most_connections
-from clawbus.provision.claims import push
 from clawbus.provision.config import write_config
 from tests.company import Live, free_ports, live, until
 from tests.trying import Trying, TurnedAway, trying

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 from clawbus.bus import Bus
-from clawbus.channels import ENDS, EVENTS, INBOX, TIMERS
+from clawbus.bus.signing import HEADER, Signer
 from clawbus.errors import Unverified
-from clawbus.presence import Roster
 from clawbus.provision import server
 from clawbus.provision.config import write_config
-from clawbus.provision.forbidden import LABEL
+from clawbus.provision.permission_probe import LABEL
 from clawbus.provision.streams import MOST_ENDS
-from clawbus.signing import HEADER, Signer
 from clawbus.steward import Steward
-from clawbus.subjects import new_message_id, new_task_id
 from clawbus.tasks import NewTask, make_task
-from clawbus.tasks.envelopes import cancellation
+from clawbus.tasks.new_task import cancellation
+from clawbus.tasks.roster import Roster
+from clawbus.wire.channels import ENDS, EVENTS, INBOX, TIMERS
+from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, free_ports, live, until
 from tests.trying import Trying, trying
 from tests.unit.office import alert_of

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from clawbus.errors import ClawbusError, InvalidInput, NotFound
-from clawbus.tools import generate
-from clawbus.tools.models import TOOLS, NatsInbox, NatsPub, NatsRequest, NatsSpawn, NatsTasks, parse
-from clawbus.tools.schema import MAX_BYTES, request_bytes
+from clawbus.node.tools import generate
+from clawbus.node.tools.params import TOOLS, NatsInbox, NatsPub, NatsRequest, NatsSpawn, NatsTasks, parse
+from clawbus.node.tools.schema import MAX_BYTES, request_bytes
 
 TASK = "a" * 26
 HOSTILE_IDS = [

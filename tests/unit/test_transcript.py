@@ -11,7 +11,7 @@ import pytest
 from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.gateway.transcript import Transcript
 from clawbus.gateway.turns import told
-from clawbus.worker.strays import Strays
+from clawbus.node.worker.resumed_runs import Strays
 from tests.company import until
 
 
@@ -221,6 +221,6 @@ def test_what_is_remembered_of_resumed_runs_goes_with_the_time_in_which_they_com
     strays.expect("agent:x:nats:t")
     strays._met["5cd6"] = "agent:x:nats:t"
     later = time.monotonic() + 1000
-    monkeypatch.setattr("clawbus.worker.strays.time.monotonic", lambda: later)
+    monkeypatch.setattr("clawbus.node.worker.resumed_runs.time.monotonic", lambda: later)
     strays.expect("agent:x:nats:u")
     assert (strays.expected("agent:x:nats:t"), strays.expected("agent:x:nats:u"), strays._met) == (False, True, {})

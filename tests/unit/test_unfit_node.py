@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.envelope import Envelope
+from clawbus.client.seeing import who_is_online
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
-from clawbus.ledger import Ledger
 from clawbus.node import Node
-from clawbus.seeing import who_is_online
-from clawbus.subjects import new_message_id
+from clawbus.node.ledger import Ledger
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
 from tests.unit.test_fitness import event, falls
 from tests.unit.test_waker_pause import TOML

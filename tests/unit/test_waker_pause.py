@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from clawbus.envelope import Envelope
+from clawbus.client.halt import order
 from clawbus.gateway import GatewayRpc
-from clawbus.ledger import Ledger
 from clawbus.node import Node
-from clawbus.stopping import order
-from clawbus.subjects import new_message_id
+from clawbus.node.ledger import Ledger
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id
 from tests.company import free_ports, live, until
 
 TOML = """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clawbus.envelope import Envelope
-from clawbus.mailbox.rules import MAX_HOPS, wakes
 from clawbus.org import Org, parse
-from clawbus.subjects import new_task_id
+from clawbus.tasks.wake_rules import MAX_HOPS, wakes
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_task_id
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus import frames
-from clawbus.budget import decode_record
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, check_body, decode, now
 from clawbus.errors import InvalidInput, Unverified, WireError
-from clawbus.events import Event, decode_event
-from clawbus.show import inert
-from clawbus.subjects import PRIORITIES, Subjects, check_id, check_task_id, given_id, new_message_id, new_task_id
+from clawbus.node.prompts import frames
+from clawbus.sanitize import inert
+from clawbus.tasks.budget import decode_record
+from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, check_body, decode, now
+from clawbus.wire.events import Event, decode_event
+from clawbus.wire.subjects import PRIORITIES, Subjects, check_id, check_task_id, given_id, new_message_id, new_task_id
 
 ACME = Subjects("acme")
 IDS = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)

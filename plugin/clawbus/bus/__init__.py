@@ -3,17 +3,15 @@
 The only package besides `provision` that imports nats. Its exceptions become ours here.
 """
 
-from clawbus.bus.clock import Clock
-from clawbus.bus.connection import Bus
-from clawbus.bus.ends import End, Ends
-from clawbus.bus.kept import Kept
+from clawbus.bus.bus import Bus
+from clawbus.bus.consumer import Pull, fetch_now
+from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.bus.last import last_message
-from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
-from clawbus.bus.pull import Pull, fetch_now
-from clawbus.bus.spend import Spend, spend_of
-from clawbus.bus.take import Taker
+from clawbus.bus.messages import Ack, Delivery, Message, Stored, handed_out, stored_seq
+from clawbus.bus.server_clock import Clock
+from clawbus.bus.signed_copy import Kept
+from clawbus.bus.task_consumer import Taker
 from clawbus.bus.verifier import Received, Verifier
-from clawbus.bus.wire import Ack, Delivery, Message, Stored, handed_out, stored_seq
 
 __all__ = [
     "STEWARD_READER",
@@ -21,13 +19,10 @@ __all__ = [
     "Bus",
     "Clock",
     "Delivery",
-    "End",
-    "Ends",
     "Kept",
     "Message",
     "Pull",
     "Received",
-    "Spend",
     "Stored",
     "Taker",
     "Verifier",
@@ -37,7 +32,6 @@ __all__ = [
     "handed_out",
     "last_message",
     "person_reader",
-    "spend_of",
     "stored_seq",
     "task_durable",
 ]

@@ -1,302 +1,291 @@
-"""One connection to nats-server: connect, publish with an ack, ask the JetStream API."""
+"""The link to nats-server: connected, lost, refused, connected again; and what is listened to across all of that.
+
+nats-py comes back by itself when a server was away, but closes for good when its credentials have expired or were
+revoked. Then a new client takes over here, with whatever credentials lie in the file by then.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import json
+import itertools
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-from clawbus.bus.inflight import Inflight, Unanswered
-from clawbus.bus.link import Link
-from clawbus.bus.renewal import Renew, keep_fresh
-from clawbus.bus.verifier import Verifier
-from clawbus.bus.wire import ANSWER_S, NOT_WRITTEN, Ack, Stored, one_batch, stored_of, translate
-from clawbus.channels import ART
-from clawbus.disk import full
-from clawbus.errors import BusAway, ClawbusError, NotKept
-from clawbus.identity import Identity
-from clawbus.leaks import Leak, without_keys
-from clawbus.signing import HEADER, Signer
+from clawbus.bus.identity import Identity, sign
+from clawbus.bus.jwt import read_creds
+from clawbus.errors import BusAway, BusFull, ClawbusError, InvalidInput, Refused
 
 log = logging.getLogger(__name__)
 
-_BATCH = 500
-_ALIVE_S = 1.0
+_AGAIN_S = 0.25
+_LOOK_S = 0.5
+_REFUSED_S = 5.0
+"""A server that refuses us is not asked more often than this (F24)."""
+_VIOLATION = "permissions violation"
+_REVOKED = "revoked"
+_REFUSALS = ("authorization", "authentication", "expired", _REVOKED)
+_FULL = re.compile(r"maximum (account active )?connections exceeded", re.IGNORECASE)
+"""The protocol has words only. The first is of one account, the other of the whole server."""
+_SLOW = "timeout"
+"""`Authentication Timeout` says that the machine or the network was slow, and nothing of the key."""
+Listener = Callable[[Msg], Awaitable[None]]
 
 
-class Bus:
-    """A connection with a name and a key. Use `Bus.connect` as a context manager; reconnects by itself."""
+class _Client(Client):
+    """nats-py's own goes on in the clear where the greeting asks for no TLS, and a greeting is anybody's to forge."""
+
+    def __init__(self, encrypted: bool) -> None:
+        super().__init__()
+        self._encrypted = encrypted
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if self._encrypted and not info.get("tls_required"):
+            raise nats.errors.Error("the server does without TLS, and this connection does not")
+        await super()._process_info(info, initial_connection)
+
+
+class Link:
+    """One client after the other, under one identity. `on_error` hears what the server says beside the answers."""
 
     def __init__(self, url: str, identity: Identity, label: str, ca_file: Path | None = None) -> None:
-        self._link = Link(url, identity, label, ca_file)
-        self._link.on_error, self._link.on_lost, self._link.on_back = self._on_error, self._on_lost, self._on_back
-        self._inflight = Inflight(self._link, identity.name)
-        self.identity = identity
-        self.on_reconnect: list[Callable[[], None]] = []
-        self.verifier = Verifier(self)
-        self.signers: dict[str, Signer] = {}  # by id: what is published as one of them is signed with his key
-        self.store: Path | None = None
-        """Where the server keeps the streams, if it is the company's own, on this machine."""
-        self.on_leak: Callable[[str, list[Leak]], Awaitable[None]] | None = None  # told before what held a key goes out
+        self.refused = asyncio.Event()
+        """Set while the server does not take our key or credentials."""
+        self.full = False
+        """Whether the server last turned us away since too many are connected."""
+        self.untrusted = ""
+        """Why the server's certificate does not do, if it does not."""
+        self.on_error: Callable[[str], None] = lambda _: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_back: Callable[[], None] = lambda: None
+        self._url = url
+        self._identity = identity
+        self._label = label
+        self._ca_file = ca_file
+        self.client = self._new()
+        self._closing = False
+        self._shown = self._revoked = ""
+        """The credentials that the server was shown last, and those that it has said to be revoked."""
+        self._listening: dict[int, tuple[str, Listener]] = {}
+        self._subscribed: dict[int, Subscription] = {}
+        self._fleeting: dict[int, Callable[[], Awaitable[None]]] = {}
+        self._numbers = itertools.count()
+        self._reopening: asyncio.Task[None] | None = None
 
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def connect(
-        cls,
-        url: str,
-        identity: Identity,
-        label: str,
-        wait_s: float | None = 5.0,
-        renew: Renew | None = None,
-        ca_file: Path | None = None,
-    ) -> AsyncIterator[Bus]:
-        """Connect as `identity`; `label` is what the server's monitoring shows.
+    def _new(self) -> Client:
+        """With an authority of ours TLS comes first, and there is no greeting to believe."""
+        return _Client(self._ca_file is None and self._url.startswith("tls://"))
 
-        `wait_s` bounds the first connect; None waits without end, for a node may be older than its server.
-        Afterwards it reconnects by itself. `renew` is asked for new credentials before those of `identity` end.
-        `ca_file`: the authority that the server's certificate has to be from; TLS comes before anything is said then.
-        With a `tls://` address nothing is sent unencrypted in any case.
-        Raises BusAway if nobody answers, Refused if the server does not know the key.
+    async def open(self) -> None:
+        """Connect; nats-py goes on trying until it is cancelled. Raises nats' errors and OSError."""
+        await self.client.connect(
+            servers=[self._url],
+            name=self._label,
+            inbox_prefix=f"_INBOX.{self._identity.name}",
+            max_reconnect_attempts=-1,
+            ping_interval=20,
+            reconnect_time_wait=_REFUSED_S if self.refused.is_set() else _AGAIN_S,  # type: ignore[arg-type]  # seconds
+            error_cb=self._errors,
+            reconnected_cb=self._back,
+            disconnected_cb=self._lost,
+            closed_cb=self._closed,
+            **self._credentials(),
+            **self._secured(),
+        )
+
+    def _secured(self) -> dict[str, Any]:
+        """TLS first: a server in between that offers none is not talked to."""
+        if self._ca_file is None:
+            return {}
+        return {"tls": ssl.create_default_context(cafile=str(self._ca_file)), "tls_handshake_first": True}
+
+    def _credentials(self) -> dict[str, Any]:
+        """The file is read at each connect: credentials that were renewed count at the next one."""
+        creds, seed_file = self._identity.creds_file, self._identity.seed_file
+        if creds is None:
+            return {"nkeys_seed": str(seed_file)}
+        return {
+            "user_jwt_cb": lambda: bytearray(self._show(creds).encode()),
+            "signature_cb": lambda nonce: base64.b64encode(sign(seed_file, nonce.encode())),
+        }
+
+    def _show(self, creds_file: Path) -> str:
+        self._shown = _jwt(creds_file)
+        return self._shown
+
+    def _are_revoked(self) -> bool:
+        """Whether the credentials in the file never count again: they would only be another refusal in the log."""
+        creds = self._identity.creds_file
+        try:
+            return creds is not None and bool(self._revoked) and _jwt(creds) == self._revoked
+        except (nats.errors.Error, OSError):  # none, for now
+            return True
+
+    async def why_not(self) -> ClawbusError:
+        """Why it could not be opened."""
+        if not (self.refused.is_set() or self.untrusted or self.full):
+            await self._look_whether_full()
+        if self.refused.is_set():
+            return Refused(
+                f"the nats-server at {self._url} does not know the key of {self._identity.name}",
+                "If it is ours, run `clawbus up` or `clawbus apply`, which write its credentials; if it is yours, "
+                "include .clawbus/nats/account.conf there (docs/cli.md).",
+            )
+        if self.full:
+            return BusFull(
+                f"the nats-server at {self._url} is full: too many are connected, with keys like {self._identity.name} "
+                "or in all",
+                "If one was stolen, `clawbus apply --new-key KEY` on the company's own machine cuts off who holds it "
+                "(KEY: gw-ID, guest, me-ID); else end programs that you do not need.",
+            )
+        if self.untrusted:
+            return BusAway(
+                f"the server at {self._url} does not prove who it is: {self.untrusted}",
+                "Nothing was sent to it. Look at bus.hosts in org.toml, at the clocks, and who answers there.",
+            )
+        return BusAway(f"no nats-server answers at {self._url}", "Start it with `clawbus up`.")
+
+    async def _look_whether_full(self) -> None:
+        """A server that is full as a whole says so below its greeting, and hangs up: nats-py hears only the second."""
+        where = urlsplit(self._url)
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                reader, writer = await asyncio.open_connection(where.hostname, where.port)
+                with contextlib.closing(writer):
+                    while not self.full and (line := await reader.readline()):
+                        self.full = _FULL.search(line.decode("utf-8", "replace")) is not None
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(2.0):
+                await self.client.close()
+
+    async def renew(self) -> None:
+        """Connect anew, with the credentials that lie in the file now."""
+        await self.client.force_reconnect()
+
+    async def listen(self, subject: str, listener: Listener, lasting: bool = True) -> Callable[[], Awaitable[None]]:
+        """Hear a subject until the function that is returned is called, whatever client it takes. Raises BusAway.
+
+        Not `lasting`: until the connection is lost at the latest. For answers to pull requests: nats-server (2.15.1)
+        keeps one of another account while anybody listens where its answer is to go, and hands messages out to it,
+        though the way back is forgotten with the connection. They would be lost until their lease is over.
         """
-        while True:
-            bus = cls(url, identity, label, ca_file)
-            try:
-                await bus._open(wait_s or 5.0)
-                break
-            except BusAway:
-                if wait_s is not None:
-                    raise
-                await asyncio.sleep(0.3)
-        renewing = asyncio.create_task(keep_fresh(bus, renew)) if renew is not None else None
+        number = next(self._numbers)
         try:
-            yield bus
-        finally:
-            if renewing is not None:
-                renewing.cancel()
-                await asyncio.gather(renewing, return_exceptions=True)
-            await bus._link.close()
-
-    async def _open(self, wait_s: float) -> None:
-        connecting = asyncio.create_task(self._link.open())
-        refused = asyncio.create_task(self._link.refused.wait())  # nats-py would go on trying
-        try:
-            await asyncio.wait({connecting, refused}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                connecting.result()
-                return
-        except (OSError, nats.errors.Error) as error:
-            log.debug("bus: %s", error)
-        finally:
-            connecting.cancel()
-            refused.cancel()
-            await asyncio.gather(connecting, refused, return_exceptions=True)
-        await self._link.close()
-        raise await self._link.why_not()
-
-    async def reconnect(self) -> None:
-        """Connect anew, with the credentials that lie in their file now: what is under way is tried again."""
-        await self._link.renew()
-
-    @property
-    def up(self) -> bool:
-        return self._link.client.is_connected
-
-    @property
-    def refused(self) -> bool:
-        """Whether the server does not take our key or credentials now: it is asked again, every few seconds."""
-        return self._link.refused.is_set()
-
-    @property
-    def server_version(self) -> str:
-        said = str(self._link.client.connected_server_version)  # nats-py gives it as a repr only
-        return said.removeprefix("<nats server v").removesuffix(">")
-
-    async def publish(
-        self,
-        subject: str,
-        data: bytes,
-        *,
-        msg_id: str,
-        last_seq: tuple[str, int] | None = None,
-        headers: dict[str, str] | None = None,
-        timeout_s: float = ANSWER_S,
-    ) -> Ack:
-        """Publish into a stream and wait for its ack.
-
-        `msg_id` becomes `Nats-Msg-Id`: the same id within the stream's window is stored once. `last_seq` is
-        (filter, number): the write counts only while the filter's last sequence is that number (0: none).
-        Secret keys in it are taken out, except of artifacts, whose hash is their address (`artifacts.read_inside`).
-        Raises BusAway (no ack in time: it may be stored, so try again with the same id; DiskFull and NotKept say why),
-        BacklogFull, EndConflict (the sequence differs) or Refused.
-        """
-        if self.store is not None and (error := full(self.store, "nothing was sent")) is not None:
-            raise error
-        if subject.split(".")[1:2] != [ART.lower()]:
-            data = await self._without_keys(subject, data)
-        headers = {**(headers or {}), "Nats-Msg-Id": msg_id}
-        if (signer := self.signers.get(subject.rpartition(".")[2])) is not None:
-            headers[HEADER] = signer.header(subject, data, msg_id)
-        if last_seq is not None:
-            headers["Nats-Expected-Last-Subject-Sequence"] = str(last_seq[1])
-            headers["Nats-Expected-Last-Subject-Sequence-Subject"] = last_seq[0]
-        try:
-            answer = await self._request(subject, data, headers, timeout_s)
-        except Unanswered as error:
-            raise await self._why_unanswered(error) from None
-        if "error" in answer:
-            raise self._error(answer["error"], subject)
-        return Ack(int(answer["seq"]), bool(answer.get("duplicate")))
-
-    async def _why_unanswered(self, error: BusAway) -> BusAway:
-        """A server that cannot write a message down says nothing of it at all, but goes on with everything else."""
-        unknown = "what was sent is not acknowledged"
-        if self.store is not None and (disk := full(self.store, unknown)) is not None:
-            return disk
-        try:
-            await self.flush(_ALIVE_S)
-        except BusAway:
-            return error
-        if self.store is not None:
-            remedy = "`clawbus up` starts it again as soon as it can write; `clawbus doctor` says which stream it is."
-        else:
-            remedy = "Look at the disk of its machine; a stream that it could not write is shut until it is restarted."
-        return NotKept(f"{NotKept.why}: {unknown}", remedy)
-
-    def _error(self, error: dict[str, Any], subject: str) -> ClawbusError:
-        """What the server's own words for an error mean; of one that could not write, that its disk is full."""
-        if self.store is not None and int(error.get("err_code", 0)) in NOT_WRITTEN:
-            return full(self.store, f"{subject} was not done") or translate(error, subject, own=True)
-        return translate(error, subject, own=self.store is not None)
-
-    async def _without_keys(self, subject: str, data: bytes) -> bytes:
-        """What may go out: replaced and not refused, since a task's end that is refused would be tried for ever."""
-        data, found = without_keys(data)
-        for one in found:
-            what = "was taken out of" if one.taken_out else "stands in"
-            log.warning("a secret key (%s) %s what %s says on %s", one.kind, what, subject.rpartition(".")[2], subject)
-        if found and self.on_leak is not None:
-            await self.on_leak(subject, found)
-        return data
-
-    async def api(self, method: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-        """Ask JetStream's API for `method`. Raises BusAway, or Refused with the server's words."""
-        data = json.dumps(body).encode() if body is not None else b""
-        answer = await self._request(f"{self.identity.api}.{method}", data, None, timeout_s)
-        if "error" in answer:
-            raise self._error(answer["error"], method)
-        return answer
-
-    async def ask(self, subject: str, data: bytes, timeout_s: float = ANSWER_S) -> bytes:
-        """One request, and the answer as it is. Raises BusAway or Refused."""
-        return (await self._inflight.ask(subject, data, None, timeout_s)).data
-
-    async def stored_singly(self, stream: str, pattern: str) -> list[Stored]:
-        """As `stored`, message by message over the stream's API: for few, and for whom direct get is not granted."""
-        found: list[Stored] = []
-        while (one := await self.next_message(stream, pattern, found[-1].seq + 1 if found else 1)) is not None:
-            found.append(one)
-        return found
-
-    async def next_message(self, stream: str, pattern: str, start_seq: int = 1) -> Stored | None:
-        """The first stored message at or after `start_seq` that fits `pattern`; None if there is none."""
-        request = json.dumps({"seq": start_seq, "next_by_subj": pattern}).encode()
-        answer = await self._request(f"{self.identity.api}.STREAM.MSG.GET.{stream}", request, None, ANSWER_S)
-        if "error" in answer:
-            if answer["error"].get("code") == 404:
-                return None
-            raise self._error(answer["error"], stream)
-        return stored_of(answer["message"])
-
-    async def stored(self, stream: str, pattern: str, start_seq: int = 1) -> list[Stored]:
-        """All stored messages at or after `start_seq` that fit `pattern`, by batched direct get (nats-server ADR-31).
-
-        Raises BusAway. The stream needs `allow_direct`.
-        """
-        found: list[Stored] = []
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
-        inbox = self.new_inbox()
-        stop = await self.listen(inbox, answers.put_nowait)
-        try:
-            more = True
-            while more:
-                request = {"seq": start_seq, "next_by_subj": pattern, "batch": _BATCH}
-                await self.tell(f"{self.identity.api}.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
-                batch, more = await one_batch(answers)
-                found += batch
-                start_seq = found[-1].seq + 1 if found else start_seq
-        finally:
-            await stop()
-        return found
-
-    async def tell(self, subject: str, data: bytes = b"", reply: str = "") -> None:
-        """Publish without an ack: presence, acks, pull requests. Raises BusAway while disconnected."""
-        try:
-            await self._link.client.publish(subject, data, reply=reply)
+            self._subscribed[number] = await self.client.subscribe(subject, cb=listener)
         except (nats.errors.Error, OSError) as error:
             raise BusAway(f"the bus is away: {error}", "") from None
+        self._listening[number] = (subject, listener)
 
-    async def listen(self, subject: str, callback: Callable[[Msg], None], lasting: bool = True) -> Callable[[], Any]:
-        """Call back for each message on a subject, in order. Returns the function that ends it.
+        async def stop() -> None:
+            self._listening.pop(number, None)
+            self._fleeting.pop(number, None)
+            with contextlib.suppress(KeyError, nats.errors.Error, OSError):
+                await self._subscribed.pop(number).unsubscribe()
 
-        Not `lasting`: it ends with the connection (see `Link.listen`).
-        """
+        if not lasting:
+            self._fleeting[number] = stop
+        return stop
 
-        async def deliver(message: Msg) -> None:
-            callback(message)
+    async def _errors(self, error: Exception) -> None:
+        text = str(error)
+        log.debug("bus: %s", text)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._is_untrusted(error.verify_message)
+        elif _VIOLATION in text.lower():  # it names a subject, and with it whatever an agent is called
+            self.on_error(text)
+        elif _FULL.search(text):
+            self._is_full()
+        elif _SLOW not in text.lower() and any(word in text.lower() for word in _REFUSALS):
+            self._is_refused(text)
+        elif not isinstance(error, OSError):
+            self.on_error(text)
 
-        return await self._link.listen(subject, deliver, lasting)
+    def _is_untrusted(self, why: str) -> None:
+        if not self.untrusted:
+            log.error("the server at %s does not prove who it is: %s", self._url, why)
+        self.untrusted = why
 
-    def new_inbox(self) -> str:
-        return str(self._link.client.new_inbox())
+    def _is_full(self) -> None:
+        if not self.full:
+            log.error("the server is full: it turns %s away; trying again", self._identity.name)
+        self.full = True
 
-    async def flush(self, timeout_s: float = ANSWER_S) -> None:
-        """Wait until the server has read all that was sent. Raises BusAway."""
-        try:
-            await self._link.client.flush(max(1, round(timeout_s)))
-        except (TimeoutError, nats.errors.Error, OSError):
-            raise BusAway("the nats-server does not answer", "Look at `clawbus doctor`.") from None
+    def _is_refused(self, text: str) -> None:
+        if _REVOKED in text.lower():
+            self._revoked = self._shown
+        if not self.refused.is_set():
+            log.error("the server refuses %s (%s); asking again every %g s", self._identity.name, text, _REFUSED_S)
+            self.refused.set()
+        self.client.options["reconnect_time_wait"] = _REFUSED_S
 
-    async def ack(self, ack_subject: str) -> None:
-        """Done with a message: it leaves a work queue. Raises BusAway unless the server has confirmed it."""
-        await self._request(ack_subject, b"+ACK", None, ANSWER_S, parse=False)
+    async def _lost(self) -> None:
+        if not self._closing:
+            log.info("bus: disconnected")
+        await self._end_fleeting()
+        self.on_lost()
 
-    async def nak(self, ack_subject: str, delay_s: float = 0.0) -> None:
-        """Give a message back: it is handed out again, after `delay_s`."""
-        word = b"-NAK" + (json.dumps({"delay": round(delay_s * 1e9)}).encode() if delay_s else b"")
-        await self.tell(ack_subject, word)
+    async def _end_fleeting(self) -> None:
+        """Before the next connection takes them up again."""
+        for stop in list(self._fleeting.values()):
+            await stop()
 
-    async def renew(self, ack_subject: str) -> None:
-        """Renew the lease of a message that is being worked on."""
-        await self.tell(ack_subject, b"+WPI")
+    async def _back(self) -> None:
+        log.info("bus: connected again")
+        self.refused.clear()
+        self.full = False
+        self.client.options["reconnect_time_wait"] = _AGAIN_S
+        self.on_back()
 
-    async def term(self, ack_subject: str, reason: str) -> None:
-        """Never hand this message out again. The reason reaches the advisory (nats-server ADR-15 and 2.11)."""
-        await self.tell(ack_subject, f"+TERM {reason}".encode())
+    async def _closed(self) -> None:
+        """nats-py has given up: the server has closed the connection with a reason."""
+        if self._closing or self._reopening is not None or not self.client.last_error:
+            return
+        await self._errors(self.client.last_error)
+        await self._end_fleeting()
+        self.on_lost()
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen())
 
-    async def _request(
-        self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float, parse: bool = True
-    ) -> dict[str, Any]:
-        answer = await self._inflight.ask(subject, data, headers, timeout_s)
-        return json.loads(answer.data) if parse else {}
+    async def _reopen(self) -> None:
+        """A new client, which tries for as long as it takes, with the credentials that lie in the file by then."""
+        while True:
+            while self._are_revoked():  # noqa: ASYNC110 - a file: no event to wait for
+                await asyncio.sleep(_AGAIN_S)
+            self.client = self._new()
+            self._subscribed.clear()
+            try:
+                await self.open()
+                for number, (subject, listener) in list(self._listening.items()):
+                    if number not in self._subscribed:  # else somebody has begun to listen meanwhile
+                        self._subscribed[number] = await self.client.subscribe(subject, cb=listener)
+                if not self.client.is_closed:
+                    break
+            except (nats.errors.Error, OSError) as error:
+                log.error("bus: %s", error)
+            await asyncio.sleep(_REFUSED_S)
+        self._reopening = None
+        await self._back()
 
-    def _on_error(self, text: str) -> None:
-        violation = re.search(r'publish to "([^"]+)"', text, re.IGNORECASE)
-        if violation:
-            self._inflight.forbid(violation[1])
-        else:
-            log.info("bus: %s", text)
 
-    def _on_lost(self) -> None:
-        self._inflight.drop()
-
-    def _on_back(self) -> None:
-        for wake in list(self.on_reconnect):
-            wake()
+def _jwt(creds_file: Path) -> str:
+    """Raises an error that nats-py, which asks for it in the midst of connecting, takes for a reason to try again."""
+    try:
+        return read_creds(creds_file)
+    except InvalidInput as error:
+        raise nats.errors.Error(f"no authentication: {error.message}") from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clawbus.bus.connection import Bus
-from clawbus.bus.wire import Stored, stored_of
+from clawbus.bus.bus import Bus
+from clawbus.bus.messages import Stored, stored_of
 from clawbus.errors import Refused
 
 

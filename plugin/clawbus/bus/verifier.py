@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from clawbus.bus.wire import Delivery, stored_of
-from clawbus.channels import KEYS
-from clawbus.envelope import Envelope, decode
+from clawbus.bus.messages import Delivery, stored_of
+from clawbus.bus.signing import HEADER, read, verify
 from clawbus.errors import InvalidInput, Refused, Unverified
-from clawbus.events import Event, decode_event
-from clawbus.signing import HEADER, read, verify
-from clawbus.subjects import Subjects
+from clawbus.wire.channels import KEYS
+from clawbus.wire.envelope import Envelope, decode
+from clawbus.wire.events import Event, decode_event
+from clawbus.wire.subjects import Subjects
 
 if TYPE_CHECKING:
-    from clawbus.bus.connection import Bus
+    from clawbus.bus.bus import Bus
 
 log = logging.getLogger(__name__)
 MAX_AGE = timedelta(days=1)

@@ -12,8 +12,8 @@ import click
 from clawbus.cli.commands import Commands
 from clawbus.cli.output import put_line, put_text, take_streams
 from clawbus.errors import ClawbusError
+from clawbus.sanitize import InertFormatter
 from clawbus.settings import leave_no_dump
-from clawbus.show import InertFormatter
 from clawbus.version import __version__
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from clawbus.approving import decide, waiting
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.company import Company
+from clawbus.client.approvals import decide, waiting
+from clawbus.client.company import Company
 from clawbus.errors import NotFound
 
 

@@ -9,18 +9,18 @@ from typing import get_args
 
 import click
 
-from clawbus.budget import read_budget, within
 from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text, say
-from clawbus.company import Company
-from clawbus.envelope import OnComplete
+from clawbus.client import Client, Result, Task, connect
+from clawbus.client.company import Company
+from clawbus.client.halt import in_the_way
 from clawbus.errors import InvalidInput
-from clawbus.face import Client, Result, Task, connect
-from clawbus.mailbox import NewMessage, make_message
-from clawbus.stopping import in_the_way
-from clawbus.subjects import PRIORITIES, check_id
+from clawbus.node.tools.fields import MessageType
 from clawbus.tasks import NewTask, make_task
-from clawbus.tools.fields import MessageType
+from clawbus.tasks.budget import read_budget, within
+from clawbus.tasks.new_message import NewMessage, make_message
+from clawbus.wire.envelope import OnComplete
+from clawbus.wire.subjects import PRIORITIES, check_id
 
 
 @click.command()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from clawbus.budget import MEASURES, Record, Tree, read_budget
-from clawbus.bus import Spend, spend_of
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.subjects import new_message_id
+from clawbus.tasks.budget import MEASURES, Record, Tree, read_budget
+from clawbus.tasks.budget_account import Spend, spend_of
+from clawbus.wire.subjects import new_message_id
 
 _SHOWN = 20
 

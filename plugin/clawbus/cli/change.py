@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 
 from clawbus.bus import Bus
-from clawbus.change import Change, apply_bus, plan
-from clawbus.change.applying import check_moves, settle_late
-from clawbus.change.backlog import backlog
-from clawbus.change.rekeying import forget, restart_holders
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.errors import Away, BusAway, BusFull, InvalidInput, NotFound
+from clawbus.ops.apply import Change, apply_bus, plan
+from clawbus.ops.apply.apply import check_moves, settle_late
+from clawbus.ops.apply.backlog import backlog
+from clawbus.ops.apply.rekey import forget, restart_holders
+from clawbus.ops.supervisor.pid_files import holder
+from clawbus.ops.up import ask_up, planned_model_url
 from clawbus.org.mistakes import near
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.running import ask_up, planned_model_url
-from clawbus.supervisor.record import holder
 
 _AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "workspaces", "backlog": "backlog"}
 _YOURS = "as you have it, and stays so; `clawbus apply --force-souls` replaces it"

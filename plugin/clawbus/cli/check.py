@@ -11,10 +11,10 @@ import click
 from clawbus.cli.options import json_option, org_option
 from clawbus.cli.output import print_json, put_text
 from clawbus.errors import InvalidInput
+from clawbus.gateway.setup.souls import render
 from clawbus.org import Gateway, Org, OrgMistakes, load
 from clawbus.org.mistakes import Mistake
 from clawbus.org.notes import notes
-from clawbus.souls import render
 
 FREE = " (the demo's own: no model is called)"
 

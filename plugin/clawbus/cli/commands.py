@@ -36,7 +36,7 @@ _SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("budget", "budget", "Show what trees of tasks have used; allow one more."),
         ("learning", "learning", "See what agents have learned, and decide on it."),
         ("alerts", "alerts", "List what is wrong now."),
-        ("dead", "dead", "Look at dead letters; give them again, or throw away."),
+        ("dead", "dead_letters", "Look at dead letters; give them again, or throw away."),
         ("stop", "stop", "The kill switch: no agent begins a turn."),
         ("pause", "stop", "Have one agent begin nothing more."),
         ("resume", "stop", "Have one agent, or all, go on."),

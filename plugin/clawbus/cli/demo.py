@@ -17,12 +17,13 @@ from typing import Any
 import click
 
 from clawbus.cli.output import print_json, put_line
+from clawbus.cli.screen import Screen
+from clawbus.client.watch import FlowEvent
 from clawbus.demo import run, workflow
 from clawbus.demo.stage import KILLS, Outcome, Wish, app_folder
 from clawbus.errors import InvalidInput
-from clawbus.flow import FlowEvent
-from clawbus.gateway import openclaw, own
-from clawbus.screen import Screen
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup import managed_gateway as own
 from clawbus.settings import provider_keys
 
 Play = Callable[[Wish, Callable[[str], None], Callable[[FlowEvent], None]], Awaitable[Outcome]]

@@ -13,23 +13,23 @@ import click
 from rich.console import Console
 
 from clawbus.bus import STEWARD_READER
-from clawbus.change import plan
-from clawbus.channels import ENDS, EVENTS, INBOX, TASKS
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.company import Company
-from clawbus.doctor import Check, examine, failed, render
+from clawbus.client.company import Company
+from clawbus.client.halt import standing
+from clawbus.client.seeing import overheard, who_is_online
 from clawbus.errors import ClawbusError
-from clawbus.gateway import own
-from clawbus.gateway.readiness import status_of
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.health import status_of
+from clawbus.ops.apply import plan
+from clawbus.ops.doctor import Check, examine, failed, render
+from clawbus.ops.up import planned_model_url
 from clawbus.org import STEWARD
-from clawbus.presence import Unwell
-from clawbus.provision.forbidden import LABEL, allowed_of_them, tried_keys
+from clawbus.provision.permission_probe import LABEL, allowed_of_them, tried_keys
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.provision.probing import unwritable
-from clawbus.running import planned_model_url
-from clawbus.seeing import overheard, who_is_online
-from clawbus.stopping import standing
+from clawbus.provision.stream_probe import unwritable
+from clawbus.tasks.roster import Unwell
+from clawbus.wire.channels import ENDS, EVENTS, INBOX, TASKS
 
 _LOOKS = 4
 """At who is there: a node that is busy may take its time."""

@@ -9,9 +9,9 @@ import click
 
 from clawbus.cli.options import PATIENCE_S, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.company import Company
+from clawbus.client import Message, connect
+from clawbus.client.company import Company
 from clawbus.errors import Refused
-from clawbus.face import Message, connect
 from clawbus.org import STEWARD
 
 

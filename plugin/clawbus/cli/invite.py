@@ -10,11 +10,11 @@ import click
 
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.company import Company
-from clawbus.enrol.code import Code
-from clawbus.enrol.entering import authority_of
-from clawbus.enrol.invites import Invites
+from clawbus.client.company import Company
 from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
+from clawbus.ops.enrol.invite_code import Code
+from clawbus.ops.enrol.invites import Invites
+from clawbus.ops.enrol.join_client import authority_of
 from clawbus.provision.ca import pin_of
 from clawbus.provision.ports import holder_of
 from clawbus.provision.tls import ca_file

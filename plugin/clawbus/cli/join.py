@@ -9,17 +9,18 @@ from typing import Any
 
 import click
 
-from clawbus.cli import entering
+from clawbus.cli import join_remote as entering
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_text
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.gateway import claw, openclaw
-from clawbus.gateway.authored import diff
-from clawbus.gateway.command import Command
-from clawbus.gateway.joined import Change, read_record
-from clawbus.gateway.joining import Joining, Plan
-from clawbus.gateway.plugin import assemble
+from clawbus.gateway.setup import claw_package as claw
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup.command import Command
+from clawbus.gateway.setup.config_file import diff
+from clawbus.gateway.setup.join import Joining, Plan
+from clawbus.gateway.setup.join_record import Change, read_record
+from clawbus.gateway.setup.plugin_bundle import assemble
 from clawbus.settings import cache_dir, user_environment
 
 _PATH = click.Path(path_type=Path)

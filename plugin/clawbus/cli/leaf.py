@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from clawbus import here
 from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.cli.output import outlive_full_disk, put_line
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.errors import Missing, Refused
+from clawbus.ops.up.leaf_process import Leaf
+from clawbus.provision import joined_machine as here
 from clawbus.provision.greeting import Port
-from clawbus.provision.leaf import Hub, hub_of, look
+from clawbus.provision.leaf_config import Hub, hub_of, look
 from clawbus.provision.ports import LOOPBACK, holder_of, port_free
 from clawbus.provision.server import find_server
-from clawbus.running.leaf import Leaf
 from clawbus.settings import HUB_VAR, variable
 
 _PORT = 4222

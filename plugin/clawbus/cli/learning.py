@@ -11,13 +11,13 @@ import click
 from clawbus.bus import Bus
 from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text, say
-from clawbus.company import Company
-from clawbus.envelope import Envelope
+from clawbus.client.company import Company
 from clawbus.errors import NotFound, Refused
-from clawbus.learning import Insight, State, Word
 from clawbus.org import Org
 from clawbus.steward.duties.learning import insights
-from clawbus.subjects import new_message_id
+from clawbus.tasks.learning import Insight, State, Word
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import new_message_id
 
 
 @click.group(cls=Group)

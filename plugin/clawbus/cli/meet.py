@@ -11,17 +11,17 @@ from pathlib import Path
 import click
 
 from clawbus.bus import Bus
-from clawbus.channels import BCAST
 from clawbus.cli.options import as_option, duration, json_option, org_option, run_async
 from clawbus.cli.output import say
-from clawbus.company import Company
-from clawbus.envelope import Envelope, Type, check_body
+from clawbus.client.company import Company
 from clawbus.errors import Away, WireError
 from clawbus.org import STEWARD
 from clawbus.org.duration import in_words
 from clawbus.steward.duties.meetings import ORDER
 from clawbus.steward.meeting import members
-from clawbus.subjects import new_message_id, new_task_id
+from clawbus.wire.channels import BCAST
+from clawbus.wire.envelope import Envelope, Type, check_body
+from clawbus.wire.subjects import new_message_id, new_task_id
 
 _TAKEN_WITHIN_S = 15.0
 _LATE_S = 60.0

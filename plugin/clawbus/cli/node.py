@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.gateway import GatewayRpc
-from clawbus.ledger import Ledger
 from clawbus.node import Node
-from clawbus.running import GATEWAY
-from clawbus.supervisor.asked import ask_restart
+from clawbus.node.ledger import Ledger
+from clawbus.ops.up import GATEWAY
+from clawbus.ops.up.control_file import ask_restart
 
 
 @click.command()

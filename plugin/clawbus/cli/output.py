@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from clawbus.show import escaped, inert, inert_json
+from clawbus.sanitize import escaped, inert, inert_json
 
 _ESCAPED = "clawbus.escaped"
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from clawbus.addressing import channel_of, hearers
 from clawbus.bus import Bus
-from clawbus.channels import BCAST
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.company import Company
-from clawbus.envelope import Envelope
+from clawbus.client.company import Company
 from clawbus.errors import NotFound, WireError
+from clawbus.org.addressing import channel_of, hearers
 from clawbus.steward.receipts import expected, seen
+from clawbus.wire.channels import BCAST
+from clawbus.wire.envelope import Envelope
 
 _CHANNELS = ("all", "team", "topics")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.company import Company
-from clawbus.enrol.registrar import Registrar
+from clawbus.client.company import Company
+from clawbus.ops.enrol.registrar import Registrar
 
 
 @click.command()

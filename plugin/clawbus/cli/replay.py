@@ -11,12 +11,12 @@ import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.company import Company
+from clawbus.client.company import Company
+from clawbus.client.replay import Moment, chosen, moments
 from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
-from clawbus.replay import Moment, chosen, moments
-from clawbus.show import inert
-from clawbus.subjects import check_id
+from clawbus.sanitize import inert
+from clawbus.wire.subjects import check_id
 
 _WIDE = 90
 

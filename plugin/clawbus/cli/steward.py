@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.company import Company
+from clawbus.client.company import Company
 from clawbus.org import STEWARD
 from clawbus.steward import Steward
 

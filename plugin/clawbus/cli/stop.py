@@ -9,11 +9,11 @@ import click
 from clawbus.bus import Bus
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.company import Company
+from clawbus.client.company import Company
+from clawbus.client.halt import WITHIN_S, Obedience, check_target, obedience, order, standing
 from clawbus.errors import BusAway, InvalidInput
-from clawbus.halting import ALL, Order, State
-from clawbus.stopping import WITHIN_S, Obedience, check_target, obedience, order, standing
-from clawbus.subjects import check_id
+from clawbus.tasks.halt_orders import ALL, Order, State
+from clawbus.wire.subjects import check_id
 
 _why = click.option("--why", default="", help="Agents and people read it.")
 _DONE = {

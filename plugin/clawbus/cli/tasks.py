@@ -11,10 +11,10 @@ import click
 from clawbus.cli.ask import report
 from clawbus.cli.options import PATIENCE_S, Group, as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.company import Company
+from clawbus.client import connect
+from clawbus.client.company import Company
+from clawbus.client.halt import standing
 from clawbus.errors import Away, InvalidInput
-from clawbus.face import connect
-from clawbus.stopping import standing
 from clawbus.tasks import TaskView
 
 _OPEN = ("queued", "waiting_approval", "delivered", "running", "interrupted")

@@ -15,16 +15,17 @@ import click
 from clawbus.cli.check import FREE
 from clawbus.cli.options import org_option, run_async
 from clawbus.cli.output import outlive_full_disk, put_text
-from clawbus.company import Company
-from clawbus.enrol.following import caught_up, follow
+from clawbus.cli.screen import Screen
+from clawbus.client.company import Company
+from clawbus.client.halt import telling
+from clawbus.client.watch import watching
 from clawbus.errors import BusAway
-from clawbus.flow import watching
-from clawbus.gateway import openclaw, own
-from clawbus.running import Plan, ask_up, asked, model_port, reconcile, running, survive_questions
-from clawbus.screen import Screen
-from clawbus.stopping import telling
-from clawbus.supervisor import Supervisor
-from clawbus.supervisor.record import take_lock
+from clawbus.gateway.setup import installation as openclaw
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.ops.enrol.org_sync import caught_up, follow
+from clawbus.ops.supervisor import Supervisor
+from clawbus.ops.supervisor.pid_files import take_lock
+from clawbus.ops.up import Plan, ask_up, asked, model_port, reconcile, running, survive_questions
 
 _DRAIN_S = 20.0
 """How long a gateway that is restarted since its turns fail may let others of its turns end."""

@@ -8,10 +8,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from clawbus.demo.brain import question
+from clawbus.client.watch import FlowEvent
+from clawbus.demo.model.brain import question
 from clawbus.demo.stage import KILLS, LIMIT_S, Outcome, Stage, Wish, on_stage
 from clawbus.errors import Away
-from clawbus.flow import FlowEvent
 
 
 async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent], None]) -> Outcome:

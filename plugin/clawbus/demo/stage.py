@@ -17,15 +17,16 @@ from typing import Any, get_args
 
 from clawbus.assets import folder
 from clawbus.bus import Bus
-from clawbus.company import Company
+from clawbus.client.company import Company
+from clawbus.client.watch import FlowEvent, watching
 from clawbus.demo.trouble import Trouble, explained
-from clawbus.envelope import Status
 from clawbus.errors import Away, ClawbusError, InvalidInput
-from clawbus.flow import FlowEvent, watching
-from clawbus.gateway import KEY_PREFIX, GatewayRpc, own
-from clawbus.gateway.openclaw import OpenClaw
-from clawbus.running import SERVER, Plan, running
-from clawbus.supervisor import Supervisor
+from clawbus.gateway import KEY_PREFIX, GatewayRpc
+from clawbus.gateway.setup import managed_gateway as own
+from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.ops.supervisor import Supervisor
+from clawbus.ops.up import SERVER, Plan, running
+from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
 """What --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""

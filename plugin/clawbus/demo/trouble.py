@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from clawbus.errors import ClawbusError
-from clawbus.gateway import GatewayRpc, own
+from clawbus.gateway import GatewayRpc
+from clawbus.gateway.setup import managed_gateway as own
 from clawbus.settings import key_name, variable
 
 _GIVEN_S = 10.0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from clawbus.asking import Person
-from clawbus.demo.brain import question
+from clawbus.client.person import Person
+from clawbus.client.watch import FlowEvent
+from clawbus.demo.model.brain import question
 from clawbus.demo.stage import CTO, LIMIT_S, Outcome, Stage, Wish, on_stage
 from clawbus.errors import Away
-from clawbus.flow import FlowEvent
-from clawbus.mailbox import NewMessage, make_message
 from clawbus.org import STEWARD
+from clawbus.tasks.new_message import NewMessage, make_message
 
 ANSWER = "Do not run them: nobody has looked at that code yet. Reading it is enough."
 """What the person says to the blocker, unless he says something else himself."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from clawbus.gateway.rpc import GatewayRpc
-from clawbus.gateway.runs import Fall
+from clawbus.gateway.run_phases import Fall
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 3

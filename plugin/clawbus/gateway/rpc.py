@@ -20,7 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
-from clawbus.gateway.runs import Runs
+from clawbus.gateway.run_phases import Runs
 from clawbus.version import __version__
 
 log = logging.getLogger(__name__)

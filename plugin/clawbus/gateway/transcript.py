@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clawbus.errors import Refused
-from clawbus.gateway import words
+from clawbus.gateway import reply_text as words
 from clawbus.gateway.rpc import GatewayRpc
 
 KEY_PREFIX = "nats-"

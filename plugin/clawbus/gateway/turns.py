@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import transcript, words
+from clawbus.gateway import reply_text as words
+from clawbus.gateway import transcript
 from clawbus.gateway.rpc import GatewayRpc
-from clawbus.show import inert
+from clawbus.sanitize import inert
 
 _CUT_MARK = "…"  # agent.wait ends a terminalReply.text with it that it has cut, at 4,096 characters or before
 _WAIT_S = 60.0

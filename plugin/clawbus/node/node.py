@@ -8,15 +8,13 @@ import itertools
 import logging
 from pathlib import Path
 
-from clawbus.artifacts import Shelf, Store
-from clawbus.bus import Bus, Ends, Pull, gateway_reader
-from clawbus.channels import BCAST, CTL, INBOX
-from clawbus.envelope import Envelope
+from clawbus.bus import Bus, Pull, gateway_reader
 from clawbus.errors import ClawbusError
 from clawbus.gateway import Begun, GatewayRpc, tokens_of, workspace_of
-from clawbus.halting import Halt
-from clawbus.ledger import Ledger, Outgoing
-from clawbus.mailbox import (
+from clawbus.node.gateway_repair import Mending
+from clawbus.node.heartbeat import Presence
+from clawbus.node.ledger import Ledger, Outgoing
+from clawbus.node.mailbox import (
     Announcer,
     Bringer,
     Broadcasts,
@@ -29,18 +27,23 @@ from clawbus.mailbox import (
     Reserving,
     Waker,
 )
-from clawbus.node.mending import Mending
+from clawbus.node.requester import Requester
 from clawbus.node.socket import listening
+from clawbus.node.tools.attachments import Attaching
+from clawbus.node.tools.call_gate import Gate
+from clawbus.node.tools.dispatch import Tools
+from clawbus.node.tools.spawn import GivingTools
+from clawbus.node.tools.tasks import TasksTool
+from clawbus.node.worker import Attempts, Lessons, Metered, Notifier, Obedient, Steering, Worker
 from clawbus.org import Org
-from clawbus.presence import Presence, Roster
-from clawbus.subjects import Subjects, new_message_id
-from clawbus.tasks import History, Requester
-from clawbus.tools.attaching import Attaching
-from clawbus.tools.following import TasksTool
-from clawbus.tools.gate import Gate
-from clawbus.tools.giving import GivingTools
-from clawbus.tools.handlers import Tools
-from clawbus.worker import Attempts, Lessons, Metered, Notifier, Obedient, Steering, Worker
+from clawbus.tasks import History
+from clawbus.tasks.artifacts import Shelf, Store
+from clawbus.tasks.ends import Ends
+from clawbus.tasks.halt import Halt
+from clawbus.tasks.roster import Roster
+from clawbus.wire.channels import BCAST, CTL, INBOX
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import Subjects, new_message_id
 
 log = logging.getLogger(__name__)
 _EXPIRY_CHECK_S = 60.0

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from clawbus.errors import Missing, WireError
-from clawbus.strict import read_object
-from clawbus.tools.calls import Answer, Caller
+from clawbus.node.tools.answer import Answer, Caller
+from clawbus.wire.strict_json import read_object
 
 log = logging.getLogger(__name__)
 MAX_LINE_BYTES = 2 * 1024 * 1024

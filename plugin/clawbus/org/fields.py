@@ -11,9 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from clawbus.org.duration import in_words
-from clawbus.org.lines import Place
 from clawbus.org.mistakes import Wrong, near
 from clawbus.org.org import Org
+from clawbus.org.toml_lines import Place
 
 _KINDS = (
     ("int", "not a whole number", "Write it without quotes, point or fraction, such as 5."),

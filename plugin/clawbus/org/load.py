@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from clawbus.errors import NotFound
-from clawbus.org.contradictions import contradictions
+from clawbus.org.checks import contradictions
 from clawbus.org.fields import field_mistakes
-from clawbus.org.lines import Place, locate
 from clawbus.org.mistakes import Mistake, OrgMistakes, Wrong, explained
 from clawbus.org.org import Org
+from clawbus.org.toml_lines import Place, locate
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 

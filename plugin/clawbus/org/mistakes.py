@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.errors import ClawbusError, InvalidInput
-from clawbus.org.lines import Place, line_of
+from clawbus.org.toml_lines import Place, line_of
 
 _SHOWN = 80
 _NAMED = 24

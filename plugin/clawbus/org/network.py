@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from clawbus.org.duration import Seconds
-from clawbus.org.parts import Part, Port
+from clawbus.org.members import Part, Port
 
 _LAST_PORT = 65535
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what an org.toml may say, never a default

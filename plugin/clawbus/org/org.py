@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from clawbus.errors import NotFound
+from clawbus.org.members import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Role, Team
 from clawbus.org.network import BusConfig
-from clawbus.org.parts import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Role, Team
-from clawbus.org.rules import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
-from clawbus.org.sizes import Sizes
-from clawbus.subjects import check_id
+from clawbus.org.policies import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
+from clawbus.org.stream_sizes import Sizes
+from clawbus.wire.subjects import check_id
 
 
 class Org(Part):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clawbus.channels import CHANNELS
-from clawbus.dialects import MAX_WAIT_S, heard
-from clawbus.identity import SERVER_API
+from clawbus.bus.identity import SERVER_API
 from clawbus.org import Org
-from clawbus.subjects import Subjects
+from clawbus.tasks.guests import MAX_WAIT_S, heard
+from clawbus.wire.channels import CHANNELS
+from clawbus.wire.subjects import Subjects
 
 OFFICE, STAFF, GATEWAYS, GUESTS = "HUB", "STAFF", "AGENTS", "GUESTS"
 ACCOUNTS = (OFFICE, STAFF, GATEWAYS, GUESTS)

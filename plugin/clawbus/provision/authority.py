@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clawbus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_create
-from clawbus.jwt import encode
+from clawbus.bus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_create
+from clawbus.bus.jwt import encode
 from clawbus.org import Org
 from clawbus.provision.accounts import (
     ACCOUNTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clawbus.bus import Bus
 from clawbus.org import Org
 from clawbus.provision.consumers import READ_STREAMS, as_kept, consumer_configs, consumers_of
-from clawbus.provision.differ import differs, info
+from clawbus.provision.diff import differs, info
 from clawbus.provision.streams import stream_configs
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clawbus.channels import STREAMS
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
-from clawbus.org.sizes import LARGEST_MIB
+from clawbus.org.stream_sizes import LARGEST_MIB
 from clawbus.provision.accounts import room_for_all
 from clawbus.provision.authority import SYSTEM, Authority
 from clawbus.provision.server import log_file
 from clawbus.provision.tls import FOR_LEAVES, server_block
 from clawbus.settings import Home, write_secret
+from clawbus.wire.channels import STREAMS
 
 MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
 _NO_BOUND_BYTES = len(STREAMS) * LARGEST_MIB * 1024 * 1024

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from clawbus.bus import STEWARD_READER, Bus, gateway_reader, group_durable, person_reader, task_durable
-from clawbus.channels import (
+from clawbus.org import EXTERNAL, STEWARD, Org
+from clawbus.provision.diff import differs, info
+from clawbus.tasks.guests import heard
+from clawbus.wire.channels import (
     ALERTS,
     BCAST,
     CTL,
@@ -28,10 +31,7 @@ from clawbus.channels import (
     TASKS,
     TIMERS,
 )
-from clawbus.dialects import heard
-from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.provision.differ import differs, info
-from clawbus.subjects import PRIORITIES, Subjects
+from clawbus.wire.subjects import PRIORITIES, Subjects
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from clawbus.bus.names import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
-from clawbus.channels import (
+from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
+from clawbus.org import EXTERNAL, STEWARD, Org
+from clawbus.provision.accounts import API_PREFIX, GATEWAYS, GUESTS, OFFICE, STAFF, WATCHED, credentials_subject
+from clawbus.provision.consumers import consumer_configs
+from clawbus.tasks.guests import ANSWERS, GUEST, heard
+from clawbus.wire.channels import (
     ART,
     BCAST,
     CTL,
@@ -31,19 +35,7 @@ from clawbus.channels import (
     TASKS,
     TIMERS,
 )
-from clawbus.dialects import ANSWERS, GUEST, heard
-from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.provision.accounts import (
-    API_PREFIX,
-    GATEWAYS,
-    GUESTS,
-    OFFICE,
-    STAFF,
-    WATCHED,
-    credentials_subject,
-)
-from clawbus.provision.consumers import consumer_configs
-from clawbus.subjects import PRIORITIES, Subjects
+from clawbus.wire.subjects import PRIORITIES, Subjects
 
 PROVISIONER = "provisioner"
 GATEWAY, PERSON = "gateway", "person"

@@ -9,14 +9,14 @@ import logging
 from typing import Any
 
 from clawbus.bus import Bus
-from clawbus.channels import CHANNELS, ENDS, GUEST, INBOX, STREAMS, TASKS, Stream
-from clawbus.dialects import heard
 from clawbus.errors import Refused
 from clawbus.org import Org
 from clawbus.provision.consumers import provision_consumers
-from clawbus.provision.differ import differs, info
+from clawbus.provision.diff import differs, info
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.subjects import Subjects
+from clawbus.tasks.guests import heard
+from clawbus.wire.channels import CHANNELS, ENDS, GUEST, INBOX, STREAMS, TASKS, Stream
+from clawbus.wire.subjects import Subjects
 
 log = logging.getLogger(__name__)
 

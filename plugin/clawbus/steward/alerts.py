@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from clawbus.bus import Bus, Stored
-from clawbus.channels import ALERTS
 from clawbus.errors import WireError
-from clawbus.strict import read_object
-from clawbus.subjects import Subjects
+from clawbus.wire.channels import ALERTS
+from clawbus.wire.strict_json import read_object
+from clawbus.wire.subjects import Subjects
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from clawbus.accepted import tools_in
-from clawbus.events import Event
 from clawbus.org import STEWARD, Org
-from clawbus.rights import Bound, delegable, meet
+from clawbus.org.tool_bounds import Bound, delegable, meet
+from clawbus.wire.accepted import tools_in
+from clawbus.wire.events import Event
 
 
 @dataclass(frozen=True, slots=True)

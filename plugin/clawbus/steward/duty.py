@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from clawbus.envelope import Envelope
-from clawbus.events import Event
-from clawbus.steward.desk import Desk
-from clawbus.subjects import Parsed
+from clawbus.steward.context import Desk
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import Parsed
 
 
 class Duty:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clawbus.channels import BCAST
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, cut
 from clawbus.errors import InvalidInput, WireError
 from clawbus.org import STEWARD, Org
-from clawbus.steward.desk import Desk, quoted
+from clawbus.steward.context import Desk, quoted
+from clawbus.wire.channels import BCAST
+from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, cut
 
 RULE = "meetings"
 _ROOM_BYTES = MAX_BODY_BYTES - 4096  # what is left for the contributions beside the agenda and the names

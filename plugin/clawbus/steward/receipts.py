@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from clawbus.addressing import hearers
-from clawbus.envelope import Envelope
-from clawbus.events import Event
-from clawbus.mailbox.rules import wakes
 from clawbus.org import Org
+from clawbus.org.addressing import hearers
+from clawbus.tasks.wake_rules import wakes
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
 
 
 def expected(org: Org, said: Envelope, channel: str) -> list[str]:

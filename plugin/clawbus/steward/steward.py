@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.bus import STEWARD_READER, Bus, Delivery, Pull
-from clawbus.channels import BCAST, CTL, DEAD, ENDS, EVENTS, GUEST, INBOX, LEARN, TIMERS
-from clawbus.dialects import heard
-from clawbus.envelope import Envelope
 from clawbus.errors import Away, ClawbusError, Halted, InvalidInput, Unverified, WireError
-from clawbus.halting import Halt
 from clawbus.org import Org
-from clawbus.steward.desk import Desk
+from clawbus.steward.context import Desk
 from clawbus.steward.duties import DUTIES
 from clawbus.steward.duty import Duty
-from clawbus.strict import read_object
+from clawbus.tasks.guests import heard
+from clawbus.tasks.halt import Halt
+from clawbus.wire.channels import BCAST, CTL, DEAD, ENDS, EVENTS, GUEST, INBOX, LEARN, TIMERS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.strict_json import read_object
 
 log = logging.getLogger(__name__)
 Call = Callable[[Duty], Awaitable[None]]

@@ -1,7 +1,9 @@
 """The requester's side of a task: give it away, follow it, cancel it, read its end."""
 
 from clawbus.tasks.board import TaskView, fold
-from clawbus.tasks.envelopes import (
+from clawbus.tasks.end_watcher import Following
+from clawbus.tasks.history import History
+from clawbus.tasks.new_task import (
     MAX_HOPS,
     NOTIFY,
     STEER,
@@ -12,9 +14,6 @@ from clawbus.tasks.envelopes import (
     said_to,
     team_note,
 )
-from clawbus.tasks.following import Following
-from clawbus.tasks.history import History
-from clawbus.tasks.requests import Requester
 
 __all__ = [
     "MAX_HOPS",
@@ -23,7 +22,6 @@ __all__ = [
     "Following",
     "History",
     "NewTask",
-    "Requester",
     "TaskView",
     "cancellation",
     "control",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from clawbus.accepted import takers_in
-from clawbus.envelope import Envelope
-from clawbus.events import Event
+from clawbus.wire.accepted import takers_in
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
 
 _STATE = {
     "accepted": "queued",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from clawbus.envelope import MAX_BODY_BYTES, Envelope, OnComplete, cut
 from clawbus.errors import Refused
 from clawbus.org import STEWARD, Edge, Org
+from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, OnComplete, cut
 
 _WORD = re.compile(r"\{(worker|requester|task|result|label)\}")
 _ROOM_BYTES = MAX_BODY_BYTES - 1024

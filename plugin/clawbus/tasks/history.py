@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from clawbus.accepted import takers_in
-from clawbus.bus import Bus, Ends
-from clawbus.channels import ENDS, EVENTS
-from clawbus.envelope import Envelope
+from clawbus.bus import Bus
 from clawbus.errors import NotFound, WireError
-from clawbus.events import Event
 from clawbus.org import Org
-from clawbus.subjects import Subjects, check_task_id
 from clawbus.tasks.board import TaskView, fold
+from clawbus.tasks.ends import Ends
+from clawbus.wire.accepted import takers_in
+from clawbus.wire.channels import ENDS, EVENTS
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
+from clawbus.wire.subjects import Subjects, check_task_id
 
 
 class History:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from clawbus.envelope import Envelope, now
-from clawbus.events import Event, question_code
 from clawbus.org.duration import in_words
-from clawbus.steward.desk import quoted
+from clawbus.steward.context import quoted
 from clawbus.steward.duty import Duty
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event, question_code
 
 
 class Approvals(Duty):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from clawbus.errors import InvalidInput
-from clawbus.events import Event
-from clawbus.steward.desk import in_line
+from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
+from clawbus.wire.events import Event
 
 
 class Budget(Duty):

@@ -11,17 +11,17 @@ import logging
 from datetime import timedelta
 from typing import Any, ClassVar, get_args
 
-from clawbus.accepted import takers_in, tools_in
-from clawbus.bus import End
-from clawbus.channels import EVENTS
-from clawbus.envelope import Envelope, OnComplete, Priority, now
 from clawbus.errors import BacklogFull, OverBudget, WireError
-from clawbus.events import Event
 from clawbus.org import EXTERNAL, STEWARD, Edge
-from clawbus.rights import delegable, meet
+from clawbus.org.tool_bounds import delegable, meet
 from clawbus.steward.duty import Duty
 from clawbus.tasks.chains import edge_for, next_body
-from clawbus.tasks.envelopes import MAX_HOPS, lifetime
+from clawbus.tasks.ends import End
+from clawbus.tasks.new_task import MAX_HOPS, lifetime
+from clawbus.wire.accepted import takers_in, tools_in
+from clawbus.wire.channels import EVENTS
+from clawbus.wire.envelope import Envelope, OnComplete, Priority, now
+from clawbus.wire.events import Event
 
 log = logging.getLogger(__name__)
 _AGAIN = timedelta(seconds=30)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from clawbus.bus import End
-from clawbus.channels import EVENTS
-from clawbus.envelope import Envelope, now
-from clawbus.events import Event
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.org.duration import in_words
 from clawbus.steward.alerts import Alert
-from clawbus.steward.desk import in_line
+from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import control
+from clawbus.tasks.ends import End
+from clawbus.wire.channels import EVENTS
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event
 
 log = logging.getLogger(__name__)
 _LONGEST_S = 30 * 86_400  # as `envelope.Sla` has it

@@ -10,14 +10,14 @@ import logging
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from clawbus.envelope import Envelope, now
-from clawbus.events import Event
 from clawbus.org import STEWARD
 from clawbus.org.duration import in_words
-from clawbus.rights import bound_of
+from clawbus.org.tool_bounds import bound_of
 from clawbus.steward.blockers import Blocker, fold
-from clawbus.steward.desk import in_line, quoted
+from clawbus.steward.context import in_line, quoted
 from clawbus.steward.duty import Duty
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event
 
 log = logging.getLogger(__name__)
 

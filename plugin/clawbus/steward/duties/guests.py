@@ -18,16 +18,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from clawbus.accepted import accepted
 from clawbus.bus import Message
-from clawbus.dialects import ANSWERS, Place, Words, place, read
-from clawbus.envelope import Envelope, now
 from clawbus.errors import Away, ClawbusError
-from clawbus.events import Event
 from clawbus.org import EXTERNAL
-from clawbus.steward.desk import Desk, in_line
+from clawbus.steward.context import Desk, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import Following
+from clawbus.tasks.guests import ANSWERS, Place, Words, place, read
+from clawbus.wire.accepted import accepted
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event
 
 log = logging.getLogger(__name__)
 _MARGIN_S = 1.0

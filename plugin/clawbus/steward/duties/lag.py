@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
-from clawbus.channels import TASKS
 from clawbus.steward.duty import Duty
+from clawbus.wire.channels import TASKS
 
 
 class Lag(Duty):

@@ -6,14 +6,14 @@ import contextlib
 from typing import ClassVar
 
 from clawbus.bus import Bus
-from clawbus.channels import LEARN
-from clawbus.envelope import Envelope, now
 from clawbus.errors import WireError
-from clawbus.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
 from clawbus.org import STEWARD, Org
-from clawbus.steward.desk import quoted
+from clawbus.steward.context import quoted
 from clawbus.steward.duty import Duty
-from clawbus.subjects import Subjects
+from clawbus.tasks.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
+from clawbus.wire.channels import LEARN
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.subjects import Subjects
 
 
 async def insights(bus: Bus, org: Org) -> dict[str, Insight]:

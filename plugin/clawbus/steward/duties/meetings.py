@@ -6,13 +6,13 @@ import logging
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from clawbus.envelope import Envelope, now
 from clawbus.errors import InvalidInput, WireError
 from clawbus.steward import meeting
 from clawbus.steward.duty import Duty
 from clawbus.steward.meeting import Meeting
-from clawbus.strict import read_object
-from clawbus.subjects import Parsed, check_task_id
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.strict_json import read_object
+from clawbus.wire.subjects import Parsed, check_task_id
 
 log = logging.getLogger(__name__)
 ORDER = "meet"

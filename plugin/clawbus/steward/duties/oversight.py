@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from clawbus.envelope import Envelope
-from clawbus.events import Event
 from clawbus.org import Oversight as Rule
-from clawbus.steward.desk import in_line, quoted
+from clawbus.steward.context import in_line, quoted
 from clawbus.steward.duty import Duty
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import Event
 
 
 class Oversight(Duty):

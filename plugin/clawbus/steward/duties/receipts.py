@@ -10,15 +10,15 @@ import logging
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from clawbus.addressing import channel_of
-from clawbus.envelope import Envelope, now
-from clawbus.mailbox.broadcasts import place
+from clawbus.node.mailbox.broadcast_handler import place
 from clawbus.org import EXTERNAL, STEWARD
+from clawbus.org.addressing import channel_of
 from clawbus.org.duration import in_words
-from clawbus.steward.desk import in_line
+from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
 from clawbus.steward.receipts import expected, seen
-from clawbus.subjects import Parsed
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.subjects import Parsed
 
 log = logging.getLogger(__name__)
 

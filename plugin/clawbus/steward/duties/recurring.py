@@ -10,8 +10,6 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from clawbus.channels import TASKS
-from clawbus.envelope import Envelope, now
 from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
 from clawbus.org import Recurring as Entry
@@ -20,6 +18,8 @@ from clawbus.steward import meeting
 from clawbus.steward.duty import Duty
 from clawbus.steward.meeting import Meeting
 from clawbus.tasks import NewTask, make_task
+from clawbus.wire.channels import TASKS
+from clawbus.wire.envelope import Envelope, now
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,53 @@
+"""Who is online, asked by somebody who has not been listening."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from clawbus.bus import Bus, Message
+from clawbus.client.company import Company
+from clawbus.tasks.roster import ASK, PERIOD_S, Roster
+
+_WAIT_S = 0.6
+
+
+async def who_is_online(bus: Bus, company: Company, person: str | None = None) -> Roster:
+    """Ask all nodes to say of their agents whether they are there. Takes 0.6 s at most, less if all answer."""
+    roster, heard = Roster(company.subjects), asyncio.Event()
+    agents = [agent.id for agent in company.org.agents]
+
+    def hear(message: Message) -> None:
+        roster.hear(message)
+        if roster.heard(agents):
+            heard.set()
+
+    subjects = company.subjects
+    stop = await bus.listen(subjects.everything("presence"), hear)
+    try:
+        await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                await heard.wait()
+    finally:
+        await stop()
+    return roster
+
+
+async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
+    """What nodes say of these agents by themselves, for who may not ask. Takes as long as their period, at most."""
+    roster, heard = Roster(company.subjects), asyncio.Event()
+
+    def hear(message: Message) -> None:
+        roster.hear(message)
+        if roster.heard(agents):
+            heard.set()
+
+    stop = await bus.listen(company.subjects.everything("presence"), hear)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PERIOD_S + 1):
+                await heard.wait()
+    finally:
+        await stop()
+    return roster

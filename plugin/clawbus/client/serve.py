@@ -1,0 +1,129 @@
+"""Doing the tasks of an agent in a Python program: what a node is to an OpenClaw gateway, `serve` is to the program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from clawbus.bus import Bus, Pull, gateway_reader
+from clawbus.client.company import Company
+from clawbus.client.program_executor import Handler, Program
+from clawbus.errors import InvalidInput, Missing
+from clawbus.node.heartbeat import Presence
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Outbox, Reserving
+from clawbus.node.worker import Metered, Obedient, Worker
+from clawbus.tasks.halt import Halt
+from clawbus.tasks.roster import Roster
+from clawbus.wire.channels import CTL
+
+
+async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handler]) -> None:
+    """Do the tasks of a gateway of `kind = "program"` until cancelled, or until SIGTERM or SIGINT in the main thread.
+
+    `handlers`: for each agent of that gateway an `async def handler(task: Task) -> str`; what it returns is the result.
+    What it raises is the reason for which the task has failed. As many run at once as the gateway has `slots`. The
+    guarantees are a node's: a finished task is never run again; what a crash cut short is run again, `policies.strikes`
+    times at most; what was running when it was stopped goes on with the next start, or with another of its pool.
+    Raises InvalidInput (handlers and agents differ), NotFound, Missing (it is served already), Refused (unknown key).
+    """
+    company = Company.open(Path(org_file))
+    _check(company, gateway, handlers)
+    with _alone(company, gateway), Ledger(company.home.ledger(gateway)) as ledger:
+        ledger.prune()
+        async with company.connect(f"gw-{gateway}", f"program {gateway}", wait_s=None) as bus:
+            outbox = Outbox(bus, ledger, company.subjects)
+            Reserving(bus, company.org, outbox)
+            program = Program(handlers, ledger, outbox, company.org)
+            halt = Halt(bus, company.org)
+            metered = Metered(program, ledger, outbox, company.subjects)
+            obedient = Obedient(metered, halt, ledger, outbox)
+            worker = Worker(bus, obedient, ledger, outbox, company.org, gateway)
+            obedient.on_wait, obedient.over = worker.give_slot, worker.over
+            with _stopped_by_signals():
+                await _run(company, gateway, worker, program, bus, outbox, halt)
+
+
+async def _run(
+    company: Company, gateway: str, worker: Worker, program: Program, bus: Bus, outbox: Outbox, halt: Halt
+) -> None:
+    control = Pull(bus, CTL, gateway_reader(gateway), worker.control)
+    roster = Roster(company.subjects)
+    presence = Presence(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
+    presence.word, presence.on_asked = halt.word, halt.look
+    halt.on_change.append(presence.speak)
+    try:
+        await control.catch_up()
+        async with asyncio.TaskGroup() as group:
+            for part in (
+                halt.run(),
+                control.run(),
+                outbox.run(),
+                worker.run(),
+                worker.keep_leases(company.org.policies.lease_s / 3),
+                presence.run(),
+            ):
+                group.create_task(part)
+    finally:
+        await worker.give_back()
+
+
+def _check(company: Company, gateway: str, handlers: Mapping[str, Handler]) -> None:
+    entry = company.org.gateway(gateway)
+    if not entry.is_program:
+        raise InvalidInput("gateway", gateway, "an OpenClaw gateway", 'Give it kind = "program" in org.toml.')
+    agents = {agent.id for agent in company.org.agents_of(gateway)}
+    if agents != set(handlers):
+        remedy = f"org.toml puts these agents there: {', '.join(sorted(agents)) or 'none'}. Each needs a handler."
+        raise InvalidInput("handlers", ", ".join(sorted(handlers)), f"not the agents of {gateway}", remedy)
+
+
+@contextlib.contextmanager
+def _alone(company: Company, gateway: str) -> Iterator[None]:
+    """One process per gateway: two with one ledger would do each task twice. The lock dies with its process."""
+    with (company.home.dir("nodes", gateway) / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Missing(
+                f"another process serves {gateway} already",
+                "Stop it first; for several at once give each a gateway of its own, and their agents a pool.",
+            ) from None
+        yield
+
+
+_serving: dict[asyncio.Task[object], bool] = {}  # each `serve` of this process, and whether a signal has stopped it
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end every `serve` of this process as its cancellation would, but quietly."""
+    me = asyncio.current_task()
+    if me is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    _serving[me] = False
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, _stop_all)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not _serving[me]:
+            raise
+        me.uncancel()
+    finally:
+        del _serving[me]
+        for signum in () if _serving else (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signum)
+
+
+def _stop_all() -> None:
+    for task in _serving:
+        _serving[task] = True
+        task.cancel()

@@ -1,0 +1,1 @@
+"""OpenClaw on this machine: found, installed, configured, joined."""

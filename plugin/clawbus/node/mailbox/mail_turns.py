@@ -1,0 +1,233 @@
+"""Turns for mail: one per message that asks for one, and a digest of the rest after a while of quiet.
+
+At most two at a time on a gateway, and one per agent: tasks and people keep the other turns. A message has been shown
+when it stands in the transcript (`bringing`); then it is done with, and can still be answered. The turn's reply goes
+nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from clawbus.errors import BusAway, GatewayAway, Refused
+from clawbus.gateway import GatewayRpc, TurnLost, Turns
+from clawbus.node.ledger import Ledger, Mail, Wake
+from clawbus.node.mailbox.attachments import Files
+from clawbus.node.mailbox.inbox import Inbox
+from clawbus.node.mailbox.session_delivery import Bringer, Parcel, until_done
+from clawbus.node.prompts import frames
+from clawbus.org import Org
+from clawbus.org.tool_bounds import bound_of
+from clawbus.wire.envelope import now
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 2
+_PATIENCE = 10
+"""A digest waits for quiet, but no longer than so many times its period."""
+_DIGEST_CHARS = 200_000
+_ALSO = 10
+
+
+class Waker:
+    """Begins turns for the mail of one gateway's agents, while that gateway is ready."""
+
+    def __init__(self, org: Org, rpc: GatewayRpc, bringer: Bringer, ledger: Ledger, inbox: Inbox, files: Files) -> None:
+        self._rpc = rpc
+        self._turns = Turns(rpc)
+        self._bringer = bringer
+        self._ledger = ledger
+        self._inbox = inbox
+        self._files = files
+        self._org = org
+        self._quiet = timedelta(seconds=org.policies.digest_s)
+        self._timeout_s = org.policies.run_deadline_s
+        self._busy: set[str] = set()
+        self._left: list[Wake] = []
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._news = asyncio.Event()
+        self.barred: Callable[[], set[str]] = set
+        """The agents for which no turn may be begun now; when that changes, call `look`."""
+        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+
+    def look(self) -> None:
+        """There is new mail."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled. What a crash has cut off comes first."""
+        async with asyncio.TaskGroup() as group:
+            self._left = self._ledger.wakes.unfinished()
+            while True:
+                await self._free.acquire()
+                wake = await self._next()
+                self._busy.add(wake.agent)
+                group.create_task(self._carry_out(wake), name=f"mail-{wake.number}")
+
+    async def _next(self) -> Wake:
+        """The next turn: of what asks for one now the most urgent, else a digest that is due."""
+        while True:
+            await self._rpc.ready.wait()  # until then all that comes can still be put in order
+            self._news.clear()
+            wake = self._cut_off() or self._urgent() or self._digest()
+            if wake is not None:
+                return wake
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._until_a_digest()):
+                    await self._news.wait()
+
+    def _cut_off(self) -> Wake | None:
+        """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""
+        barred = self.barred()
+        wake = next((one for one in self._left if one.agent not in barred), None)
+        if wake is not None:
+            self._left.remove(wake)
+        return wake
+
+    def _urgent(self) -> Wake | None:
+        mail = self._ledger.mail.most_urgent(self._busy | self.barred())
+        return None if mail is None else self._new(mail.agent, self._session(mail), [mail])
+
+    def _session(self, mail: Mail) -> str:
+        """One session per sender; the answer to a blocker goes where it was raised, if that is a session of the bus."""
+        raised = self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent)
+        if raised is not None and mail.channel == "dm" and raised.startswith(f"agent:{mail.agent}:nats:"):
+            return raised
+        return f"agent:{mail.agent}:nats:from-{mail.envelope.sender}"
+
+    def _digest(self) -> Wake | None:
+        for agent, due in self._digests():
+            if due <= now():
+                mails = _fitting(self._bounded_alike(self._ledger.mail.fresh(agent)))
+                return self._new(agent, f"agent:{agent}:nats:digest", mails)
+        return None
+
+    def _bounded_alike(self, mails: list[Mail]) -> list[Mail]:
+        """The first, and those whose senders leave its turn the same tools: the others get a turn of their own."""
+        bounds = [bound_of(self._org, mail.envelope) for mail in mails]
+        return [mail for mail, bound in zip(mails, bounds, strict=True) if bound == bounds[0]]
+
+    def _digests(self) -> list[tuple[str, datetime]]:
+        """Which agents are to have a digest, and when, the first one first."""
+        found = [
+            (agent, min(last + self._quiet, first + _PATIENCE * self._quiet))
+            for agent, (first, last) in self._ledger.mail.quiet_since().items()
+            if agent not in self._busy | self.barred()
+        ]
+        return sorted(found, key=lambda one: one[1])
+
+    def _until_a_digest(self) -> float | None:
+        return next((max(0.05, (due - now()).total_seconds()) for _, due in self._digests()), None)
+
+    def _new(self, agent: str, session_key: str, mails: list[Mail]) -> Wake:
+        with self._ledger.together():
+            wake = self._ledger.wakes.add(agent, session_key)
+            self._ledger.mail.give_to(wake.number, mails)
+        return wake
+
+    async def _carry_out(self, wake: Wake) -> None:
+        try:
+            await until_done(functools.partial(self._try, wake.number), "a turn for mail")
+        finally:
+            self._busy.discard(wake.agent)
+            self._free.release()
+            self.look()
+
+    async def _try(self, number: int) -> bool:
+        """One try. True when the turn is over, there is nothing left to show, or it waits until its agent may begin."""
+        wake = self._ledger.wakes.get(number)
+        if wake is None:
+            return True
+        if wake.agent in self.barred():
+            self._left.append(wake)  # others have its place meanwhile
+            return True
+        mails = self._ledger.mail.of_wake(number)
+        fresh = [mail for mail in mails if mail.state == "unread"]  # the agent may have read some itself since
+        if not mails or (not fresh and not wake.keys):
+            self._ledger.wakes.settled(number, "dropped")
+            return True
+        try:
+            return await self._show(wake, mails, fresh or mails)
+        except (GatewayAway, BusAway):
+            return False
+        except Refused as refusal:
+            log.error("the session %s took no mail, which stays in nats_inbox: %s", wake.session_key, refusal)
+            for mail in mails:  # a task that waits for one of them would wait without end
+                self._ledger.raised.give_up(mail.envelope.task_id or "", mail.agent)
+            self._ledger.wakes.settled(number, "dropped")
+            return True
+
+    async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
+        """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
+        parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
+        if wake.agent in self.barred():
+            return False
+        if (earlier := await self._bringer.arrived(parcel)) is not None:
+            self._answered(wake, mails, earlier, wake.boot_id)
+            await self._inbox.shown(mails, wake.number)
+            return True
+        boot_id = self._rpc.boot_id
+        key = await self._bringer.bring(parcel)
+        if key is None:
+            return False
+        self._answered(wake, mails, key, boot_id)
+        await self._inbox.shown(mails, wake.number)
+        await self._step(wake.number, "shown")
+        with contextlib.suppress(TurnLost, TimeoutError):
+            async with asyncio.timeout(self._timeout_s + 60):
+                await self._turns.wait(wake.session_key, key, boot_id)
+        return True
+
+    def _answered(self, wake: Wake, mails: list[Mail], key: str, boot_id: str) -> None:
+        """A task that waits for the answer to its blocker goes on with the turn of `key`."""
+        for mail in mails:
+            if self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent) == wake.session_key:
+                self._ledger.raised.answered(mail.envelope.task_id or "", mail.agent, key, boot_id)
+
+    def _parcel(self, wake: Wake, mails: list[Mail], files: str) -> Parcel:
+        in_it = {mail.number for mail in mails}
+        others = [mail for mail in self._ledger.mail.fresh(wake.agent, _ALSO) if mail.number not in in_it]
+        waiting = [frames.line_of(mail.envelope, str(mail.number)) for mail in others]
+        shown = [(str(mail.number), mail.channel, mail.envelope) for mail in mails]
+
+        async def step(name: str) -> None:
+            await self._step(wake.number, name)
+
+        return Parcel(
+            wake.agent,
+            wake.session_key,
+            f"agent:{mails[0].envelope.sender}:nats:out",
+            wake.keys,
+            wake.boot_id,
+            lambda repeat: frames.wake(shown, waiting, repeat, self._open_task(wake)) + files,
+            lambda keys, boot_id: self._ledger.wakes.trying(wake.number, keys, boot_id),
+            step,
+            self._timeout_s,
+        )
+
+    def _open_task(self, wake: Wake) -> str:
+        """The task that is worked on in that session now, if it is one of a task."""
+        run = self._ledger.runs.get(wake.session_key.split(":")[3])
+        open_here = run is not None and run.state == "started" and run.session_key == wake.session_key
+        return run.task_id if open_here and run is not None else ""
+
+    async def _step(self, number: int, name: str) -> None:
+        """A place where tests stop the process; nothing listens otherwise."""
+        if self.on_step is not None:
+            await self.on_step(str(number), f"mail-{name}")
+
+
+def _fitting(mails: list[Mail]) -> list[Mail]:
+    """As many as one turn can hold, the most urgent first; the first one always."""
+    size = 0
+    found: list[Mail] = []
+    for mail in mails:
+        size += len(mail.envelope.body)
+        if found and size > _DIGEST_CHARS:
+            break
+        found.append(mail)
+    return found

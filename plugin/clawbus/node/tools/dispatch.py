@@ -1,0 +1,71 @@
+"""The six tools, by name: each call is checked, carried out, and answered in words that a model acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from clawbus.errors import Away, ClawbusError
+from clawbus.node.ledger import Ledger
+from clawbus.node.mailbox import Inbox, Outbox
+from clawbus.node.prompts.untrusted import harmless
+from clawbus.node.tools.answer import Answer, Caller
+from clawbus.node.tools.attachments import Attaching
+from clawbus.node.tools.backoff import Slowing
+from clawbus.node.tools.halt_check import check, sends
+from clawbus.node.tools.inbox import InboxTool
+from clawbus.node.tools.org import OrgTool
+from clawbus.node.tools.params import NatsInbox, NatsOrg, NatsPub, NatsRequest, NatsSpawn, NatsTasks, Params, parse
+from clawbus.node.tools.publish import PubTool
+from clawbus.node.tools.spawn import GivingTools
+from clawbus.node.tools.tasks import TasksTool
+from clawbus.org import Org
+from clawbus.tasks.halt_orders import Order
+from clawbus.tasks.roster import Roster
+
+
+class Tools:
+    """The tools of one gateway's agents."""
+
+    def __init__(
+        self,
+        org: Org,
+        ledger: Ledger,
+        outbox: Outbox,
+        inbox: Inbox,
+        giving: GivingTools,
+        following: TasksTool,
+        roster: Roster,
+        attaching: Attaching,
+    ) -> None:
+        self._ledger = ledger
+        self.slowing = Slowing()
+        self.order_of: Callable[[str], Order | None] = lambda _agent: None
+        """What people have ordered about an agent."""
+        self._doers: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
+            NatsPub: PubTool(org, ledger, outbox, attaching).pub,
+            NatsRequest: giving.request,
+            NatsInbox: InboxTool(org, ledger, outbox, inbox, attaching).inbox,
+            NatsSpawn: giving.spawn,
+            NatsTasks: following.tasks,
+            NatsOrg: OrgTool(org, roster).who,
+        }
+
+    async def call(self, caller: Caller, tool: str, params: object) -> Answer:
+        """Check the parameters, do it, and add how much mail is unread. Never raises a ClawbusError."""
+        try:
+            asked = parse(tool, params)
+            check(self.order_of(caller.agent), asked)
+            answer = await self._doers[type(asked)](caller, asked)
+        except ClawbusError as error:
+            refusal = Answer(False, harmless(str(error)), {"error": type(error).__name__})
+            return refusal if isinstance(error, Away) else await self.slowing.refused(caller.agent, refusal)
+        if sends(asked):
+            if not answer.ok and not isinstance(asked, NatsRequest):  # of several nothing was sent
+                return await self.slowing.refused(caller.agent, answer)
+            self.slowing.taken(caller.agent)
+        unread = self._ledger.mail.unread(caller.agent)
+        if unread and not isinstance(asked, NatsInbox):
+            return replace(answer, text=f"{answer.text}\n(You have {unread} unread in nats_inbox.)")
+        return answer

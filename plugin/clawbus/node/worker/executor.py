@@ -1,0 +1,76 @@
+"""What a worker needs of whoever does the tasks: an OpenClaw gateway, or a Python program."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from clawbus.node.ledger import Run
+from clawbus.wire.envelope import MAX_RESULT_BYTES, Envelope, Status
+from clawbus.wire.subjects import new_message_id
+
+
+class Door(Protocol):
+    """Whether there is somebody who can do tasks."""
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set while tasks can be done here; none is taken otherwise."""
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """Set while `ready` is not."""
+
+    @property
+    def on_change(self) -> list[Callable[[bool], None]]:
+        """Called with whether it is ready, when that changes."""
+
+
+class Doer(Door, Protocol):
+    """Does tasks, as many at a time as it is given."""
+
+    async def outcome(self, run: Run) -> Envelope:
+        """Do a task that is held, or go on with one that was started in an earlier life; returns its end.
+
+        It counts the attempts in the ledger: one that was started and ended without an outcome is a strike.
+        """
+
+    async def stop(self, run: Run) -> None:
+        """Stop what is being done for a task that has ended elsewhere. Raises GatewayAway."""
+
+    async def halt(self, run: Run) -> None:
+        """Stop it so that it can be begun anew, as the same attempt. Raises GatewayAway."""
+
+
+class Obeying(Doer, Protocol):
+    """A doer that does as people have ordered (`worker.obedient`)."""
+
+    def barred(self, agent: str) -> bool:
+        """Whether an agent may begin nothing now: its tasks are given back."""
+
+
+def result(run: Run, status: Status, text: str) -> Envelope:
+    """The end of a task, as its worker writes it."""
+    task = run.task
+    return Envelope(
+        id=new_message_id(run.worker),
+        type="result",
+        sender=run.worker,
+        to=task.sender,
+        task_id=task.task_id,
+        trace_id=task.trace_id,
+        subject=task.subject,
+        body=text,
+        status=status,
+        priority=task.priority,
+    )
+
+
+def bounded(text: str, whole: str) -> str:
+    """A reply, whole. Beyond what a message can hold it is cut where it shows; `whole` says where the rest lies."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= MAX_RESULT_BYTES:
+        return data.decode()
+    head = data[:MAX_RESULT_BYTES].decode("utf-8", "ignore")
+    return f"{head}\n[cut here: {MAX_RESULT_BYTES} of {len(data)} bytes; {whole}]"

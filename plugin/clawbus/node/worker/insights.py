@@ -1,0 +1,76 @@
+"""What the company has learned, as a worker's turn gets it: what is in use, and what waits for somebody to confirm it.
+
+A turn that is asked for again after a crash must read the same to the letter. So what counts is what stood there when
+the task was made, and a task waits for the bus if it cannot be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from clawbus.bus import Bus
+from clawbus.errors import BusAway, WireError
+from clawbus.org import EXTERNAL, Org
+from clawbus.tasks.learning import Insight, Said, fold
+from clawbus.wire.channels import LEARN
+from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import Subjects
+
+IN_USE, OPEN = 5, 3
+"""So many of each go with a task, the newest: every turn pays for them."""
+_MAX_CHARS = 400
+_ASKS = (
+    "Not confirmed yet. If your work shows you that one holds, say so: nats_pub to learning, type confirm, with its id "
+    "as taskId."
+)
+_AGAIN_S = 0.5
+
+
+class Lessons:
+    """Of one gateway. Reads the stream as far as it has grown since the last time."""
+
+    def __init__(self, bus: Bus, org: Org, gateway: str) -> None:
+        self._bus = bus
+        self._org = org
+        self._gateway = gateway
+        self._pattern = Subjects(org.company).everything("learning")
+        self._seq = 0
+        self._said: list[Said] = []
+
+    async def below(self, task: Envelope) -> str:
+        """What stands below a task in its frame; empty if there is nothing."""
+        while True:
+            try:
+                await self._read_on()
+                break
+            except BusAway:
+                await asyncio.sleep(_AGAIN_S)
+        moment = task.created_at
+        known = [*fold((one for one in self._said if one.at <= moment), self._org, moment).values()]
+        used = [f"- {_line(one)}" for one in known if one.state == "promoted"][-IN_USE:]
+        asked = [f"- {one.id}: {_line(one)}" for one in known if self._may_confirm(one)][-OPEN:]
+        parts = ["Confirmed, and in use:", *reversed(used)] if used else []
+        if asked:
+            parts += [_ASKS, *reversed(asked)]
+        return "\n".join(parts)
+
+    def _may_confirm(self, one: Insight) -> bool:
+        """A guest's is for people to look at: nobody knows whose it is."""
+        mine = self._gateway in (one.gateway, *one.confirmed_by)
+        return one.state == "open" and one.author != EXTERNAL and not mine
+
+    async def _read_on(self) -> None:
+        subjects = Subjects(self._org.company)
+        while (stored := await self._bus.next_message(LEARN, self._pattern, self._seq + 1)) is not None:
+            said = []
+            with contextlib.suppress(WireError):
+                said = [Said(await self._bus.verifier.envelope(subjects, stored), stored.at)]
+            if stored.seq > self._seq:  # another turn that begins at the same time may have been faster
+                self._seq = stored.seq
+                self._said += said
+
+
+def _line(one: Insight) -> str:
+    text = " ".join(f"{one.subject}: {one.text}".removeprefix(": ").split())
+    return f"{text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'} (found by {one.author}, {one.trust} %)"

@@ -1,0 +1,113 @@
+"""What the registrar answers on the bus: newer credentials, and to a machine elsewhere org.toml when it has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from clawbus.bus import Bus, Message
+from clawbus.bus.identity import agent_key, is_public_key
+from clawbus.client.company import Company
+from clawbus.errors import ClawbusError, InvalidInput, Refused, WireError
+from clawbus.provision import remote_keys as elsewhere
+from clawbus.provision.accounts import credentials_subject
+from clawbus.provision.credential_service import answer
+from clawbus.provision.permissions import grants
+from clawbus.wire.strict_json import read_object
+
+log = logging.getLogger(__name__)
+
+
+def digest_of(text: str) -> str:
+    """Of an org.toml: how a machine says which one it has."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Answers:
+    """Answers `<company>.creds.<key name>`. The server lets nobody but the key's holder ask there.
+
+    `{"key"}` asks for credentials, `{"org"}` for an org.toml that has another digest. `{"keys"}` tells the public keys
+    of a gateway's agents, and counts where none is known: who has stolen a gateway's credentials can speak as its
+    agents, and still cannot sign as them. `on_learned` is called after it, and again as long as it has failed.
+    """
+
+    def __init__(self, company: Company, bus: Bus, on_learned: Callable[[], Awaitable[None]]) -> None:
+        self._company, self._bus, self._on_learned = company, bus, on_learned
+        self._asked: asyncio.Queue[Message] = asyncio.Queue(256)
+        self._untold = True  # a registrar before this one may have died between the two
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        stop = await self._bus.listen(credentials_subject(self._company.org.company, "*"), self._hear)
+        try:
+            while True:
+                message = await self._asked.get()
+                try:
+                    await self._bus.tell(message.reply, await self._answer(message))
+                except ClawbusError as error:
+                    log.warning("no answer on %s: %s", message.subject, error.message)
+        finally:
+            await stop()
+
+    def _hear(self, message: Message) -> None:
+        if message.reply.startswith(("_INBOX.", "_R_.")) and not self._asked.full():
+            self._asked.put_nowait(message)  # who is not answered asks again
+
+    async def _answer(self, message: Message) -> bytes:
+        name = message.subject.rpartition(".")[2]
+        try:
+            company = Company.open(self._company.org_file)  # as it is now
+            said = _question(message.data)
+            if "org" in said:
+                text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
+                return json.dumps({"org": None if said["org"] == digest_of(text) else text}).encode()
+            if "keys" in said:
+                self._untold |= _learned(company, name, said["keys"])
+                if self._untold:
+                    await self._on_learned()
+                    self._untold = False
+                return b"{}"
+            return _credentials(company, name, message.data)
+        except ClawbusError as error:
+            log.warning("%s was refused: %s", name, error.message)
+            return json.dumps({"error": error.message}).encode()
+
+
+def _question(data: bytes) -> dict[str, Any]:
+    try:
+        return read_object(data)
+    except WireError as error:
+        raise InvalidInput("question", "…", error.message) from None
+
+
+def _learned(company: Company, name: str, keys: Any) -> bool:
+    """Take over the keys of agents of the gateway that asks, of which none is known. Whether there were any."""
+    kind, _, gateway = name.partition("-")
+    if kind != "gw":
+        return False
+    mine = {agent_key(agent.id) for agent in company.org.agents_of(gateway)} & elsewhere.names(company.org)
+    new = [one for one in sorted(mine) if elsewhere.public_key(company.home, one) is None]
+    given = keys if isinstance(keys, dict) else {}
+    taken = [one for one in new if isinstance(given.get(one), str) and is_public_key(given[one])]
+    for one in taken:
+        elsewhere.learn(company.home, one, given[one])
+    return bool(taken)
+
+
+def _credentials(company: Company, name: str, question: bytes) -> bytes:
+    """For keys that were made elsewhere; on the company's own machine nobody asks for them, but a thief of one.
+
+    Raises Refused for a gateway that has lost an agent: new ones would hide from `apply` that the last ones say more.
+    """
+    grant = grants(company.org).get(name)
+    if grant is not None and elsewhere.has_fewer(company.home, grant):
+        raise Refused(f"{name} has fewer agents by org.toml", "Run `clawbus apply` on the company's own machine.")
+    known = elsewhere.public_key(company.home, name)
+    said = answer(company.home, company.org, name, question, known or "")
+    if token := json.loads(said).get("jwt"):
+        elsewhere.remember(company.home, name, token)
+    return said

@@ -1,0 +1,44 @@
+"""What the entries of an org.toml say of each other. Each check is a function of the draft; to add one, name it here.
+
+The checks look at the file as it is written, not at models, so that they find what is wrong among the entries that can
+be read even while others cannot. What a field's own check has refused already is not said twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clawbus.org.checks.draft import Draft
+from clawbus.org.checks.hierarchy import superiors
+from clawbus.org.checks.homes import gateways, models, ports
+from clawbus.org.checks.ids import ids
+from clawbus.org.checks.network import network
+from clawbus.org.checks.reach import alerts, channels, oversight
+from clawbus.org.checks.roles import roles
+from clawbus.org.checks.work import edges, learning, pools, recurring
+from clawbus.org.mistakes import Wrong
+
+_CHECKS = (
+    ids,
+    superiors,
+    roles,
+    gateways,
+    ports,
+    network,
+    models,
+    pools,
+    edges,
+    recurring,
+    learning,
+    oversight,
+    alerts,
+    channels,
+)
+
+
+def contradictions(data: Mapping[str, Any]) -> Iterator[Wrong]:
+    """All of them, for a file as tomllib has read it."""
+    draft = Draft(data)
+    for check in _CHECKS:
+        yield from check(draft)

@@ -1,0 +1,85 @@
+"""A handful of calls that no key but the provisioner's may make, tried on the live server: `clawbus doctor`.
+
+They are harmless even where the server lets them pass: what is published names a stream that does not exist and so is
+not stored (`Nats-Expected-Stream`), and what is asked of JetStream is asked of subjects and streams that there are not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from clawbus.bus import Bus
+from clawbus.errors import BusAway, Refused
+from clawbus.org import STEWARD, Org
+from clawbus.provision.accounts import API_PREFIX
+from clawbus.provision.permissions import PROVISIONER, grants
+from clawbus.wire.channels import INBOX, TASKS
+from clawbus.wire.subjects import Subjects, new_message_id
+
+LABEL = "doctor"
+_NOT_STORED = {"Nats-Expected-Stream": "none"}
+_ANSWER_S = 2.0
+_NO = "may not publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """A call, and what it would be."""
+
+    subject: str
+    what: str
+    body: bytes = b""
+
+
+def forbidden_calls(org: Org, key: str, api: str) -> list[Forbidden]:
+    """What the holder of a key must not be able to do. `api`: where his account finds JetStream's."""
+    subjects, grant = Subjects(org.company), grants(org)[key]
+    own = {one for tag in ("agent", "person") for one in grant.tags.get(tag, ())}
+    members = [*(agent.id for agent in org.agents), *(human.id for human in org.humans)]
+    others = [one for one in members if one not in own]
+    spoken = [Forbidden(subjects.dm(STEWARD, other), f"speak as {other}") for other in (*others[:1], *others[-1:])]
+    return [
+        *dict.fromkeys(spoken),
+        Forbidden(subjects.build("keys", PROVISIONER, member=STEWARD), "change the list of public keys"),
+        # Never without its filter: nats-server 2.15 takes a body that it cannot read for none, and purges all.
+        Forbidden(f"{api}.STREAM.PURGE.{TASKS}", "throw tasks away", _json(filter=f"{LABEL}.none")),
+        Forbidden(f"{api}.CONSUMER.CREATE.{INBOX}", "make a reader of everybody's mail", _json(stream_name="none")),
+        Forbidden(f"{api}.CONSUMER.MSG.NEXT.{INBOX}.{LABEL}", "read another's mail"),
+    ]
+
+
+def _json(**body: str) -> bytes:
+    return json.dumps(body).encode()
+
+
+def tried_keys(org: Org, gateways: list[str]) -> list[str]:
+    """One key of each kind: of a gateway that is here, of a person, the steward's."""
+    found = [f"gw-{gateway}" for gateway in gateways[:1]]
+    return [*found, *([f"me-{org.humans[0].id}"] if org.humans else []), STEWARD]
+
+
+def tried_by_the_doctor(org: Org, key: str) -> frozenset[str]:
+    """The subjects of `forbidden_calls`, by which a refusal is known as one that `clawbus doctor` has asked for."""
+    calls = forbidden_calls(org, key, API_PREFIX) if key in grants(org) else ()
+    return frozenset(one.subject for one in calls)
+
+
+async def allowed_of_them(bus: Bus, org: Org, key: str) -> list[str]:
+    """Try them with this connection's key: what was not refused. Raises BusAway."""
+    bus.store = None  # nothing of it is written: a full disk is no reason not to try
+    return [one.what for one in forbidden_calls(org, key, bus.identity.api) if not await _is_refused(bus, one)]
+
+
+async def _is_refused(bus: Bus, one: Forbidden) -> bool:
+    try:
+        if one.subject.startswith(bus.identity.api):
+            await bus.ask(one.subject, one.body, _ANSWER_S)
+        else:
+            await bus.publish(one.subject, one.body, msg_id=new_message_id(LABEL), headers=_NOT_STORED)
+    except Refused as refused:
+        return _NO in refused.message
+    except BusAway:
+        if not bus.up:
+            raise  # else nobody answers there, but it was let pass
+    return False

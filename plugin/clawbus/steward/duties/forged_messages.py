@@ -1,0 +1,58 @@
+"""Forged messages: one that was not its sender's was turned away somewhere, and people hear of it at once.
+
+Each reader turns away by itself (`bus.verifier`). What stewards read they see themselves; of tasks, mail and control
+messages the receiver's node puts down a dead letter that names the kind.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.errors import InvalidInput
+from clawbus.steward.context import Desk
+from clawbus.steward.duty import Duty
+from clawbus.wire.envelope import now
+from clawbus.wire.subjects import check_id
+
+_QUIET = timedelta(hours=1)
+_SAID_FOR_S = 60.0
+
+
+class Forged(Duty):
+    """One alert for each name that was misused, until nothing has come under it for an hour."""
+
+    rule: ClassVar[str] = "forged"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._said: dict[str, float] = {}  # of a flood under one name, each minute's first is enough
+
+    async def on_forged(self, subject: str, reason: str) -> None:
+        await self._alarm(subject, reason, "the steward turned it away")
+
+    async def on_dead(self, task_id: str, letter: dict[str, Any]) -> None:
+        if letter.get("refused"):
+            subject, reason = str(letter.get("subject", "")), str(letter.get("reason", ""))
+            await self._alarm(subject, reason, f"its receiver turned it away: clawbus dead show {task_id}")
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
+        await self.desk.alert(self.rule, key, False, "nothing more has come for an hour")
+
+    async def _alarm(self, subject: str, reason: str, what: str) -> None:
+        claimed = subject.rpartition(".")[2]
+        try:
+            check_id("from", claimed)
+        except InvalidInput:
+            claimed = "nobody"
+        if time.monotonic() < self._said.get(claimed, 0.0):
+            return
+        text = (
+            f"A message under the name of {claimed} was not sent by {claimed}, or not like this: {reason}\n"
+            f"It came on {subject[:300]}; {what}.\n"
+            "It was shown to no agent. Who can publish there has a key of the company: see docs/security.md."
+        )
+        await self.desk.at(self.rule, claimed, now() + _QUIET, {})
+        await self.desk.alert(self.rule, claimed, True, text, reason=reason[:300], subject=subject[:300])
+        self._said[claimed] = time.monotonic() + _SAID_FOR_S

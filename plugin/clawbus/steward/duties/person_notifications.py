@@ -1,0 +1,90 @@
+"""Reaching a person beyond his inbox: a webhook, a chat channel of one of the company's gateways.
+
+A timer of this duty is something to say (`Desk.reach` sets it, due at once). Before a webhook is called the timer for
+the next try is set, and taken back when it was heard: a steward may die in between, and nothing waits for a slow one.
+The receiver may get it twice; `id` tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from clawbus.errors import ClawbusError, Missing
+from clawbus.org import STEWARD, Human
+from clawbus.sanitize import inert
+from clawbus.steward.context import Desk
+from clawbus.steward.duty import Duty
+from clawbus.steward.webhook import post, read_url
+from clawbus.tasks import NOTIFY
+from clawbus.wire.envelope import Envelope, now
+
+log = logging.getLogger(__name__)
+_WAITS_S = (15, 60, 300, 1800, 7200)
+"""Between the tries of a webhook; after the last one it is given up: the message lies in the inbox all the same."""
+
+
+class Reach(Duty):
+    """The ways to people that stand in [[humans]] of org.toml."""
+
+    rule: ClassVar[str] = "reach"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._posting: set[asyncio.Task[None]] = set()
+
+    async def on_timer(self, key: str, body: dict[str, Any]) -> None:
+        human = next((one for one in self.desk.org.humans if one.id == body.get("to")), None)
+        if human is None:
+            return
+        tries = int(body.get("tries", 0))
+        if human.channel is not None and tries == 0:
+            await self._over_channel(human, body)
+        if human.webhook_file is not None:
+            await self._over_webhook(human, key, body, tries)
+
+    async def _over_channel(self, human: Human, body: dict[str, Any]) -> None:
+        """The gateway's node says it; the message waits on the bus until the node has."""
+        gateway = human.channel.gateway if human.channel else ""
+        agents = self.desk.org.agents_of(gateway)
+        if not agents:
+            log.error(
+                "humans[%s].channel: the gateway %s has no agent through which it hears the bus", human.id, gateway
+            )
+            return
+        text = f"{body.get('subject', '')}\n\n{body.get('text', '')}".strip()
+        said = {"person": human.id, "text": text, **({"whole": body["whole"]} if body.get("whole") else {})}
+        note = Envelope(
+            id=f"{str(body['id'])[:119]}-channel",
+            type="control",
+            sender=STEWARD,
+            to=agents[0].id,
+            task_id=body.get("task_id"),
+            subject=NOTIFY,
+            body=json.dumps(said),
+        )
+        await self.desk.publish(self.desk.subjects.ctl(agents[0].id, STEWARD), note)
+
+    async def _over_webhook(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
+        if tries < len(_WAITS_S):
+            due = now() + timedelta(seconds=_WAITS_S[tries])
+            await self.desk.at(self.rule, key, due, {**body, "tries": tries + 1})
+        posting = asyncio.get_running_loop().create_task(self._post(human, key, body, tries))
+        self._posting.add(posting)
+        posting.add_done_callback(self._posting.discard)
+
+    async def _post(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
+        said = {name: body.get(name) for name in ("id", "to", "task_id")}
+        said |= {name: inert(str(body.get(name) or "")) for name in ("subject", "text")}  # a person will read it
+        try:
+            url = read_url(self.desk.folder / (human.webhook_file or ""))
+            await post(url, {"v": 1, "company": self.desk.org.company, "from": STEWARD, **said})
+            await self.desk.forget_timer(self.rule, key)
+        except Missing as problem:
+            log.error("%s is not reached by webhook: %s", human.id, problem)
+        except ClawbusError as error:
+            rest = f"again in {_WAITS_S[tries]} s" if tries < len(_WAITS_S) else "given up; it lies in the inbox"
+            log.warning("%s is not reached by webhook: %s; %s", human.id, error.message, rest)

@@ -1,0 +1,54 @@
+"""Unwell: a gateway fails every turn of an agent before its model is asked, and a person has to see to it (ADR 26).
+
+Its node says so in its presence, and no more when it is well again, or is another process. While the `clawbus up` of a
+gateway is restarting it, nobody is called.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from clawbus.bus import Message
+from clawbus.org import Gateway
+from clawbus.steward.context import Desk, in_line
+from clawbus.steward.duty import Duty
+from clawbus.tasks.roster import Roster, Unwell, remedy
+
+
+class GatewayUnwell(Duty):
+    """One alert for each gateway."""
+
+    rule: ClassVar[str] = "gateway"
+    period_s: ClassVar[float | None] = 2.0
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._roster = Roster(desk.subjects)
+
+    async def on_start(self) -> None:
+        await self.desk.bus.listen(self.desk.subjects.everything("presence"), self._hear)
+
+    def _hear(self, message: Message) -> None:
+        self._roster.hear(message)
+
+    async def tick(self) -> None:
+        org = self.desk.org
+        raised = {alert.key for alert in await self.desk.alerts.raised(self.rule)}
+        for gateway in org.gateways:
+            agents = [agent.id for agent in org.agents_of(gateway.id)]
+            found = {one: unwell for one in agents if (unwell := self._roster.unwell(one)) is not None}
+            calls = {one: unwell for one, unwell in found.items() if unwell.needs_person}
+            if calls:
+                await self.desk.alert(self.rule, gateway.id, True, _text(gateway, calls), agents=sorted(calls))
+            elif gateway.id in raised and not found and self._roster.heard(agents):
+                await self.desk.alert(self.rule, gateway.id, False, f"the turns of {gateway.id} may go on")
+        await self.desk.clear_others(self.rule, {gateway.id for gateway in org.gateways})
+
+
+def _text(gateway: Gateway, unwell: dict[str, Unwell]) -> str:
+    first = next(iter(unwell.values()))
+    said = f"It says: {in_line(first.why)}\n" if first.why else ""
+    return (
+        f"The gateway {gateway.id} fails every turn of {', '.join(unwell)} before a model is asked.\n{said}"
+        f"Their tasks wait, and go on by themselves when it is well.\n\n{remedy(gateway, first)}"
+    )

@@ -1,0 +1,82 @@
+"""Files of an agent's workspace, and the names that they get elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+from clawbus.errors import InvalidInput
+from clawbus.sanitize import inert
+from clawbus.tasks.artifacts.folders import opened
+from clawbus.tasks.artifacts.store import MAX_FILE_BYTES
+from clawbus.wire.envelope import Artifact
+from clawbus.wire.redaction import without_keys
+
+MAX_FILES = 20
+"""Of one task or message; as the envelope holds them."""
+_MAX_NAME_BYTES = 120
+_URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{1,31})://(?P<rest>[\x21-\x7e]{1,1900})")
+_FIELD = "artifacts"
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more."""
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
+"""Devices, under any ending, where a folder lies on a Windows disk (WSL2)."""
+
+
+def foreign(address: str) -> Artifact | None:
+    """A reference to an address elsewhere, None if `address` is a path. Raises InvalidInput for `file://`."""
+    found = _URI.fullmatch(address)
+    if found is None:
+        return None
+    if found["scheme"] == "file":
+        raise InvalidInput(_FIELD, address, "names a file of this machine", "Give the path itself.")
+    path = found["rest"].partition("?")[0].partition("#")[0]
+    return Artifact(name=safe_name(PurePosixPath(path).name or found["scheme"]), uri=address)
+
+
+def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
+    """Name and content of a file that really lies in a workspace, whatever links lead to it.
+
+    Raises InvalidInput: there is none, it lies outside, it is no plain file, it is too large, it cannot be read, it
+    holds a secret key: its hash is its address, so that nothing can be taken out of it.
+    """
+    try:
+        root = workspace.resolve(strict=True)
+        real = (root / path).resolve(strict=True)
+        if not real.is_relative_to(root):
+            raise InvalidInput(_FIELD, path, "lies outside your workspace", f"Copy it into {root} first.")
+        *below, name = real.relative_to(root).parts or (".",)
+        with opened(root, *below) as folder, os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidInput(_FIELD, path, "is no plain file", "Pack a folder into one file.")
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise InvalidInput(_FIELD, path, f"cannot be read: {reason}", "Give its path in your workspace.") from None
+    if len(data) > MAX_FILE_BYTES:
+        remedy = "Split it, or put it elsewhere and give its address."
+        raise InvalidInput(_FIELD, path, f"more than {MAX_FILE_BYTES // 2**20} MiB", remedy)
+    if any(leak.taken_out for leak in without_keys(data)[1]):
+        raise InvalidInput(_FIELD, path, "holds a secret key (an nkey seed)", "Take the key out of the file first.")
+    return safe_name(real.name), data
+
+
+def safe_name(name: str) -> str:
+    """A file name that fits any folder: no slash, nothing unseen, not only dots, no device, not long."""
+    last = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
+    kept = "".join(char if _plain(char) else "_" for char in last).lstrip(".-").rstrip(".")
+    kept = f"_{kept}" if _RESERVED.match(kept) else kept
+    stem, dot, suffix = kept.rpartition(".")
+    if not stem or len(suffix) > 12:
+        stem, dot, suffix = kept, "", ""
+    room = _MAX_NAME_BYTES - len((dot + suffix).encode())
+    short = stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
+    return short.rstrip(".") or "file"  # once more: the cut may have ended behind a dot
+
+
+def _plain(char: str) -> bool:
+    return char in "._-" or (char.isalnum() and inert(char) == char)

@@ -1,0 +1,75 @@
+"""Where artifacts arrive: a checked copy in the workspace of the agent that is to read them, `bus/<task>/<name>`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawbus.errors import BusAway, ClawbusError
+from clawbus.tasks.artifacts.files import safe_name
+from clawbus.tasks.artifacts.folders import opened, write
+from clawbus.tasks.artifacts.store import Store
+from clawbus.wire.envelope import Artifact
+
+_FOLDER = "bus"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An artifact that has arrived. Without a `path` it could not be copied, or is a foreign address."""
+
+    artifact: Artifact
+    path: Path | None
+    note: str = ""
+
+
+class Shelf:
+    """Copies for the agents of one gateway. `workspace_of` names an agent's workspace, None if it is not known."""
+
+    def __init__(self, store: Store, workspace_of: Callable[[str], Awaitable[Path | None]], spare: Path) -> None:
+        self._store = store
+        self._workspace_of = workspace_of
+        self._spare = spare
+
+    async def place(self, agent: str, thread: str, artifacts: Sequence[Artifact]) -> list[Placed]:
+        """Copy what is on the bus, once per thread (a task's id). What is wrong with one stands in its note.
+
+        Raises BusAway.
+        """
+        found: list[Placed] = []
+        where: tuple[Path, tuple[str, ...]] | None = None
+        taken: set[str] = set()
+        for artifact in artifacts:
+            if artifact.uri is not None:
+                found.append(Placed(artifact, None, "elsewhere, not fetched"))
+                continue
+            try:
+                where = where or await self._folder(agent, thread)
+                name = _free(safe_name(artifact.name), artifact.sha256 or "", taken)
+                found.append(Placed(artifact, write(*where, name, await self._store.get(artifact))))
+            except BusAway:
+                raise
+            except ClawbusError as error:
+                found.append(Placed(artifact, None, error.message))
+            except OSError as error:
+                found.append(Placed(artifact, None, f"cannot be copied: {error.strerror}"))
+        return found
+
+    async def _folder(self, agent: str, thread: str) -> tuple[Path, tuple[str, ...]]:
+        """A root and the folder below it: in the workspace, unless a link leads out of it; else the node's own."""
+        workspace = await self._workspace_of(agent)
+        if workspace is not None and workspace.is_dir():
+            root = workspace.resolve()
+            with contextlib.suppress(OSError), opened(root, _FOLDER, thread, make=True):
+                return root, (_FOLDER, thread)
+        self._spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._spare, (agent, thread)
+
+
+def _free(name: str, sha256: str, taken: set[str]) -> str:
+    """Two files of one name: the second is called by the beginning of its hash, too."""
+    name = f"{sha256[:8]}-{name}" if name.casefold() in taken else name
+    taken.add(name.casefold())
+    return name
