@@ -28,7 +28,7 @@ async def main(step: str, org_file: str, gateway: str) -> None:
         async with company.connect(f"gw-{gateway}", "dying", wait_s=None) as bus:
             rpc = GatewayRpc(company.org.gateway(gateway).port, company.token_file(gateway))
             node = Node(company.org, gateway, bus, rpc, ledger)
-            node.worker.on_step = node.attempts.on_step = node.announcer.on_step = node.waker.on_step = at
+            node.worker.on_step = node.attempts.on_step = node.announcer.on_step = node.mail_turns.on_step = at
             await node.run(company.home.socket(gateway))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.demo import workflow
 from clawbus.demo.stage import Wish, app_folder
 from clawbus.gateway.setup.installation import OpenClaw
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 async def test_the_workflow_of_a_whole_company_from_the_question_to_the_review(claw: OpenClaw) -> None:
     """The CTO's task raises a blocker and waits; the CEO may not answer; the person's answer lets the task go on, and is
     part of its result; then Security looks at each place; and the CEO hears of both in the session that asked."""
-    events: list[FlowEvent] = []
+    events: list[WatchEvent] = []
     outcome = await workflow.run(Wish(app_folder(None), claw), print, events.append)
     kinds = [event.kind for event in events]
     assert [kind for kind in kinds if kind in ("raised", "escalated", "resolved")] == [

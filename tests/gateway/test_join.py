@@ -19,9 +19,9 @@ import pytest
 from clawbus.errors import Refused
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.setup import installation as openclaw
-from clawbus.gateway.setup.command import Command, Finished
+from clawbus.gateway.setup.command import Command, CompletedCommand
 from clawbus.gateway.setup.health import wait_ready
-from clawbus.gateway.setup.join import Joining
+from clawbus.gateway.setup.join import Join
 from clawbus.gateway.setup.plugin_bundle import assemble
 from clawbus.node.tools.params import TOOLS
 from clawbus.node.tools.schema import MAX_BYTES, request_bytes
@@ -65,7 +65,7 @@ OURS = {"plugins.tools_reachable_permissive_policy"}
 """Explained in docs/security.md."""
 
 
-def findings(audit: Finished) -> dict[str, set[str]]:
+def findings(audit: CompletedCommand) -> dict[str, set[str]]:
     """What the audit has found, by severity."""
     found: dict[str, set[str]] = {}
     for one in audit.data()["findings"]:
@@ -149,7 +149,7 @@ class UserGateway:
         self.config.chmod(0o600)
         (self.folder / "token").write_text(TOKEN)
 
-    def joining(self, claw: openclaw.OpenClaw) -> Joining:
+    def joining(self, claw: openclaw.OpenClaw) -> Join:
         env = child_environment(
             HOME=str(self.folder / "home"),
             OPENCLAW_STATE_DIR=str(self.folder / "state"),
@@ -158,14 +158,14 @@ class UserGateway:
             OPENCLAW_DISABLE_BONJOUR="1",
             OPENCLAW_OFFLINE="1",
         )
-        return Joining(Command(claw.argv(), env), self.config, assemble(self.folder / "plugin"))
+        return Join(Command(claw.argv(), env), self.config, assemble(self.folder / "plugin"))
 
     def settings(self) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(self.config.read_text())
         return data
 
     @contextlib.asynccontextmanager
-    async def running(self, joining: Joining) -> AsyncIterator[GatewayRpc]:
+    async def running(self, joining: Join) -> AsyncIterator[GatewayRpc]:
         command = joining.openclaw
         with (self.folder / "out").open("wb") as out:
             process = await asyncio.create_subprocess_exec(

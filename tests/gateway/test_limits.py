@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clawbus.gateway import Begun
+from clawbus.gateway import BusRuns
 from clawbus.tasks.budget_account import spend_of
 from clawbus.wire.envelope import Budget
 from tests.company import Live, until
@@ -37,7 +37,7 @@ async def test_n3_a_result_in_a_users_session_goes_on_with_its_tree(duo: Live) -
     """While the turn runs that a result has begun, the node knows it by the gateway's events; in a user's it is over."""
     seen: list[dict[str, str]] = []
     turns: dict[str, str] = {}
-    begun = Begun(turns)
+    begun = BusRuns(turns)
 
     def listen(name: str, payload: dict[str, Any]) -> None:
         begun(name, payload)

@@ -37,7 +37,7 @@ def company() -> Org:
     return orgs.parse({"company": "acme", "gateways": [{"id": "hq", "port": port}], "agents": agents})
 
 
-async def gateway(home: Home, org: Org) -> tuple[Service, own.OwnGateway, openclaw.OpenClaw]:
+async def gateway(home: Home, org: Org) -> tuple[Service, own.ManagedGateway, openclaw.OpenClaw]:
     claw = await openclaw.find(install=True, say=print)
     plugin = assemble(home.dir("plugin") / "clawbus")
     mine = own.write_settings(home, org, "hq", plugin, "http://127.0.0.1:9/v1")
@@ -82,7 +82,7 @@ async def test_an_own_gateway_lives_dies_and_comes_back(tmp_path: Path) -> None:
     assert await readiness.status_of(mine.port) is None
 
 
-async def audit(claw: openclaw.OpenClaw, mine: own.OwnGateway) -> int:
+async def audit(claw: openclaw.OpenClaw, mine: own.ManagedGateway) -> int:
     """How many critical findings `openclaw security audit --deep` has."""
     argv = claw.argv("security", "audit", "--deep", "--json")
     run = await asyncio.create_subprocess_exec(

@@ -24,7 +24,7 @@ async def test_a_channel_that_the_gateway_does_not_have_is_told_to_the_person(
     toml = duo_toml(free_ports(3)) + CHANNEL
     async with live(tmp_path, claw, model.url, toml) as company, steward(company) as one:
         await company.start("gateway-lab", "node-lab")
-        await one.desk.reach("boss", "the pipe has burst", cause=("test",), subject="water")
+        await one.context.reach("boss", "the pipe has burst", cause=("test",), subject="water")
         first = await mail_of(company, "boss", sender=STEWARD)
         assert first.body == "the pipe has burst"
         why = await mail_of(company, "boss", sender="cto-athena")

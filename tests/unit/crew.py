@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from clawbus.client.program_executor import Program
+from clawbus.client.program_executor import ProgramExecutor
 from clawbus.client.values import Task
 from clawbus.node.ledger import Ledger
-from clawbus.node.mailbox import Outbox, Reserving
+from clawbus.node.mailbox import BudgetGate, Outbox
 from clawbus.node.requester import Requester
-from clawbus.node.worker import Metered, Obedient, Worker
+from clawbus.node.worker import HaltableExecutor, MeteredExecutor, Worker
 from clawbus.tasks import NewTask
 from clawbus.tasks.ends import Ends
 from clawbus.tasks.halt import Halt
@@ -65,7 +65,7 @@ async def crew(company: Live, mind: Mind) -> AsyncIterator[Crew]:
     with Ledger(company.home.ledger("shop")) as ledger:
         async with company.company.connect("gw-shop") as bus:
             outbox = Outbox(bus, ledger, subjects)
-            Reserving(bus, org, outbox)
+            BudgetGate(bus, org, outbox)
             ends = Ends(bus, subjects, org.may_end, org.may_take)
             one = Crew(ledger, outbox, Requester(org, subjects, ledger, outbox, ends))
 
@@ -76,10 +76,10 @@ async def crew(company: Live, mind: Mind) -> AsyncIterator[Crew]:
 
                 return handle
 
-            program = Program({agent.id: handler(agent.id) for agent in org.agents}, ledger, outbox, org)
+            program = ProgramExecutor({agent.id: handler(agent.id) for agent in org.agents}, ledger, outbox, org)
             halt = Halt(bus, org)
-            doer = Obedient(Metered(program, ledger, outbox, subjects), halt, ledger, outbox)
-            worker = Worker(bus, doer, ledger, outbox, org, "shop")
+            executor = HaltableExecutor(MeteredExecutor(program, ledger, outbox, subjects), halt, ledger, outbox)
+            worker = Worker(bus, executor, ledger, outbox, org, "shop")
             parts = (halt.run(), outbox.run(), worker.run(), worker.keep_leases(3))
             running = [asyncio.create_task(part) for part in parts]
             try:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from clawbus.bus import Bus, Delivery, Kept, fetch_now, task_durable
+from clawbus.bus import Bus, Delivery, SignedCopy, fetch_now, task_durable
 from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
 from clawbus.tasks import NewTask, make_task
@@ -150,7 +150,7 @@ async def as_signed(company: Live, task: Envelope) -> dict[str, str]:
     """A task that waits on the bus, as its sender has signed it: for a dead letter."""
     async with company.owner() as bus:
         found = await bus.stored(TASKS, company.company.subjects.task(task.to, task.priority, task.sender))
-    return next(Kept.of(one).as_json() for one in found if one.msg_id == task.id)
+    return next(SignedCopy.of(one).as_json() for one in found if one.msg_id == task.id)
 
 
 async def mail_of(company: Live, who: str = "owner", **fields: Any) -> Envelope:

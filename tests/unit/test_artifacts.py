@@ -13,7 +13,7 @@ from clawbus import connect
 from clawbus.bus import Bus
 from clawbus.errors import InvalidInput, NotFound, Refused
 from clawbus.node.ledger import Ledger, Run
-from clawbus.node.worker.artifact_check import Proof
+from clawbus.node.worker.artifact_check import ArtifactCheck
 from clawbus.node.worker.executor import result
 from clawbus.tasks.artifacts import MAX_FILE_BYTES, Shelf, Store, foreign, read_inside, safe_name
 from clawbus.tasks.artifacts.store import PART_BYTES
@@ -106,7 +106,7 @@ async def test_n9_a_task_is_done_only_with_its_files_whole(bus_only: Live, ledge
             await purge(bus_only, artifact)
         if fault == "changed":
             await spoil(bus_only, bus, artifact, b"eight findings")
-        end = await Proof(store).of(result(run, "done", "see the report"), ledger.attached.of(TASK))
+        end = await ArtifactCheck(store).of(result(run, "done", "see the report"), ledger.attached.of(TASK))
     if fault == "none":
         assert (end.status, end.artifacts) == ("done", (artifact, reference))
     else:

@@ -34,7 +34,7 @@ from clawbus.provision.permissions import grants
 from clawbus.provision.server import find_server
 from clawbus.settings import Home
 from clawbus.steward import Steward
-from clawbus.steward.duties.server_refusals import Refused
+from clawbus.steward.duties.server_refusals import ServerRefusals
 from clawbus.tasks.guests import MAX_WAIT_S
 from clawbus.wire.channels import STREAMS
 from clawbus.wire.subjects import Subjects, new_task_id
@@ -291,7 +291,7 @@ async def test_f17_forged_credentials_open_nothing_and_are_alarmed(firm: Live) -
 
 
 async def _counted(steward: Steward, key: str, count: int) -> bool:
-    (duty,) = (one for one in steward.duties if isinstance(one, Refused))
+    (duty,) = (one for one in steward.duties if isinstance(one, ServerRefusals))
     return duty.counted[key] >= count
 
 
@@ -371,4 +371,4 @@ async def test_what_is_allowed_and_what_the_doctor_tries_alarms_nobody(firm: Liv
             await bus.tell("acme.dm.owner.auditor", b"x")
             await bus.flush()
         await alert_of(firm, "refused", "gw-hq", True)
-        assert [one.key for one in await steward.desk.alerts.raised("refused")] == ["gw-hq"]
+        assert [one.key for one in await steward.context.alerts.raised("refused")] == ["gw-hq"]

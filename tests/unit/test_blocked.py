@@ -10,7 +10,7 @@ from clawbus.bus import Bus
 from clawbus.gateway import GatewayRpc, TurnResult, Turns
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.blocker_wait import Blocked
+from clawbus.node.worker.blocker_wait import BlockerWait
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects
 
@@ -43,5 +43,5 @@ async def test_a_turn_that_ended_without_a_word_waits_for_the_answer(
         ledger.raised.add(THREAD, "cto", session)
         ledger.raised.answered(THREAD, "cto", "nats-2", "boot")
         outbox = Outbox(Bus.__new__(Bus), ledger, Subjects("acme"))
-        blocked = Blocked(Answered(GatewayRpc(1, Path("none"))), ledger, outbox)
+        blocked = BlockerWait(Answered(GatewayRpc(1, Path("none"))), ledger, outbox)
         assert (await blocked.last_word(run, turn)).text == text

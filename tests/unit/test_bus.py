@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.bus import Bus, Delivery, Pull, Taker, fetch_now, gateway_reader
+from clawbus.bus import Bus, Consumer, Delivery, TaskConsumer, fetch_now, gateway_reader
 from clawbus.errors import BacklogFull, BusAway, Refused, WireError
 from clawbus.org import parse
 from clawbus.provision.config import write_config
@@ -92,9 +92,9 @@ async def test_the_highest_priority_is_taken_first_and_the_lowest_is_not_starved
             for number in range(5):
                 await give(bus_only, hq, f"{priority} {number}", priority)
         taken = []
-        async with Taker(lab, "lab") as taker:
+        async with TaskConsumer(lab, "lab") as task_consumer:
             for _ in range(20):
-                delivery = await taker.take()
+                delivery = await task_consumer.next_task()
                 taken.append(decode(delivery.data, "ceo-genesis").priority)
                 await lab.ack(delivery.ack_subject)
     assert taken[:7] == ["critical"] * 5 + ["high"] * 2
@@ -105,12 +105,12 @@ async def test_the_highest_priority_is_taken_first_and_the_lowest_is_not_starved
 async def test_a_task_that_comes_to_an_idle_gateway_is_taken_and_only_one(bus_only: Live) -> None:
     """Waiting requests of four priorities hand out one task; what else arrives goes back to the stream."""
     async with bus_only.company.connect("gw-hq") as hq, bus_only.company.connect("gw-lab") as lab:
-        async with Taker(lab, "lab") as taker:
-            waiting = asyncio.create_task(taker.take())
+        async with TaskConsumer(lab, "lab") as task_consumer:
+            waiting = asyncio.create_task(task_consumer.next_task())
             await asyncio.sleep(0)
             await asyncio.gather(*(give(bus_only, hq, p, p) for p in ("critical", "high", "medium", "low")))
             first = await waiting
-            rest = [await taker.take() for _ in range(3)]
+            rest = [await task_consumer.next_task() for _ in range(3)]
         bodies = sorted(decode(one.data, "ceo-genesis").body for one in (first, *rest))
     assert bodies == ["critical", "high", "low", "medium"]
 
@@ -121,15 +121,15 @@ async def test_taking_and_reading_go_on_after_the_server_was_killed(bus_only: Li
     async with (
         bus_only.company.connect("gw-hq") as hq,
         bus_only.company.connect("gw-lab") as lab,
-        Taker(lab, "lab") as taker,
+        TaskConsumer(lab, "lab") as task_consumer,
     ):
-        pull = asyncio.create_task(Pull(lab, INBOX, gateway_reader("lab"), seen.put).run())
-        taking = asyncio.create_task(taker.take())
+        pull = asyncio.create_task(Consumer(lab, INBOX, gateway_reader("lab"), seen.put).run())
+        taking = asyncio.create_task(task_consumer.next_task())
         await give(bus_only, hq, "before")
         before = await taking
         assert decode(before.data, "ceo-genesis").body == "before"
         await lab.ack(before.ack_subject)
-        taking = asyncio.create_task(taker.take())
+        taking = asyncio.create_task(task_consumer.next_task())
         bus_only.kill("nats-server")
         await bus_only.start("nats-server")
         task = await _until_published(bus_only, hq)
@@ -159,8 +159,8 @@ async def test_a_full_backlog_is_refused_and_each_ack_makes_room(bus_only: Live)
             await give(bus_only, hq, str(number))
         with pytest.raises(BacklogFull):
             await give(bus_only, hq, "one too many")
-        async with Taker(lab, "lab") as taker:
-            await lab.ack((await taker.take()).ack_subject)
+        async with TaskConsumer(lab, "lab") as task_consumer:
+            await lab.ack((await task_consumer.next_task()).ack_subject)
         await give(bus_only, hq, "fits again")
 
 
@@ -245,8 +245,8 @@ async def test_an_agent_moves_to_another_gateway_with_its_backlog(bus_only: Live
     async with bus_only.company.connect("provisioner") as admin:
         await provision(admin, moved)
         await provision(admin, moved)  # the second time there is nothing to do
-        async with Taker(admin, "hq") as taker:
-            delivery = await asyncio.wait_for(taker.take(), 10)
+        async with TaskConsumer(admin, "hq") as task_consumer:
+            delivery = await asyncio.wait_for(task_consumer.next_task(), 10)
         assert decode(delivery.data, "ceo-genesis").body == "waiting for a new home"
         with pytest.raises(Refused, match="not found"):
             await admin.api(f"CONSUMER.INFO.{INBOX}.gw-lab")

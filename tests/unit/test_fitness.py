@@ -12,9 +12,9 @@ import pytest
 from clawbus.errors import NotBegun
 from clawbus.gateway import Fitness, GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
-from clawbus.gateway.run_phases import Runs
+from clawbus.gateway.run_phases import RunPhases
 from clawbus.gateway.transcript import Transcript
-from clawbus.node.gateway_repair import Mending
+from clawbus.node.gateway_repair import GatewayRepair
 
 SESSION = "agent:cto:nats:t1"
 POISONED = "Agent database execution admission is closed"
@@ -49,10 +49,10 @@ def is_refused_by_its_provider(run: str) -> list[dict[str, Any]]:
     return [*prepares(run)[:1], step, event(run, "lifecycle", phase="error", error="Unknown", executionSettled=True)]
 
 
-def heard(events: list[dict[str, Any]], runs: Runs | None = None) -> Runs:
-    runs = runs or Runs()
+def heard(events: list[dict[str, Any]], runs: RunPhases | None = None) -> RunPhases:
+    runs = runs or RunPhases()
     for one in events:
-        runs.hear("agent", one)
+        runs.on_event("agent", one)
     return runs
 
 
@@ -95,8 +95,8 @@ class Gateway:
 
     def __init__(self) -> None:
         self.rpc = GatewayRpc(1, Path("none"))
-        self.mending = Mending(self.rpc, ["cto"])
-        self.fitness: Fitness = self.mending.fitness
+        self.gateway_repair = GatewayRepair(self.rpc, ["cto"])
+        self.fitness: Fitness = self.gateway_repair.fitness
 
     def say(self, events: list[dict[str, Any]]) -> None:
         heard(events, self.rpc.runs)
@@ -169,13 +169,13 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
     gateway, asked, boots = Gateway(), asyncio.Queue[str](), itertools.count()
 
     async def restart() -> bool:
-        asked.put_nowait(gateway.mending.of("cto")["by"])  # type: ignore[index]
+        asked.put_nowait(gateway.gateway_repair.of("cto")["by"])  # type: ignore[index]
         gateway.rpc.ready.clear()
         gateway.rpc.gone.set()
         return True
 
-    gateway.mending.restart = restart
-    running = asyncio.create_task(gateway.mending.run())
+    gateway.gateway_repair.restart = restart
+    running = asyncio.create_task(gateway.gateway_repair.run())
     for life in range(3):
         gateway.fall(IN_A_ROW)
         assert await asyncio.wait_for(asked.get(), 5) == "up", life
@@ -186,11 +186,11 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
         gateway.restarted(f"boot {next(boots)}")
     gateway.fall(IN_A_ROW)
     await asyncio.sleep(0)
-    assert gateway.mending.of("cto") == {"by": "person", "restarts": 3, "why": POISONED}
+    assert gateway.gateway_repair.of("cto") == {"by": "person", "restarts": 3, "why": POISONED}
     gateway.say([event("well", "run_status", phase="starting_model")])
-    assert gateway.mending.of("cto") is None
+    assert gateway.gateway_repair.of("cto") is None
     gateway.fall(IN_A_ROW, 50)
-    assert gateway.mending.of("cto") == {"by": "up", "restarts": 0, "why": POISONED}
+    assert gateway.gateway_repair.of("cto") == {"by": "up", "restarts": 0, "why": POISONED}
     running.cancel()
 
 
@@ -202,20 +202,20 @@ async def test_where_no_up_can_restart_it_a_person_is_called(is_own: bool) -> No
     async def nobody() -> bool:
         return False
 
-    gateway.mending.restart = nobody if is_own else None
-    gateway.mending.on_change.append(spoken.set)
+    gateway.gateway_repair.restart = nobody if is_own else None
+    gateway.gateway_repair.on_change.append(spoken.set)
     gateway.fitness.on_change.append(lambda: None if is_own else spoken.set())
-    running = asyncio.create_task(gateway.mending.run())
+    running = asyncio.create_task(gateway.gateway_repair.run())
     gateway.fall(IN_A_ROW)
     await asyncio.wait_for(spoken.wait(), 5)
-    assert gateway.mending.of("cto") == {"by": "person", "restarts": 0, "why": POISONED}
+    assert gateway.gateway_repair.of("cto") == {"by": "person", "restarts": 0, "why": POISONED}
     running.cancel()
 
 
 # -- an abort waits ---------------------------------------------------------------------------------------------------
 
 
-def waiting_for(runs: Runs, keys: set[str]) -> asyncio.Task[None]:
+def waiting_for(runs: RunPhases, keys: set[str]) -> asyncio.Task[None]:
     return asyncio.create_task(runs.prepared(SESSION, keys, 60))
 
 
@@ -243,7 +243,7 @@ async def test_a_run_is_past_its_preparation_with_the_first_sign_of_its_model(si
 
 async def test_a_resumed_run_is_past_it_soon_after_its_first_activity() -> None:
     """Its model is silent for as long as it likes, and nothing else is heard of it."""
-    runs = Runs()
+    runs = RunPhases()
     task: dict[str, Any] = {
         "kind": "cli",
         "status": "running",
@@ -251,9 +251,9 @@ async def test_a_resumed_run_is_past_it_soon_after_its_first_activity() -> None:
         "sessionKey": SESSION,
         "agentId": "cto",
     }
-    runs.hear("task", {"task": task | {"execution": {"state": "running"}}})
+    runs.on_event("task", {"task": task | {"execution": {"state": "running"}}})
     waits = waiting_for(runs, {"5cd6"})
-    runs.hear("task", {"task": task | {"execution": {"state": "running", "lastActivityAt": 1}}})
+    runs.on_event("task", {"task": task | {"execution": {"state": "running", "lastActivityAt": 1}}})
     await asyncio.wait_for(waits, 10)
 
 
@@ -273,7 +273,7 @@ async def test_a_gateway_that_is_gone_is_not_waited_for() -> None:
 
 async def test_a_run_is_known_from_the_call_that_begins_it() -> None:
     """A cancel may come before the gateway has said a word of it. A call that was refused has begun none."""
-    runs = Runs()
+    runs = RunPhases()
     with runs.beginning("k", "cto", SESSION):
         assert runs.open_in(SESSION) == {"k"}
     with pytest.raises(NotBegun), runs.beginning("refused", "cto", SESSION):
@@ -286,7 +286,7 @@ async def test_a_run_is_known_from_the_call_that_begins_it() -> None:
 
 
 def test_what_is_being_ended_is_known() -> None:
-    runs = Runs()
+    runs = RunPhases()
     with runs.ending(SESSION), runs.ending(SESSION):
         assert runs.is_ending(SESSION)
     assert not runs.is_ending(SESSION)

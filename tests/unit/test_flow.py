@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from clawbus.client.watch import FlowEvent, _InLine
+from clawbus.client.watch import WatchEvent, _InLine
 from clawbus.wire.envelope import now
 
 
-def event(kind: str, task_id: str = "t") -> FlowEvent:
-    return FlowEvent(now(), kind, task_id, "ceo")
+def event(kind: str, task_id: str = "t") -> WatchEvent:
+    return WatchEvent(now(), kind, task_id, "ceo")
 
 
-async def seen(*events: FlowEvent) -> list[tuple[str, str]]:
-    heard: asyncio.Queue[FlowEvent] = asyncio.Queue()
+async def seen(*events: WatchEvent) -> list[tuple[str, str]]:
+    heard: asyncio.Queue[WatchEvent] = asyncio.Queue()
     inline = _InLine(heard)
     for one in events:
         inline.put(one)

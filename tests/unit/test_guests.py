@@ -19,9 +19,9 @@ from clawbus.bus.jwt import claims_of, read_creds
 from clawbus.errors import NotFound
 from clawbus.org import EXTERNAL, Org, parse
 from clawbus.steward import Steward
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duties.guests import Guests
-from clawbus.tasks.guests import heard, place, read
+from clawbus.tasks.guests import guest_subjects, place, read
 from clawbus.wire.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
 from clawbus.wire.envelope import Envelope, decode
 from tests.company import ROOT, Live, free_ports, live, until
@@ -240,8 +240,8 @@ async def test_two_stewards_make_one_task_of_a_request(company: Live) -> None:
 async def test_a_thief_cannot_use_the_ids_of_a_guests_task_first(company: Live) -> None:
     """The server drops what comes second under an id, and the task's own id is readable in SPEND before the task is."""
     async with company.company.connect("steward") as bus, company.company.connect("gw-hq") as thief:
-        desk = Desk(company.org, bus)
-        reserve = desk.spend.reserve
+        context = Context(company.org, bus)
+        reserve = context.spend.reserve
 
         async def reserved(task: Envelope) -> None:
             await reserve(task)
@@ -249,8 +249,8 @@ async def test_a_thief_cannot_use_the_ids_of_a_guests_task_first(company: Live) 
                 for subject in ("acme.tasks.be-1.low.ceo-genesis", f"acme.events.{task.task_id}.ceo-genesis"):
                     await thief.publish(subject, b"x", msg_id=name)
 
-        desk.spend.reserve = reserved  # type: ignore[method-assign]  # at this moment, and not by luck
-        await Guests(desk).on_guest("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode(), 1)
+        context.spend.reserve = reserved  # type: ignore[method-assign]  # at this moment, and not by luck
+        await Guests(context).on_guest("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode(), 1)
         task = await stored(bus, TASKS, "acme.tasks.cto-athena.medium.external")
         assert len(await bus.stored(EVENTS, f"acme.events.{task.task_id}.external")) == 1
 
@@ -405,7 +405,7 @@ async def test_a_guest_hears_no_answers_of_others(company: Live) -> None:
 
 async def test_guests_are_off_unless_the_org_file_turns_them_on(bus_only: Live) -> None:
     """No stream, no key: the server does not know them."""
-    assert heard(bus_only.org) == ()
+    assert guest_subjects(bus_only.org) == ()
     with pytest.raises(NotFound, match="no key 'guest'"):
         bus_only.company.identity("guest")
     client = Client()
@@ -420,7 +420,7 @@ async def test_guests_are_off_unless_the_org_file_turns_them_on(bus_only: Live) 
 def test_a_company_of_the_documents_own_name_shares_no_subject_with_its_guests(company_id: str) -> None:
     """No subject of the guests is one of the company's channels, where a guest would speak as somebody."""
     org = parse({**org_data([4222, 18789, 18909]), "company": company_id})
-    shapes = [subject.split(".") for subject in heard(org)]
+    shapes = [subject.split(".") for subject in guest_subjects(org)]
     own = [["all"], ["team"], ["learning"], ["presence"], ["dm", "*"], ["ctl", "*"], ["end", "*"], ["events", "*"]]
     for shape in (one for one in shapes if one[0] == company_id):
         assert not any(len(shape) == len(channel) + 2 and shape[1] == channel[0] for channel in own)

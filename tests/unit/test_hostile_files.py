@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from clawbus.errors import InvalidInput
 from clawbus.node.ledger import Ledger, Run
-from clawbus.node.worker.artifact_check import Proof
+from clawbus.node.worker.artifact_check import ArtifactCheck
 from clawbus.node.worker.executor import result
 from clawbus.tasks.artifacts import Shelf, Store, foreign, read_inside, safe_name
 from clawbus.tasks.artifacts.folders import opened, write
@@ -231,7 +231,7 @@ async def test_f21_done_with_a_missing_or_changed_file_has_failed(
             broken = broken.model_copy(update={"sender": CEO})
         for one in (whole, broken):
             ledger.attached.add(TASK, one)
-        end = await Proof(store).of(result(run, status, "see the report"), ledger.attached.of(TASK))
+        end = await ArtifactCheck(store).of(result(run, status, "see the report"), ledger.attached.of(TASK))
     if fault == "none":
         assert (end.status, end.artifacts, end.body) == (status, (whole, broken), "see the report")
         return

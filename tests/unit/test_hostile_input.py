@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.bus import Kept
+from clawbus.bus import SignedCopy
 from clawbus.errors import WireError
 from clawbus.node.socket import MAX_LINE_BYTES, listening
 from clawbus.node.tools.answer import Answer, Caller
@@ -95,7 +95,7 @@ def test_bytes_that_are_no_message_are_one_error(what: str) -> None:
     assert len(str(caught.value)) < 300
     with pytest.raises(WireError):
         decode_event(data, ACME.parse(ACME.event(TASK, "ceo")))
-    assert not Roster(ACME).hear(Kept(ACME.presence("ceo"), "", {}, data))
+    assert not Roster(ACME).on_presence(SignedCopy(ACME.presence("ceo"), "", {}, data))
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -174,7 +174,7 @@ def test_presence_is_data(busy: object, version: object) -> None:
     roster = Roster(ACME)
     with contextlib.suppress(UnicodeEncodeError):
         said = json.dumps({"v": 1, "ready": True, "busy": busy, "version": version}).encode()
-        roster.hear(Kept(ACME.presence("ceo"), "", {}, said))
+        roster.on_presence(SignedCopy(ACME.presence("ceo"), "", {}, said))
     assert 0 <= roster.busy("ceo") <= 9999
     assert roster.version("ceo").isascii()
     assert len(roster.version("ceo")) <= 64

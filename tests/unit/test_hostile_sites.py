@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from clawbus.cli.screen import Screen, Style
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.ops.doctor import Check, render
 from tests.corpus import CASES
 from tests.syntax import parsed
@@ -195,7 +195,7 @@ def test_f13_the_flow_on_a_screen_is_inert(style: Style) -> None:
     at, lines = datetime.now().astimezone(), 2 if style.width < 76 else 1
     for case in CASES:
         stream = io.StringIO()
-        Screen(stream, at, style).show(FlowEvent(at, "progress", "a" * 26, case.text, case.text, case.text))
+        Screen(stream, at, style).show(WatchEvent(at, "progress", "a" * 26, case.text, case.text, case.text))
         shown = stream.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "") if style.colour else stream.getvalue()
         assert acting(shown) == [], case
         assert shown.count("\n") == lines, case

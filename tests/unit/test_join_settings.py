@@ -11,7 +11,7 @@ from clawbus.cli import main
 from clawbus.errors import InvalidInput, Refused
 from clawbus.gateway.setup.config_file import diff, empty_among, missing_parents, nested, read_plain
 from clawbus.gateway.setup.join import taken_back
-from clawbus.gateway.setup.join_record import Change, Record, back_up, read_record, record_file, write_record
+from clawbus.gateway.setup.join_record import ConfigChange, JoinRecord, back_up, read_record, record_file, write_record
 from clawbus.gateway.setup.plugin_bundle import assemble
 from clawbus.gateway.setup.plugin_visibility import check_loadable, hidden, missing
 
@@ -95,19 +95,21 @@ def test_parents_that_join_made_go_when_they_are_empty_again() -> None:
 )
 def test_undo_takes_ours_and_leaves_theirs(path: str, before: Any, after: Any, now: Any, wanted: Any) -> None:
     """An item of a list, the keys of the entry: what the user has added since stays."""
-    taken = taken_back(Change(path=path, before=before, after=after), now)
-    assert taken == Change(path=path, before=now, after=wanted)
+    taken = taken_back(ConfigChange(path=path, before=before, after=after), now)
+    assert taken == ConfigChange(path=path, before=now, after=wanted)
 
 
 def test_undo_writes_nothing_where_nothing_of_ours_is_left() -> None:
     """The user has taken it out himself."""
-    assert taken_back(Change(path="tools.alsoAllow", before=None, after=["clawbus"]), ["x"]) is None
-    assert taken_back(Change(path="plugins.entries.clawbus", before=None, after=OURS), None) is None
+    assert taken_back(ConfigChange(path="tools.alsoAllow", before=None, after=["clawbus"]), ["x"]) is None
+    assert taken_back(ConfigChange(path="plugins.entries.clawbus", before=None, after=OURS), None) is None
 
 
 def test_the_diff_shows_the_lines_that_change(tmp_path: Path) -> None:
     """Added lines with +, and no line at all for no change."""
-    lines = diff(tmp_path / "openclaw.json", [Change(path="tools.alsoAllow", before=["a"], after=["a", "clawbus"])])
+    lines = diff(
+        tmp_path / "openclaw.json", [ConfigChange(path="tools.alsoAllow", before=["a"], after=["a", "clawbus"])]
+    )
     assert any(line.startswith("+") and '"clawbus"' in line for line in lines)
     assert diff(tmp_path / "openclaw.json", []) == []
     assert nested({"a.b": 1, "a.c": None}) == {"a": {"b": 1, "c": None}}
@@ -126,12 +128,12 @@ def test_a_record_remembers_the_first_values_over_several_joins(tmp_path: Path) 
     """Undo goes back to what the user had, not to what an earlier join wrote."""
     config = tmp_path / "openclaw.json"
     assert read_record(config) is None
-    first = Record(installed=True, changes=(Change(path="p", before=None, after=1),), backups=("b1",))
-    second = Record(installed=False, changes=(Change(path="p", before=1, after=2),), backups=("b2",))
+    first = JoinRecord(installed=True, changes=(ConfigChange(path="p", before=None, after=1),), backups=("b1",))
+    second = JoinRecord(installed=False, changes=(ConfigChange(path="p", before=1, after=2),), backups=("b2",))
     write_record(config, second.after(first))
     kept = read_record(config)
     assert kept is not None
-    assert kept.changes == (Change(path="p", before=None, after=2),)
+    assert kept.changes == (ConfigChange(path="p", before=None, after=2),)
     assert (kept.installed, kept.backups) == (True, ("b1", "b2"))
     assert record_file(config).stat().st_mode & 0o777 == 0o600
     record_file(config).write_text("{}")

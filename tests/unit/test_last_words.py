@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clawbus.gateway.reply_text import Call, are_silent, without_token, written_call
+from clawbus.gateway.reply_text import WrittenCall, are_silent, without_token, written_call
 
 JSON = '{"name": "exec", "arguments": {"command": "ls"}}'
 XML = f"<tool_call>\n{JSON}\n</tool_call>"
@@ -90,12 +90,12 @@ def test_a_token_below_a_report_goes_as_it_does_in_openclaw() -> None:
     ],
 )
 def test_a_tool_call_in_words(text: str) -> None:
-    assert written_call(text) is Call.WHOLE
+    assert written_call(text) is WrittenCall.WHOLE
 
 
 @pytest.mark.parametrize("block", [JSON, XML, "<function=exec></function>"])
 def test_a_call_in_a_code_block_below_words_may_be_an_example(block: str) -> None:
-    assert written_call(f"I will look at it.\n```json\n{block}\n```") is Call.PERHAPS
+    assert written_call(f"I will look at it.\n```json\n{block}\n```") is WrittenCall.PERHAPS
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_call_in_a_code_block_below_words_may_be_an_example(block: str) -> Non
     ],
 )
 def test_a_report_stays_one(text: str) -> None:
-    assert written_call(text) is Call.NONE
+    assert written_call(text) is WrittenCall.NONE
 
 
 @pytest.mark.timeout(60)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbus.node.prompts import frames
-from clawbus.node.worker import Lessons
+from clawbus.node.worker import Insights
 from clawbus.org import EXTERNAL, STEWARD, Org, parse
 from clawbus.steward.duties.learning import insights
 from clawbus.tasks.learning import Insight, Said, fold
@@ -167,7 +167,7 @@ async def below(company: Live, gateway: str = "sec", moment: datetime | None = N
     """What a node puts below a task that is made now."""
     task = Envelope(id="x", type="task", sender="ceo", to="x", body="x", created_at=moment or datetime.now(UTC))
     async with company.company.connect(f"gw-{gateway}") as bus:
-        return await Lessons(bus, company.org, gateway).below(task)
+        return await Insights(bus, company.org, gateway).below(task)
 
 
 async def record(company: Live) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clawbus.errors import Missing
-from clawbus.node.ledger import Descent, Ledger, Outgoing
+from clawbus.node.ledger import Ledger, Outgoing, SpawnedSession
 from clawbus.tasks import fold
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event
@@ -234,8 +234,8 @@ def test_what_a_turn_for_mail_has_spawned_goes_by_the_message_of_that_turn(path:
             ledger.mail.give_to(wakes[-1], [ledger.mail.add(letter, "cto", number + 1)])
             between.append(datetime.now(UTC))
         assert [ledger.wakes.latest(session, at) for at in (START, *between, None)] == [None, *wakes, wakes[1]]
-        ledger.descents.add("agent:cto:subagent:1", session, wakes[0])
-        ledger.descents.add("agent:cto:subagent:1", session, wakes[1])
+        ledger.spawned_sessions.add("agent:cto:subagent:1", session, wakes[0])
+        ledger.spawned_sessions.add("agent:cto:subagent:1", session, wakes[1])
         assert ledger.cause("agent:cto:subagent:1") == letters[0]
         assert ledger.cause(session) == letters[1]
 
@@ -256,9 +256,9 @@ def test_a_ledger_of_version_3_forgets_whose_sub_agents_it_has_seen(path: Path) 
     db.close()
     for _ in range(2):
         with Ledger(path) as ledger:
-            assert ledger.descents.of("agent:cto:subagent:1") is None
-            ledger.descents.add("agent:cto:subagent:2", "agent:cto:nats:from-ceo", 7)
-            assert ledger.descents.of("agent:cto:subagent:2") == Descent("agent:cto:nats:from-ceo", 7)
+            assert ledger.spawned_sessions.of("agent:cto:subagent:1") is None
+            ledger.spawned_sessions.add("agent:cto:subagent:2", "agent:cto:nats:from-ceo", 7)
+            assert ledger.spawned_sessions.of("agent:cto:subagent:2") == SpawnedSession("agent:cto:nats:from-ceo", 7)
 
 
 def test_tasks_of_a_group_are_found_by_any_of_them(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from clawbus.errors import Refused
 from clawbus.node import Node
-from clawbus.node.mailbox import Pace
+from clawbus.node.mailbox import RateLimits
 from clawbus.node.tools.answer import Answer, Caller
 from clawbus.node.tools.call_gate import _REMEMBERED as MOST_USERS
 from clawbus.tasks import NewTask, make_task
@@ -28,7 +28,7 @@ MAIN = f"agent:{CEO}:main"
 
 
 async def flood(hq: Node, count: int, tool: str, session: str = MAIN, **params: object) -> list[Answer]:
-    hq.tools.slowing = type(hq.tools.slowing)(sleep=_at_once)
+    hq.tools.backoff = type(hq.tools.backoff)(sleep=_at_once)
     return [await hq.tools.call(Caller(CEO, session), tool, params) for _ in range(count)]
 
 
@@ -114,7 +114,7 @@ async def test_what_a_turn_took_may_be_said_twice(bus_only: Live, tmp_path: Path
         ledger.runs.starting(task.task_id or "", "nats-1", "boot")
         run = ledger.runs.get(task.task_id or "")
         assert run is not None
-        metered = hq.worker._doer._doer  # type: ignore[attr-defined]
+        metered = hq.worker._executor._executor  # type: ignore[attr-defined]
         for _ in range(2):
             await metered._report(run)
             await hq.outbox.drain()
@@ -169,7 +169,7 @@ async def test_the_gate_remembers_the_last_sessions_of_users_only(bus_only: Live
 
 
 def test_a_pace_says_what_and_when() -> None:
-    pace = Pace(1)
+    pace = RateLimits(1)
     pace.check("messages", CEO, CTO)
     with pytest.raises(
         Refused, match=r"1 messages of yours for cto-athena in a minute are the most; nothing was sent\n"
@@ -182,7 +182,7 @@ def test_what_waits_on_the_bus_comes_again_when_it_may_pass() -> None:
     """A thousand messages of one sender: each is handed out a few times, not once in every minute until it passes; and no
     more than the pace allows pass in any minute."""
     now = 1000.0
-    pace = Pace(60, lambda: now)
+    pace = RateLimits(60, lambda: now)
     due = [(now + n / 1000, n) for n in range(1000)]
     passed, looks = [], 0
     while due:

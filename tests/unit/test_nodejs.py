@@ -35,7 +35,7 @@ def test_the_one_on_path_is_taken_if_it_fits(tmp_path: Path, monkeypatch: pytest
     """The user's own Node goes before the wheel's."""
     path = shim(tmp_path, "v24.17.0")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert nodejs.find_node() == nodejs.Node(path, "24.17.0")
+    assert nodejs.find_node() == nodejs.NodeJs(path, "24.17.0")
 
 
 def test_an_old_one_on_path_gives_way_to_the_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

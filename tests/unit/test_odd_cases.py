@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clawbus.bus import Bus, Delivery, Taker, fetch_now, gateway_reader, task_durable
+from clawbus.bus import Bus, Delivery, TaskConsumer, fetch_now, gateway_reader, task_durable
 from clawbus.bus.consumer import ask
 from clawbus.bus.signing import HEADER
 from clawbus.errors import DiskFull, WireError
@@ -152,7 +152,7 @@ async def test_the_answer_that_a_task_waits_for_reaches_its_session(
         done = await hq.tools.call(Caller(CEO, session), "nats_inbox", {"action": "ack", "messageId": "1"})
         assert not done.ok
         await hq.halt.read()  # nothing begins before it is known whether the company is stopped
-        wake = hq.waker._urgent()
+        wake = hq.mail_turns._urgent()
         assert wake is not None
         assert wake.session_key == session
         ledger.raised.give_up(thread, CEO)
@@ -174,11 +174,11 @@ async def test_a_task_that_comes_when_nobody_waits_any_more_goes_back_at_once(bu
     task = make_task(bus_only.org, CEO, NewTask(CTO, "x"))
     async with bus_only.company.connect("gw-hq") as hq, bus_only.company.connect("gw-lab") as lab:
         await hq.publish(ACME.task(CTO, "medium", CEO), task.encode(), msg_id=task.id)
-        async with Taker(lab, "lab") as gone, Taker(lab, "lab") as other:
+        async with TaskConsumer(lab, "lab") as gone, TaskConsumer(lab, "lab") as other:
             await ask(lab, TASKS, task_durable("lab", "medium"), f"{gone._inbox}.sweep", {"batch": 1, "no_wait": True})
             await lab.flush()
             async with asyncio.timeout(5):  # half the lease
-                assert decode((await other.take()).data, CEO).task_id == task.task_id
+                assert decode((await other.next_task()).data, CEO).task_id == task.task_id
 
 
 async def test_a_message_that_cannot_even_be_put_down_does_not_stop_the_worker(shop: Live) -> None:

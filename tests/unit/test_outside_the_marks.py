@@ -12,7 +12,7 @@ import pytest
 
 from clawbus.errors import Away, ClawbusError, Refused, WireError
 from clawbus.node.ledger import Ledger
-from clawbus.node.mailbox import MailBounds, Outbox, Reserving
+from clawbus.node.mailbox import BudgetGate, MailBounds, Outbox
 from clawbus.ops.enrol import protocol as wire
 from clawbus.ops.enrol.invite_code import Code
 from clawbus.ops.enrol.join_client import authority_of, enter
@@ -179,7 +179,7 @@ async def test_what_others_make_the_steward_say_begins_no_more_turns_than_what_t
         with Ledger(tmp_path / "ledger.db") as ledger:
             async with company.company.connect("gw-hq") as bus:
                 outbox = Outbox(bus, ledger, company.company.subjects)
-                bounds = MailBounds(company.org, Reserving(bus, company.org, outbox))
+                bounds = MailBounds(company.org, BudgetGate(bus, company.org, outbox))
                 said = [await bounds.asks(_mail(kind), "ceo", "now") for _ in range(100)]
                 assert said == ["now"] * 7 + ["digest"] * 93
                 assert await bounds.asks(_mail(kind), "security", "now") == "now"

@@ -17,10 +17,10 @@ from clawbus.client.approvals import Approval, decide, waiting
 from clawbus.errors import InvalidInput, Refused
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.oversight import Overseer
+from clawbus.node.worker.oversight import OversightGate
 from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.tasks import NewTask, TaskView, make_task
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import End
@@ -173,11 +173,11 @@ async def test_k9_a_report_waits_until_a_person_lets_it_out(shop: Live) -> None:
 async def test_k9_a_chain_is_no_way_around_an_edges_rule(shop: Live) -> None:
     """The steward gives the next task of a chain: the rule is that of who had asked in the beginning."""
     async with at_work(shop), shop.company.connect("steward") as bus:
-        desk = Desk(shop.org, bus)
+        context = Context(shop.org, bus)
         task = make_task(shop.org, "ceo", NewTask("writer", "the press release"))
-        ours = {"sender": "steward", "id": desk.message_id("chain"), "path": ("ceo",), **desk.given("chain")}
+        ours = {"sender": "steward", "id": context.message_id("chain"), "path": ("ceo",), **context.given("chain")}
         task = task.model_copy(update=ours)
-        await desk.give(task)
+        await context.give(task)
         question = await asked(shop, task.task_id or "")
     assert (question.side, question.agent) == ("report", "writer")
 
@@ -375,8 +375,8 @@ async def test_k9_a_pool_asks_once_whichever_member_looks(tmp_path: Path) -> Non
             with Ledger(company.company.home.ledger(gateway)) as ledger:
                 async with company.company.connect(key) as bus:
                     outbox = Outbox(bus, ledger, company.company.subjects)
-                    overseer = Overseer(company.org, outbox, company.company.history(bus))
-                    assert not (await overseer.may_start(task, member)).go
+                    oversight_gate = OversightGate(company.org, outbox, company.company.history(bus))
+                    assert not (await oversight_gate.may_start(task, member)).go
                     await outbox.drain()
         async with company.owner() as bus:
             assert len(await waiting(bus, company.company)) == 1

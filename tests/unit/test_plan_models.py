@@ -10,7 +10,7 @@ import pytest
 from clawbus.client.company import Company
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.ops.apply import plan
-from clawbus.ops.up import Plan, model_port, planned_model_url
+from clawbus.ops.up import ServicePlan, model_port, planned_model_url
 from clawbus.ops.up.services import gateway_services, model_service
 
 REAL = "anthropic/claude-sonnet-5"
@@ -51,7 +51,7 @@ class Office:
         company = Company.open(self.file)
         company.home.dir("run")
         port = model_port(company, self.model_runs)
-        made = Plan(company, OpenClaw(Path("node"), Path("openclaw.mjs"), "2026.9.6"), model_port=port)
+        made = ServicePlan(company, OpenClaw(Path("node"), Path("openclaw.mjs"), "2026.9.6"), model_port=port)
         gateway_services(made, lambda _: None)
         self.model_runs = port is not None
         if port is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clawbus import Client, Task, connect
-from clawbus.bus import Taker
+from clawbus.bus import TaskConsumer
 from clawbus.client.company import Company
 from clawbus.tasks import NewTask, make_task
 from clawbus.wire.channels import BCAST, TASKS
@@ -284,9 +284,12 @@ async def test_an_own_critical_task_comes_first_however_many_groups_there_are(ac
             for _ in range(3):
                 await client.start(to, f"{to} {priority}", priority=priority)
     taken: list[str] = []
-    async with acme.company.connect("gw-desk") as bus, Taker(bus, "desk", acme.org.groups_of("desk")) as taker:
+    async with (
+        acme.company.connect("gw-desk") as bus,
+        TaskConsumer(bus, "desk", acme.org.groups_of("desk")) as task_consumer,
+    ):
         for _ in range(18):
-            delivery = await asyncio.wait_for(taker.take(), 10)
+            delivery = await asyncio.wait_for(task_consumer.next_task(), 10)
             taken.append(decode(delivery.data, "owner").body)
             await bus.ack(delivery.ack_subject)
     assert taken[0] == "amy critical"

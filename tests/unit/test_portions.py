@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from clawbus.gateway import GatewayRpc, Speaking
+from clawbus.gateway import ChatChannel, GatewayRpc
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.chat_notifier import Notifier
+from clawbus.node.worker.chat_notifier import ChatNotifier
 from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD
 from clawbus.sanitize import inert
@@ -101,14 +101,14 @@ async def test_the_node_says_it_in_as_many_messages_as_it_takes(
     """Each under a key of its own; said again after a moment without the gateway, they have the same keys."""
     said: list[tuple[Any, ...]] = []
 
-    async def say(_self: Speaking, *what: Any) -> None:
+    async def say(_self: ChatChannel, *what: Any) -> None:
         said.append(what)
 
-    monkeypatch.setattr(Speaking, "say", say)
+    monkeypatch.setattr(ChatChannel, "say", say)
     async with live(tmp_path, None, toml=office_toml(CHANNEL)) as company, company.company.connect("gw-lab") as bus:
         with Ledger(tmp_path / "ledger.db") as ledger:
             outbox = Outbox(bus, ledger, company.company.subjects)
-            notifier = Notifier(GatewayRpc(1, Path("none")), outbox, company.org, "lab")
+            notifier = ChatNotifier(GatewayRpc(1, Path("none")), outbox, company.org, "lab")
             body = json.dumps({"person": "boss", "text": "Yes: x\n" + "y" * size, "whole": WHOLE})
             note = Envelope(id="n-1", type="control", sender=STEWARD, to="cto", subject="notify", body=body)
             assert await notifier.take(note, "cto") == 0
@@ -135,7 +135,7 @@ async def test_a_question_says_first_how_to_decide(tmp_path: Path, size: int) ->
         }
         task_id = "a" * 26
         question = Event(id="q-1", kind="waiting_approval", task_id=task_id, sender="cto", detail=detail)
-        await Approvals(one.desk).on_event(question)
+        await Approvals(one.context).on_event(question)
         mail = await mail_of(company, "boss", sender=STEWARD)
         this = f"{task_id} --code {question_code('cto', 'd')}"
         head, yes, no, text = re.sub(r"\n+", "\n", mail.body).split("\n")

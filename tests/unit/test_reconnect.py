@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from clawbus.bus import Bus, Delivery, Pull, Taker, gateway_reader, task_durable
+from clawbus.bus import Bus, Consumer, Delivery, TaskConsumer, gateway_reader, task_durable
 from clawbus.client import connect
 from clawbus.wire.channels import INBOX, TASKS
 from tests.company import Live, until
@@ -28,7 +28,7 @@ async def test_what_is_given_right_after_a_reconnect_is_taken_at_once(bus_only: 
     mail: asyncio.Queue[Delivery] = asyncio.Queue()
     async with (
         bus_only.company.connect("gw-lab") as bus,
-        Taker(bus, "lab") as taker,
+        TaskConsumer(bus, "lab") as task_consumer,
         connect(bus_only.org_file) as owner,
     ):
 
@@ -36,8 +36,8 @@ async def test_what_is_given_right_after_a_reconnect_is_taken_at_once(bus_only: 
             await bus.ack(delivery.ack_subject)
             mail.put_nowait(delivery)
 
-        reading = asyncio.create_task(Pull(bus, INBOX, gateway_reader("lab"), read).run())
-        taking = asyncio.create_task(taker.take())
+        reading = asyncio.create_task(Consumer(bus, INBOX, gateway_reader("lab"), read).run())
+        taking = asyncio.create_task(task_consumer.next_task())
         try:
             for number in range(3):
                 await parked(bus)
@@ -51,7 +51,7 @@ async def test_what_is_given_right_after_a_reconnect_is_taken_at_once(bus_only: 
                 assert task.id.encode() in delivery.data
                 await bus.ack(delivery.ack_subject)
                 assert f"letter {number}".encode() in (await asyncio.wait_for(mail.get(), SOON_S)).data
-                taking = asyncio.create_task(taker.take())
+                taking = asyncio.create_task(task_consumer.next_task())
         finally:
             for work in (reading, taking):
                 work.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.provision.server_log import STRANGER, Refusal, Refusals
+from clawbus.provision.server_log import STRANGER, Refusal, ServerLog
 from clawbus.settings import Home
 
 HEAD = "[1] 2026/11/21 09:01:36.287656 [ERR] 127.0.0.1:36014 - cid:110 - "
@@ -28,7 +28,7 @@ def add(home: Home, text: str) -> None:
 
 def test_only_what_is_new_is_told_and_once(home: Home) -> None:
     """Also where a line is written in two pieces, and where the server begins a new file."""
-    log = Refusals(home)
+    log = ServerLog(home)
     assert log.fresh() == []
     line = f'{HEAD}"v2.16.0:python3:clawbus node" - {USER} - Publish Violation - Subject "acme.x"\n'
     add(home, line[:60])
@@ -55,11 +55,11 @@ def test_only_what_is_new_is_told_and_once(home: Home) -> None:
 )  # fmt: skip
 def test_each_kind_of_line_is_read_and_no_other(home: Home, line: str, found: list[Refusal]) -> None:
     """A client's name is between quotes, escaped: it cannot put another line there, nor another key."""
-    log = Refusals(home)
+    log = ServerLog(home)
     add(home, line)
     assert log.fresh() == found
 
 
 def test_where_there_is_no_server_of_ours_there_is_no_log(tmp_path: Path) -> None:
-    assert Refusals(Home(tmp_path / ".clawbus")).fresh() == []
+    assert ServerLog(Home(tmp_path / ".clawbus")).fresh() == []
     assert not (tmp_path / ".clawbus").exists()

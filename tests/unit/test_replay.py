@@ -13,7 +13,7 @@ import pytest
 from clawbus.bus import Bus
 from clawbus.cli.replay import line
 from clawbus.client.person import Person
-from clawbus.client.replay import Moment, chosen, moments
+from clawbus.client.replay import TimelineEntry, chosen, moments
 from clawbus.tasks import NewTask, make_task
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event, Kind
@@ -88,9 +88,9 @@ async def test_a8_a_person_can_read_it(bus_only: Live) -> None:
 async def test_broadcasts_and_alerts_are_part_of_it(bus_only: Live) -> None:
     """All of the streams that keep what was said."""
     async with bus_only.company.connect("steward") as bus:
-        from clawbus.steward.context import Desk
+        from clawbus.steward.context import Context
 
-        await Desk(bus_only.org, bus).alert("lag", "cto-athena", True, "9 tasks wait")
+        await Context(bus_only.org, bus).alert("lag", "cto-athena", True, "9 tasks wait")
     async with bus_only.owner() as bus:
         said = Envelope(id=new_message_id("owner"), type="message", sender="owner", to="all",
                         task_id=new_task_id(), subject="Friday", body="no deploys")  # fmt: skip
@@ -103,7 +103,7 @@ async def test_broadcasts_and_alerts_are_part_of_it(bus_only: Live) -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_line_shows_others_text_inert(width: int) -> None:
     """What an agent wrote can neither colour nor move the terminal."""
-    shown = line(Moment(datetime.now(UTC), "a", "done", text="\x1b[2J" + "x" * 500), False, width)
+    shown = line(TimelineEntry(datetime.now(UTC), "a", "done", text="\x1b[2J" + "x" * 500), False, width)
     assert "\x1b" not in shown
     assert all(len(row) <= width for row in shown.split("\n"))
 
@@ -111,11 +111,11 @@ def test_a_line_shows_others_text_inert(width: int) -> None:
 def test_choosing_is_by_family_party_and_time() -> None:
     """A chained task belongs to its parent's; a task without a parent does not."""
     at = datetime.now(UTC)
-    told = [Moment(at, "a", "accepted", "one", "b"), Moment(at, "s", "accepted", "two", "c", parent="one"),
-            Moment(at, "x", "accepted", "three", "y")]  # fmt: skip
+    told = [TimelineEntry(at, "a", "accepted", "one", "b"), TimelineEntry(at, "s", "accepted", "two", "c", parent="one"),
+            TimelineEntry(at, "x", "accepted", "three", "y")]  # fmt: skip
     assert [one.task_id for one in chosen(told, task="one")] == ["one", "two"]
     assert [one.task_id for one in chosen(told, agent="c")] == ["two"]
-    told += [Moment(at, "a", "accepted", "four", "pool"), Moment(at, "d", "delivered", "four")]
+    told += [TimelineEntry(at, "a", "accepted", "four", "pool"), TimelineEntry(at, "d", "delivered", "four")]
     assert [one.what for one in chosen(told, agent="d")] == ["accepted", "delivered"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clawbus.errors import InvalidInput, Refused
 from clawbus.gateway import GatewayRpc
 from clawbus.node.ledger import Ledger
-from clawbus.node.tools.call_gate import Gate
+from clawbus.node.tools.call_gate import CallGate
 from clawbus.node.tools.params import parse as parse_tool
 from clawbus.org import EXTERNAL, STEWARD, Org, OrgMistakes, parse
 from clawbus.org.tool_bounds import bound_of, delegable, meet, permits
@@ -207,7 +207,7 @@ def test_n3_what_a_sub_agent_does_is_done_for_the_turn_that_spawned_it(tmp_path:
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.runs.hold(task, "dev", "ack")
         assert ledger.cause("agent:dev:subagent:1") is None
-        ledger.descents.add("agent:dev:subagent:1", f"agent:dev:nats:{task.task_id}")
+        ledger.spawned_sessions.add("agent:dev:subagent:1", f"agent:dev:nats:{task.task_id}")
         cause = ledger.cause("agent:dev:subagent:1")
     assert cause is not None
     assert (cause.task_id, cause.tools) == (task.task_id, ("read",))
@@ -219,7 +219,7 @@ async def test_n3_a_refusal_keeps_the_senders_names_within_marks(tmp_path: Path,
     task = make_task(org, "ceo", NewTask("dev", "x", tools=letter))
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.runs.hold(task, "dev", "ack")
-        gate = Gate(org, ledger, GatewayRpc(1, tmp_path / "none"))
+        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"))
         session = f"agent:dev:nats:{task.task_id}"
         assert (await gate.may(session, "read")).ok
         answer = await gate.may(session, "exec")
@@ -257,7 +257,7 @@ async def test_n7_a_stopped_company_lets_no_sub_agent_of_the_bus_go_on(tmp_path:
         task = make_task(company.org, "cto", NewTask("ceo", "x"))
         with Ledger(company.home.ledger("hq")) as ledger:
             ledger.runs.hold(task, "ceo", "ack")
-            ledger.descents.add(said["sessionKey"], f"agent:ceo:nats:{task.task_id}")  # type: ignore[arg-type]
+            ledger.spawned_sessions.add(said["sessionKey"], f"agent:ceo:nats:{task.task_id}")  # type: ignore[arg-type]
         await company.start("node-hq")
         assert (await ask(company, said))["ok"]
         await clawbus(company, "stop", "--all", "--why", "enough")

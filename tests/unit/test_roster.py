@@ -29,7 +29,7 @@ async def test_an_answer_of_the_server_that_is_aimed_at_presence_says_nothing_of
     heard: list[str] = []
 
     def hear(message: Any) -> None:
-        roster.hear(message)
+        roster.on_presence(message)
         heard.append(message.subject)
 
     async with bus_only.company.connect("gw-hq") as hq, bus_only.company.connect("gw-lab") as lab:

@@ -159,8 +159,8 @@ async def test_n6_two_who_give_at_once_cannot_both_take_the_last_turn(tmp_path: 
         buses = [await stack.enter_async_context(company.company.connect("gw-shop")) for _ in range(20)]
         await spend_of(buses[0], company.org).reserve(root)
         children = [make_task(company.org, "w0", NewTask("w1", "y"), root) for _ in buses]
-        reserving = [spend_of(bus, company.org).reserve(task) for bus, task in zip(buses, children, strict=True)]
-        outcomes = await asyncio.gather(*reserving, return_exceptions=True)
+        budget_gate = [spend_of(bus, company.org).reserve(task) for bus, task in zip(buses, children, strict=True)]
+        outcomes = await asyncio.gather(*budget_gate, return_exceptions=True)
         assert sum(one is None for one in outcomes) == 9
         assert all(isinstance(one, OverBudget) for one in outcomes if one is not None)
         assert (await tree_of(company, root.trace_id or "")).used["turns"] == 10
@@ -270,7 +270,7 @@ async def test_n3_a_breaker_opens_rests_and_lets_one_through(tmp_path: Path) -> 
                 end = await until(lambda: company.company.ends(bus).read(task_id, "boss", to), "its end")
             sent = one.ledger.sent
             sent.took_result(task_id, end.envelope.model_copy(update={"to": "boss"}))
-            one.requester.breaker.heard(task_id)
+            one.requester.breaker.on_result(task_id)
             return end.status
 
         one.requester.breaker.unwell = lambda agent: agent == "w0"  # its gateway's fault, as its node says
@@ -364,8 +364,8 @@ async def test_n3_mail_that_wakes_is_counted_in_its_tree(tmp_path: Path) -> None
 
             await until(kept, "all seven in the inbox")
             asked = [mail.envelope.body for mail in ledger.mail.fresh("cto-athena", 50)]
-            waking = [ledger.mail.most_urgent({"x"})]
-        assert waking[0] is not None
+            announcements = [ledger.mail.most_urgent({"x"})]
+        assert announcements[0] is not None
         assert len(asked) == 7
         assert (await tree_of(company, trace or "")).used["turns"] == 4
 
@@ -443,9 +443,9 @@ async def test_n3_a_key_that_floods_an_inbox_is_stopped_by_the_server_and_paced_
 
             await until(arrived, "the person's message", 10)
             senders = Counter(mail.envelope.sender for mail in ledger.mail.fresh("cto-athena", 2_000))
-            waking = ledger._db.execute("SELECT count(*) FROM mail WHERE asks = 'now'").fetchone()[0]
+            announcements = ledger._db.execute("SELECT count(*) FROM mail WHERE asks = 'now'").fetchone()[0]
         assert senders["ceo-genesis"] <= 120, "a minute may have begun anew"
-        assert waking <= 41
+        assert announcements <= 41
         async with company.owner() as bus:
             assert len(await bus.stored("INBOX", "acme.dm.cto-athena.ceo-genesis")) == 1_000
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from clawbus.cli.screen import Screen, Style, detect, final_lines, flow_lines
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.sanitize import inert
 from clawbus.wire.envelope import Status
 from clawbus.wire.events import Kind
@@ -23,8 +23,8 @@ START = datetime(2026, 11, 21, 1, 38, tzinfo=UTC)
 TASK = "a2b3c4d5e6f7abcdefghijklmn"
 
 
-def event(kind: str = "started", detail: str = "attempt 1 of 3", after_s: float = 1.5) -> FlowEvent:
-    return FlowEvent(START + timedelta(seconds=after_s), kind, TASK, "ceo-genesis", "cto-athena", detail)
+def event(kind: str = "started", detail: str = "attempt 1 of 3", after_s: float = 1.5) -> WatchEvent:
+    return WatchEvent(START + timedelta(seconds=after_s), kind, TASK, "ceo-genesis", "cto-athena", detail)
 
 
 def test_a_line_says_when_who_to_whom_which_task_and_state() -> None:
@@ -79,7 +79,7 @@ def test_hostile_text_becomes_visible(hostile: str, shown: str) -> None:
 def test_nothing_acts_on_the_terminal(text: str, width: int, colour: bool, unicode: bool) -> None:
     """Whatever an agent writes in any field, each line fits and only our own colour codes act."""
     style = Style(width, colour, unicode)
-    hostile = FlowEvent(START, "progress", text, text, text, text)
+    hostile = WatchEvent(START, "progress", text, text, text, text)
     lines = [line.replace("\x1b[2m", "").replace("\x1b[0m", "") for line in flow_lines(hostile, START, style)]
     lines += final_lines(text, text, ["clawbus tasks"], style)
     for line in "\n".join(lines).split("\n"):
@@ -92,7 +92,7 @@ def test_a_line_fits_the_terminal(detail: str, to: str) -> None:
     """Wide letters count twice, and where only ASCII can be printed a letter is its escape."""
     for width in (40, 80):
         for unicode in (True, False):
-            said = FlowEvent(START, "started", TASK, "ceo-genesis", to, detail)
+            said = WatchEvent(START, "started", TASK, "ceo-genesis", to, detail)
             assert all(cell_len(line) <= width for line in flow_lines(said, START, Style(width, unicode=unicode)))
 
 
@@ -102,7 +102,7 @@ def test_the_longest_message_is_a_line_at_once(letter: str, width: int) -> None:
     """As long as a message can be: `clawbus up` starts nothing again while it writes a line. Measured: 14 ms."""
     long = letter * 900_000
     began = time.process_time()
-    lines = flow_lines(FlowEvent(START, "progress", TASK, "ceo-genesis", long, long), START, Style(width))
+    lines = flow_lines(WatchEvent(START, "progress", TASK, "ceo-genesis", long, long), START, Style(width))
     assert time.process_time() - began < 1.0
     assert all(cell_len(line) <= width for line in lines)
 

@@ -23,7 +23,7 @@ from clawbus.ops.enrol import protocol as wire
 from clawbus.ops.enrol.invite_code import Code, parse
 from clawbus.ops.enrol.invites import MOST_WRONG, Invites
 from clawbus.ops.enrol.join_client import enter
-from clawbus.ops.enrol.join_server import Door
+from clawbus.ops.enrol.join_server import JoinServer
 from clawbus.org.network import EVERYWHERE
 from clawbus.provision import ca, tls
 from clawbus.provision import joined_machine as here
@@ -352,7 +352,7 @@ async def door(
     company = Company.open(folder / "org.toml")
     invites = Invites(company.home)
     secret, expires = invites.open(["lab"])
-    serving = asyncio.create_task(Door(company, on_entered).run())
+    serving = asyncio.create_task(JoinServer(company, on_entered).run())
     try:
         code = Code(url=f"127.0.0.1:{port + 1}", pin="0" * 64, secret=secret, expires=int(expires), gateways=("lab",), company="acme")  # fmt: skip
         await until(lambda: listening(code), "the door", 10)
@@ -397,14 +397,14 @@ async def test_who_is_taken_home_during_the_conversation_is_not_let_in(tmp_path:
     async with door(tmp_path / "hub") as (company, code):
         trusting = ssl.create_default_context(cadata=tls.ca_file(company.home).read_text())
         reader, writer = await asyncio.open_connection(code.host, code.port, ssl=trusting)
-        await wire.hear(reader, wire.Greeting)
+        await wire.read_frame(reader, wire.Greeting)
         await wire.say(writer, wire.Hello(secret=code.secret))
-        await wire.hear(reader, wire.Offer)
+        await wire.read_frame(reader, wire.Offer)
         company.org_file.write_text(company.org_file.read_text().replace("elsewhere = true\n", ""))
         keys = {name: load_or_create(name, tmp_path / f"{name}.nk").public_key for name in ("gw-lab", "agent-cto")}
         await wire.say(writer, wire.Keys(keys=keys))
         with pytest.raises(Refused, match="not elsewhere any more"):
-            await wire.hear(reader, wire.Grant)
+            await wire.read_frame(reader, wire.Grant)
         writer.close()
         assert elsewhere.public_key(company.home, "gw-lab") is None
 
@@ -524,7 +524,7 @@ async def test_n12_a_machine_that_is_stopped_in_the_middle_goes_on_with_the_same
         entering.cancel()
         await asyncio.gather(entering, return_exceptions=True)
     assert not (tmp_path / "there" / "org.toml").exists()
-    second = asyncio.create_task(Door(company, nothing).run())
+    second = asyncio.create_task(JoinServer(company, nothing).run())
     try:
         await until(lambda: listening(code), "the door", 10)
         await enter(code, tmp_path / "there" / "org.toml")

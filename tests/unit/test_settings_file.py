@@ -29,7 +29,7 @@ def company(**models: str | None) -> Org:
     return orgs.parse({"company": "acme", "gateways": [{"id": "hq", "port": 28410}], "agents": agents})
 
 
-def written(home: Home, org: Org, url: str | None = URL) -> tuple[own.OwnGateway, dict[str, Any]]:
+def written(home: Home, org: Org, url: str | None = URL) -> tuple[own.ManagedGateway, dict[str, Any]]:
     mine = own.write_settings(home, org, "hq", Path("/plugin"), url)
     return mine, json.loads(mine.config.read_text())
 

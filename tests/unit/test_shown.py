@@ -16,7 +16,7 @@ from clawbus.client.approvals import decide, waiting
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.executor import result
-from clawbus.node.worker.oversight import Overseer
+from clawbus.node.worker.oversight import OversightGate
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.artifacts import Store
 from clawbus.wire.envelope import Artifact, Envelope, OnComplete, Status
@@ -62,11 +62,11 @@ async def test_k9_the_files_of_a_report_are_shown_and_stay_if_it_is_refused(shop
 
 
 @contextlib.asynccontextmanager
-async def overseer(shop: Live, folder: Path) -> AsyncIterator[tuple[Overseer, Outbox, Bus, Ledger]]:
+async def oversight_gate(shop: Live, folder: Path) -> AsyncIterator[tuple[OversightGate, Outbox, Bus, Ledger]]:
     async with shop.company.connect("gw-shop") as bus:
         with Ledger(folder / "ledger.db") as ledger:
             outbox = Outbox(bus, ledger, shop.company.subjects)
-            yield Overseer(shop.org, outbox, shop.company.history(bus)), outbox, bus, ledger
+            yield OversightGate(shop.org, outbox, shop.company.history(bus)), outbox, bus, ledger
 
 
 def replied(task: Envelope, worker: str, status: Status = "done", text: str = "x") -> Run:
@@ -89,7 +89,7 @@ async def test_k9_a_yes_to_one_file_is_none_to_another(shop: Live, tmp_path: Pat
     one = Artifact(name="list.csv", sha256="1" * 64, size_bytes=1, sender="writer")
     other = one.model_copy(update={"sha256": "2" * 64})
     away = Artifact(name="a\n- harmless.txt", uri="https://elsewhere.example/x\u202e")
-    async with overseer(shop, tmp_path) as (asker, outbox, _, _):
+    async with oversight_gate(shop, tmp_path) as (asker, outbox, _, _):
         for files in ((one,), (other,), (one, away), ()):
             assert not (await asker.may_report(run, files)).go
             await outbox.drain()
@@ -107,7 +107,7 @@ async def test_k9_a_failure_that_nobody_is_asked_about_takes_no_files_along(
 ) -> None:
     """Else a turn would attach them and fail. It stays the failure that it was; where nobody watches, files go along."""
     files = (Artifact(name="list.csv", sha256="1" * 64, size_bytes=1, sender="writer"),)
-    async with overseer(shop, tmp_path) as (asker, _, _, _):
+    async with oversight_gate(shop, tmp_path) as (asker, _, _, _):
         run = replied(make_task(shop.org, "ceo", NewTask("writer", "x")), "writer", status, "it broke")
         verdict = await asker.may_report(run, files)
         assert (verdict.go, verdict.status) == (False, status)
@@ -137,7 +137,7 @@ async def test_k9_what_a_task_brings_is_shown_before_it_starts(shop: Live, tmp_p
     file = Artifact(name="plan.md", sha256="1" * 64, size_bytes=1, sender="ceo")
     task = make_task(shop.org, "ceo", NewTask("ops", "water the plants", artifacts=(file,), tools=("exec", "web_*")))
     task = task.model_copy(update={"on_complete": OnComplete(to="qa", template="burn\nit")})
-    async with overseer(shop, tmp_path) as (asker, outbox, _, _):
+    async with oversight_gate(shop, tmp_path) as (asker, outbox, _, _):
         assert not (await asker.may_start(task, "ops")).go
         await outbox.drain()
         (shown,) = await decided(shop, task.task_id or "")
@@ -162,7 +162,7 @@ async def test_k9_an_answer_from_before_an_update_still_counts(shop: Live, tmp_p
         async with shop.owner() as bus:
             return next((one.digest for one in await waiting(bus, shop.company) if one.task_id == task.task_id), None)
 
-    async with overseer(shop, tmp_path) as (asker, outbox, _, _):
+    async with oversight_gate(shop, tmp_path) as (asker, outbox, _, _):
         for task in (plain, bounded):
             await asker.may_start(task, "ops")
         await outbox.drain()

@@ -20,12 +20,12 @@ import clawbus as clawbus_package
 from clawbus import Task, serve
 from clawbus.bus import Bus, Stored, task_durable
 from clawbus.bus.identity import load_or_create
-from clawbus.bus.server_clock import Clock
+from clawbus.bus.server_clock import ServerClock
 from clawbus.bus.signing import HEADER, Signer
 from clawbus.errors import Unverified
 from clawbus.node.ledger import Ledger, Outgoing, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.result_sender import Teller
+from clawbus.node.worker.result_sender import ResultSender
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.provision.key_directory import publish_keys
 from clawbus.tasks import NewTask, make_task
@@ -273,7 +273,7 @@ async def test_f17_on_every_channel_that_stewards_read_a_forgery_is_alarmed(firm
         await bus.publish(ACME.build("dead", "dev", task=task_id), b"{}", msg_id="dev-2")
 
         async def counted() -> bool:
-            return one.desk.bus.verifier.refused["unsigned"] >= 7
+            return one.context.bus.verifier.refused["unsigned"] >= 7
 
         await until(counted, "seven refused")
 
@@ -415,10 +415,10 @@ async def test_f18_a_result_whose_id_another_has_used_reaches_who_had_asked(firm
     async with firm.company.connect("gw-hq") as thief, firm.company.connect("gw-shop") as bus, firm.owner() as owner:
         mail = said("ops", "ops", "mine")
         await thief.publish(ACME.dm("ops", "ops"), mail.encode(), msg_id=end.id)
-        await Teller(bus, firm.org).tell(run, end, again=False)
+        await ResultSender(bus, firm.org).tell(run, end, again=False)
         (stored,) = await owner.stored(INBOX, ACME.dm("ceo", "dev"))
         assert (await owner.verifier.envelope(ACME, stored)).body == "42"
-        await Teller(bus, firm.org).tell(run, end, again=True)  # after a crash it may have been told
+        await ResultSender(bus, firm.org).tell(run, end, again=True)  # after a crash it may have been told
         assert len(await owner.stored(INBOX, ACME.dm("ceo", "dev"))) == 1
 
 
@@ -511,9 +511,9 @@ async def test_f11_a_machine_whose_clock_is_an_hour_off_expires_nothing(
     async with firm.company.connect("gw-shop") as bus:
         for off in (timedelta(hours=1), timedelta(hours=-1)):
             monkeypatch.setattr("clawbus.bus.server_clock.now", lambda off=off: now() + off)
-            clock = Clock(bus, TASKS, task_durable("shop", "medium"))
-            assert not await clock.over(now() + timedelta(seconds=30))
-            assert await clock.over(now() - timedelta(seconds=30))
+            clock = ServerClock(bus, TASKS, task_durable("shop", "medium"))
+            assert not await clock.has_passed(now() + timedelta(seconds=30))
+            assert await clock.has_passed(now() - timedelta(seconds=30))
 
 
 def test_every_reader_asks_the_verifier_before_it_decodes() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clawbus.node.tools.answer import Answer
-from clawbus.node.tools.backoff import AT_ONCE, QUIET_S, Slowing
+from clawbus.node.tools.backoff import AT_ONCE, QUIET_S, Backoff
 from tests.unit.office import office
 
 NO = Answer(False, "backlog full")
@@ -35,12 +35,12 @@ def clock() -> Clock:
     return Clock()
 
 
-async def refuse(slowing: Slowing, times: int, agent: str = "mad") -> list[Answer]:
-    return [await slowing.refused(agent, NO) for _ in range(times)]
+async def refuse(backoff: Backoff, times: int, agent: str = "mad") -> list[Answer]:
+    return [await backoff.refused(agent, NO) for _ in range(times)]
 
 
 async def test_the_first_refusals_are_answered_at_once_and_each_further_one_later(clock: Clock) -> None:
-    answers = await refuse(Slowing(clock, clock.sleep), AT_ONCE + 12)
+    answers = await refuse(Backoff(clock, clock.sleep), AT_ONCE + 12)
     assert clock.waits == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0]
     assert {one.text for one in answers[:AT_ONCE]} == {"backlog full"}
     assert answers[AT_ONCE].text.startswith(f"backlog full\nThis is refusal {AT_ONCE + 1} in a row")
@@ -49,22 +49,22 @@ async def test_the_first_refusals_are_answered_at_once_and_each_further_one_late
 
 
 async def test_what_is_taken_and_a_minute_of_quiet_begin_anew(clock: Clock) -> None:
-    slowing = Slowing(clock, clock.sleep)
-    await refuse(slowing, AT_ONCE)
-    slowing.taken("mad")
-    await refuse(slowing, AT_ONCE)
+    backoff = Backoff(clock, clock.sleep)
+    await refuse(backoff, AT_ONCE)
+    backoff.taken("mad")
+    await refuse(backoff, AT_ONCE)
     clock.now += QUIET_S
-    await refuse(slowing, AT_ONCE)
+    await refuse(backoff, AT_ONCE)
     assert clock.waits == []
-    await refuse(slowing, 1)
+    await refuse(backoff, 1)
     assert clock.waits == [0.1]
 
 
 async def test_each_agent_is_counted_for_itself(clock: Clock) -> None:
-    slowing = Slowing(clock, clock.sleep)
-    await refuse(slowing, AT_ONCE + 20)
+    backoff = Backoff(clock, clock.sleep)
+    await refuse(backoff, AT_ONCE + 20)
     del clock.waits[:]
-    await refuse(slowing, AT_ONCE, "other")
+    await refuse(backoff, AT_ONCE, "other")
     assert clock.waits == []
 
 
@@ -76,11 +76,11 @@ async def test_a_call_that_waits_holds_up_no_other_and_ends_with_its_connection(
         waiting.set()
         await asyncio.Event().wait()
 
-    slowing = Slowing(sleep=sleep)
-    await refuse(slowing, AT_ONCE)
-    late = asyncio.create_task(slowing.refused("mad", NO))
+    backoff = Backoff(sleep=sleep)
+    await refuse(backoff, AT_ONCE)
+    late = asyncio.create_task(backoff.refused("mad", NO))
     await waiting.wait()
-    assert await slowing.refused("other", NO) == NO
+    assert await backoff.refused("other", NO) == NO
     late.cancel()
     with pytest.raises(asyncio.CancelledError):
         await late

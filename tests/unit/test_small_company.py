@@ -12,7 +12,7 @@ import pytest
 from clawbus.client.company import Company
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.ops.apply.apply import write_server_config
-from clawbus.ops.up import Plan, model_port, planned_model_url
+from clawbus.ops.up import ServicePlan, model_port, planned_model_url
 from clawbus.ops.up.services import model_service
 from clawbus.org import load, parse
 from clawbus.settings import Home
@@ -50,7 +50,7 @@ def test_a_second_up_leaves_the_port_of_the_running_model_alone(tmp_path: Path) 
     company.home.dir("run")
     with socket.create_server(("127.0.0.1", 0)) as model:
         mine = model.getsockname()[1]
-        model_service(Plan(company, None), mine)
+        model_service(ServicePlan(company, None), mine)
         assert model_port(company) != mine
         assert planned_model_url(company) == f"http://127.0.0.1:{mine}/v1"
         assert model_port(company, running=True) == mine

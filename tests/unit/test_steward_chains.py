@@ -145,11 +145,11 @@ async def test_g2_a_full_queue_delays_the_chain_and_does_not_break_it(tmp_path: 
         await chained(company, firsts[0])
 
         async def delayed() -> bool:
-            return firsts[1].task_id in await one.desk.timer_keys("chains")
+            return firsts[1].task_id in await one.context.timer_keys("chains")
 
         await until(delayed, "a timer for the second")
         assert (await work(company, key=SEC)).parent == firsts[0].task_id
-        await one.desk.at("chains", firsts[1].task_id or "", firsts[1].created_at, {"requester": "ceo"})  # now
+        await one.context.at("chains", firsts[1].task_id or "", firsts[1].created_at, {"requester": "ceo"})  # now
         assert (await work(company, key=SEC)).parent == firsts[1].task_id
 
 
@@ -219,9 +219,9 @@ async def test_who_has_left_a_pool_since_had_his_part_in_its_task(tmp_path: Path
         detail: dict[str, Value] = {"to": "pair", "takers": "cto gone"}
         said = Event(id="ceo-1", kind="accepted", task_id="a" * 26, sender="ceo", detail=detail)
 
-        def why_not(by: str) -> str:
+        def refusal(by: str) -> str:
             text = Envelope(id="x", type="result", sender=by, to="ceo", task_id=said.task_id, status="done", body="x")
             return duty._why_not(said, End(text, 1, said.at), THEN, company.org.edges[0])
 
-        assert (why_not("gone"), why_not("cto")) == ("", "")
-        assert "had no part in it" in why_not("security")
+        assert (refusal("gone"), refusal("cto")) == ("", "")
+        assert "had no part in it" in refusal("security")

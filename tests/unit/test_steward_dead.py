@@ -14,7 +14,7 @@ from clawbus import Task, connect, serve
 from clawbus.bus import Bus
 from clawbus.errors import Refused
 from clawbus.org import STEWARD
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.wire.channels import DEAD, TASKS
@@ -221,13 +221,13 @@ async def test_a_redriven_task_that_dies_again_still_knows_who_asked(tmp_path: P
             (stored,) = await bus.stored(TASKS, company.company.subjects.task("cto", "medium", STEWARD))
             second = Envelope.model_validate_json(stored.data)
             assert second.task_id == said["redriven_as"]
-            accepted = await Desk(company.org, bus).accepted(second.task_id or "", STEWARD)
+            accepted = await Context(company.org, bus).accepted(second.task_id or "", STEWARD)
             assert accepted is not None
             assert (accepted.detail["chain_of"], accepted.detail["requester"]) == (first.task_id, "ceo")
         await put_down(company, second)
         _, said = await clawbus(company, "dead", "redrive", second.task_id or "")
         async with company.company.connect("steward") as bus:
-            accepted = await Desk(company.org, bus).accepted(said["redriven_as"], STEWARD)
+            accepted = await Context(company.org, bus).accepted(said["redriven_as"], STEWARD)
         assert accepted is not None
         assert (accepted.detail["chain_of"], accepted.detail["requester"]) == (first.task_id, "ceo")
 

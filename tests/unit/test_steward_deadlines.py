@@ -94,7 +94,7 @@ async def test_g6_what_is_in_time_is_no_breach(tmp_path: Path) -> None:
         assert (await mail_of(company, "ceo", type="blocker")).parent == late.task_id
 
         async def looked_at() -> bool:
-            return (await one.desk.timer("deadlines", taken.task_id or "") or {}).get("what") == "end"
+            return (await one.context.timer("deadlines", taken.task_id or "") or {}).get("what") == "end"
 
         await until(looked_at, "the look at the task in time")
         assert await events_of(company, taken.task_id or "", "breached") == []
@@ -114,7 +114,7 @@ async def test_a_later_accepted_does_not_move_a_deadline(tmp_path: Path) -> None
         await say(company, HQ, "accepted", task, "ceo", ago_s=57)
 
         async def set_by_now() -> bool:
-            return await one.desk.timer("deadlines", task.task_id or "") is not None
+            return await one.context.timer("deadlines", task.task_id or "") is not None
 
         await until(set_by_now, "the timer")
         await say(company, LAB, "accepted", task, "cto")
@@ -142,7 +142,7 @@ async def test_the_timer_of_a_task_that_has_ended_is_taken_back(tmp_path: Path) 
         task = await give(company, NewTask("cto", "quick"))
 
         async def keys(there: bool) -> bool:
-            return (task.task_id in await one.desk.timer_keys("deadlines")) == there
+            return (task.task_id in await one.context.timer_keys("deadlines")) == there
 
         await until(lambda: keys(True), "the timer")
         await work(company)

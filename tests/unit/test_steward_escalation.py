@@ -10,7 +10,7 @@ from clawbus.client.person import Person
 from clawbus.org import STEWARD, parse
 from clawbus.org.tool_bounds import bound_of
 from clawbus.steward.blockers import fold
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.tasks.new_message import NewMessage, make_message
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event
@@ -47,7 +47,7 @@ async def answered(company: Live, gateway: str, agent: str, thread: str, text: s
 
 async def timers(company: Live) -> list[str]:
     async with company.company.connect("steward") as bus:
-        return await Desk(company.org, bus).timer_keys("escalation")
+        return await Context(company.org, bus).timer_keys("escalation")
 
 
 async def said_resolved(company: Live, key: str, who: str, thread: str) -> None:

@@ -37,7 +37,7 @@ async def test_an_alert_is_on_the_screen_as_it_is_raised(tmp_path: Path) -> None
         watching(bus, company.company.subjects) as heard,
     ):
         for raised in (True, False):
-            await one.desk.alert("seen", "cto", raised, "cto waves")  # a rule of no duty: none clears it by itself
+            await one.context.alert("seen", "cto", raised, "cto waves")  # a rule of no duty: none clears it by itself
         shown = [await asyncio.wait_for(heard.get(), 10) for _ in range(2)]
     assert [(event.kind, event.detail) for event in shown] == [
         ("alert", "seen cto: cto waves"),

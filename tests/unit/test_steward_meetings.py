@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clawbus.org import STEWARD
 from clawbus.steward import meeting
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.meeting import Meeting
 from clawbus.tasks.new_message import NewMessage, make_message
 from clawbus.wire.channels import BCAST
@@ -138,15 +138,15 @@ async def test_a7_two_stewards_and_a_killed_one_hold_it_once(tmp_path: Path) -> 
 async def test_beginning_and_ending_again_after_a_crash_changes_nothing(tmp_path: Path) -> None:
     """A steward that died before its ack is followed by one that does the same again."""
     async with office(tmp_path) as company, company.company.connect("steward") as bus:
-        desk = Desk(company.org, bus)
+        context = Context(company.org, bus)
         held = Meeting(new_task_id(), "exec", "Again?", now() + timedelta(seconds=60), "owner")
-        await meeting.begin(desk, held)
-        await meeting.begin(desk, held)
-        (known,) = await meeting.open_meetings(desk)
-        await meeting.end(desk, known)
-        await meeting.end(desk, known)
-        await meeting.begin(desk, held)
-        assert await meeting.open_meetings(desk) == []
+        await meeting.begin(context, held)
+        await meeting.begin(context, held)
+        (known,) = await meeting.open_meetings(context)
+        await meeting.end(context, known)
+        await meeting.end(context, known)
+        await meeting.begin(context, held)
+        assert await meeting.open_meetings(context) == []
         assert len(await said(company, "message")) == 1
         assert len(await said(company, "report")) == 1
 

@@ -107,17 +107,17 @@ async def test_an_end_that_does_not_count_stops_no_deadline(tmp_path: Path) -> N
         task = await give(company, NewTask("cto", "x", ack_within_s=600))
         task_id = task.task_id or ""
         async with steward(company) as one:
-            await until(lambda: one.desk.timer("deadlines", task_id), "the deadline is set")
+            await until(lambda: one.context.timer("deadlines", task_id), "the deadline is set")
             false = Envelope(
                 id="f", type="result", sender="security", to="ceo", task_id=task_id, status="done", body="x"
             )
             await send(company, f"acme.end.{task_id}.security", false.encode(), "gw-sec")
             await settled(company, ENDS)
-            assert await one.desk.timer("deadlines", task_id) is not None
+            assert await one.context.timer("deadlines", task_id) is not None
             await work(company)
 
             async def gone() -> bool:
-                return await one.desk.timer("deadlines", task_id) is None
+                return await one.context.timer("deadlines", task_id) is None
 
             await until(gone, "the end that counts takes the deadline back")
 
@@ -126,9 +126,9 @@ async def test_an_alert_about_what_has_left_org_toml_is_cleared(tmp_path: Path) 
     """Lag of an agent that is gone, recurring work that was struck out: nothing would ever clear these."""
     async with office(tmp_path) as company:
         async with company.company.connect("steward") as bus:
-            desk = Steward(company.org, bus).desk
-            await desk.alert("lag", "gone", True, "x")
-            await desk.alert("recurring", "weekly", True, "x")
+            context = Steward(company.org, bus).context
+            await context.alert("lag", "gone", True, "x")
+            await context.alert("recurring", "weekly", True, "x")
         async with steward(company):
             await alert_of(company, "lag", "gone", False)
             await alert_of(company, "recurring", "weekly", False)
@@ -195,10 +195,10 @@ def test_people_who_are_none_are_said_once() -> None:
 async def test_a_meeting_whose_team_is_gone_ends_all_the_same(tmp_path: Path) -> None:
     """org.toml has lost the team meanwhile: who called the meeting gets its report, at the deadline."""
     async with office(tmp_path) as company, company.company.connect("steward") as bus:
-        desk = Steward(company.org, bus).desk
+        context = Steward(company.org, bus).context
         held = meeting.Meeting(THREAD, "gone", "x", datetime.now(UTC) - timedelta(seconds=1), "owner")
-        await meeting.begin(desk, held)
-        await meeting.end(desk, held)
+        await meeting.begin(context, held)
+        await meeting.end(context, held)
         assert "Report" in (await mail_of(company, type="report", task_id=THREAD)).body
 
 
@@ -248,7 +248,7 @@ async def test_what_no_try_can_handle_is_given_up(tmp_path: Path, problem: Excep
     async with office(tmp_path) as company, company.company.connect("steward") as bus:
         await send(company, f"acme.events.{THREAD}.cto", event(THREAD, "progress"))
         one = Steward(company.org, bus)
-        stumbling = Stumbling(one.desk)
+        stumbling = Stumbling(one.context)
         stumbling.problem = problem
         one.duties.append(stumbling)
         (delivery,) = await fetch_now(bus, EVENTS, STEWARD_READER, 1)
@@ -290,7 +290,7 @@ async def test_a_copy_of_an_event_is_counted_and_no_duty_hears_it(tmp_path: Path
     """Whoever has stolen credentials can say again what another has signed, later than the server knows its id."""
     async with office(tmp_path) as company, company.company.connect("steward") as bus:
         one = Steward(company.org, bus)
-        one.duties.append(Listening(one.desk))
+        one.duties.append(Listening(one.context))
         said = event(THREAD, "progress")
         await send(company, f"acme.events.{THREAD}.cto", said)
         (first,) = await fetch_now(bus, EVENTS, STEWARD_READER, 1)

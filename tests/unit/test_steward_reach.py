@@ -87,8 +87,8 @@ async def test_a_webhook_that_fails_is_tried_again_and_its_url_is_in_no_log(
     hook.refuse = 1
     write_hook(tmp_path, f"{hook.url}\n")
     async with live(tmp_path, None, toml=office_toml(HOOK)) as company, steward(company) as one:
-        one.desk.folder = tmp_path
-        await one.desk.reach("boss", "the pipe has burst", cause=("test",), subject="water")
+        one.context.folder = tmp_path
+        await one.context.reach("boss", "the pipe has burst", cause=("test",), subject="water")
         assert (await mail_of(company, "boss")).body == "the pipe has burst"
         said = await posted(hook)
         assert (said["company"], said["to"], said["subject"], said["text"]) == (
@@ -99,7 +99,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_its_url_is_in_no_log(
         )
 
         async def done() -> bool:
-            return await one.desk.timer_keys("reach") == []
+            return await one.context.timer_keys("reach") == []
 
         await until(done, "no further try")
         assert len(hook.posts) == 1
@@ -112,8 +112,8 @@ async def test_f13_what_is_posted_acts_on_no_screen(tmp_path: Path, hook: Hook) 
     everything = "\n".join(case.text for case in CASES).encode("utf-8", "ignore").decode()
     write_hook(tmp_path, hook.url)
     async with live(tmp_path, None, toml=office_toml(HOOK)) as company, steward(company) as one:
-        one.desk.folder = tmp_path
-        await one.desk.reach("boss", everything, cause=("test",), subject=everything)
+        one.context.folder = tmp_path
+        await one.context.reach("boss", everything, cause=("test",), subject=everything)
         said = await posted(hook)
     assert acting(said["text"]) == []
     assert acting(said["subject"]) == []
@@ -136,7 +136,7 @@ def test_a_webhook_file_that_is_not_as_it_should_be_is_not_used(tmp_path: Path, 
 async def test_a_channel_is_an_order_to_the_node_of_its_gateway(tmp_path: Path) -> None:
     """It names the person, not the number: where he is found stands in the org file that the node has."""
     async with live(tmp_path, None, toml=office_toml(CHANNEL)) as company, steward(company) as one:
-        await one.desk.reach("boss", "the pipe has burst", cause=("test",), subject="water")
+        await one.context.reach("boss", "the pipe has burst", cause=("test",), subject="water")
 
         async def look() -> list[Any]:
             return await stored(company, CTL, company.company.subjects.ctl("cto", STEWARD))
@@ -150,7 +150,7 @@ async def test_an_order_waits_until_its_gateway_is_there(tmp_path: Path) -> None
     """The node gives it back while the gateway is away: it lies on the bus until it can be said."""
     async with live(tmp_path, None, toml=office_toml(CHANNEL)) as company, steward(company) as one:
         await company.start("node-lab")
-        await one.desk.reach("boss", "the pipe has burst", cause=("test",))
+        await one.context.reach("boss", "the pipe has burst", cause=("test",))
 
         async def given_back() -> bool:
             return await _delivered(company) > 0

@@ -80,7 +80,7 @@ async def test_g4_what_all_have_seen_is_not_flagged(tmp_path: Path) -> None:
         lost = await told_everyone(company)
         async with steward(company) as one:
             await alert_of(company, "receipts", lost, True)
-            assert [alert.key for alert in await one.desk.alerts.all()] == [lost]
+            assert [alert.key for alert in await one.context.alerts.all()] == [lost]
             assert seen != lost
 
 
@@ -90,5 +90,5 @@ async def test_a_report_that_asks_for_no_attention_waits_for_no_receipt(tmp_path
         quiet = await told_everyone(company, "report", "team:exec")
         loud = await told_everyone(company)
         await alert_of(company, "receipts", loud, True)
-        assert [alert.key for alert in await one.desk.alerts.all()] == [loud]
-        assert quiet not in await one.desk.timer_keys("receipts")
+        assert [alert.key for alert in await one.context.alerts.all()] == [loud]
+        assert quiet not in await one.context.timer_keys("receipts")

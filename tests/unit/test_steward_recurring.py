@@ -15,7 +15,7 @@ from clawbus.bus import last_message
 from clawbus.errors import InvalidInput
 from clawbus.org import STEWARD, parse
 from clawbus.org.cron import Cron
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duties.recurring import Recurring
 from clawbus.tasks import NewTask, make_task
 from clawbus.wire.channels import ALERTS, TASKS, TIMERS
@@ -45,7 +45,7 @@ async def given_task(company: Live) -> Envelope:
 
 async def timer(company: Live, key: str = "health") -> dict[str, str] | None:
     async with company.owner() as bus:
-        return await Desk(company.org, bus).timer("recurring", key)
+        return await Context(company.org, bus).timer("recurring", key)
 
 
 async def fired(company: Live) -> int:
@@ -92,7 +92,7 @@ async def starts(company: Live, more: str) -> dict[str, str] | None:
     head = company.org_file.read_text().partition("[[recurring]]")[0]
     org = parse(tomllib.loads(head + more))
     async with company.company.connect("steward") as bus:
-        duty = Recurring(Desk(org, bus))
+        duty = Recurring(Context(org, bus))
         await duty.on_start()
         await duty.tick()
     return await timer(company)
@@ -134,7 +134,7 @@ async def test_a7_a_time_in_an_outage_comes_once_after_it(tmp_path: Path) -> Non
         async with steward(company):
             task = await given_task(company)
             async with company.company.connect("steward") as bus:
-                assert task.task_id == Desk(company.org, bus).given("recurring", "health", due)["task_id"]
+                assert task.task_id == Context(company.org, bus).given("recurring", "health", due)["task_id"]
             held = await until(lambda: timer(company), "the next timer")
             late = datetime.fromisoformat(held["due"]) - due
             assert late.total_seconds() % 2 == 0

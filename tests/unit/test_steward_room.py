@@ -50,7 +50,7 @@ async def test_a_stream_that_is_nearly_full_is_an_alert_that_clears_by_itself(tm
         assert alert.detail["percent"] > 75
         assert "The stream SPEND holds" in alert.text
         assert "Its last 20 messages: 20 of ceo." in alert.text
-        assert [one.key for one in await one.desk.alerts.raised("room")] == ["spend"]
+        assert [one.key for one in await one.context.alerts.raised("room")] == ["spend"]
         await bound(company, 1_000_000)
         await room.tick()
         await alert_of(company, "room", "spend", False)

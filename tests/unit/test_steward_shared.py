@@ -54,7 +54,7 @@ async def test_two_stewards_act_once(tmp_path: Path) -> None:
         task_id = task.task_id or ""
         breach = [duty(one, "deadlines").on_timer(task_id, {"what": "ack"}) for one in stewards]
         await asyncio.gather(*breach)
-        thread = stewards[0].desk.task_id("deadlines", task_id, "ack")
+        thread = stewards[0].context.task_id("deadlines", task_id, "ack")
         await asyncio.gather(*(duty(one, "escalation").on_timer(thread, {"asked": 1}) for one in stewards))
         await asyncio.gather(*(duty(one, "deadlines").on_timer(task_id, {"what": "end"}) for one in stewards))
         letter = {"v": 1, "reason": "r", "subject": "s", "envelope": task.model_dump(mode="json", by_alias=True)}
@@ -67,7 +67,7 @@ async def test_two_stewards_act_once(tmp_path: Path) -> None:
             id="order", type="control", sender="owner", to=STEWARD, task_id=task_id, body=json.dumps({"do": "redrive"})
         )
         await asyncio.gather(*(duty(one, "dead").on_control(order) for one in stewards))
-        again = stewards[0].desk.given("dead", task_id, 1)["task_id"]
+        again = stewards[0].context.given("dead", task_id, 1)["task_id"]
         assert await said(company) == {
             ("breached", task_id): 1,
             ("raised", thread): 1,
@@ -127,7 +127,7 @@ async def test_what_one_duty_cannot_do_the_others_still_do(tmp_path: Path) -> No
             self.heard.set()
 
     async with office(tmp_path) as company, steward(company) as one:
-        one.duties[:] = [Broken(one.desk), Hears(one.desk)]
+        one.duties[:] = [Broken(one.context), Hears(one.context)]
         event = Event(id=new_message_id("ceo"), kind="progress", task_id=new_task_id(), sender="ceo")
         async with company.company.connect("gw-hq") as bus:
             subject = company.company.subjects.event(event.task_id, "ceo")

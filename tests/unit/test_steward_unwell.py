@@ -96,7 +96,7 @@ def test_an_agent_whose_turns_fail_is_not_online(tmp_path: Path) -> None:
     roster = Roster(Subjects("acme"))
     for unwell, online in ((None, True), (UNWELL, False)):
         data = presence(org, org.agent("cto"), True, 0, "0.1.0", "running", unwell)
-        roster.hear(Said("acme.presence.cto", data))
+        roster.on_presence(Said("acme.presence.cto", data))
         assert (roster.online("cto"), roster.unwell("cto") is None) == (online, online)
 
 

@@ -78,7 +78,7 @@ async def test_n7_a_long_stop_uses_up_none_of_a_messages_tries(tmp_path: Path, m
     """What was given back because of a stop has not failed: what fails once after it is tried again."""
     monkeypatch.setattr("clawbus.steward.steward._AGAIN_S", 0.05)
     async with office(tmp_path) as company, steward(company) as one:
-        duty = Stumbling(one.desk)
+        duty = Stumbling(one.context)
         one.duties.append(duty)
         await give(company, NewTask("cto", "x"), say=True)
 

@@ -13,7 +13,7 @@ from clawbus.client.company import Company
 from clawbus.ops.apply.apply import apply_bus
 from clawbus.provision import withdrawn_rights as taken
 from clawbus.steward import Steward
-from clawbus.steward.duties.server_refusals import Refused
+from clawbus.steward.duties.server_refusals import ServerRefusals
 from tests.company import Live, free_ports, until
 from tests.trying import trying
 from tests.unit.office import alert_of, office
@@ -57,7 +57,7 @@ async def refused(firm: Live, steward: Steward, *subjects: str, key: str = "gw-l
 
 
 def _counted(steward: Steward, key: str) -> int:
-    return sum(duty.counted[key] for duty in steward.duties if isinstance(duty, Refused))
+    return sum(duty.counted[key] for duty in steward.duties if isinstance(duty, ServerRefusals))
 
 
 async def test_what_was_a_keys_own_a_moment_ago_alarms_nobody(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_what_was_a_keys_own_a_moment_ago_alarms_nobody(tmp_path: Path) ->
         await refused(
             firm, steward, "acme.presence.cto", "acme.dm.ceo.cto", "acme.events.aaaaaaaaaaaaaaaaaaaaaaaaaa.cto"
         )
-        assert await steward.desk.alerts.raised("refused") == []
+        assert await steward.context.alerts.raised("refused") == []
         await refused(firm, steward, "acme.presence.ceo")
         alert = await alert_of(firm, "refused", "gw-lab", True)
         assert "has tried to publish acme.presence.ceo, which is not its own" in alert.text

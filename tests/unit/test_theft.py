@@ -188,7 +188,7 @@ async def test_what_he_says_is_believed_by_nobody_and_alarmed(firm: Live, tmp_pa
         await until(buried, "both among the dead letters")
         inbox = await firm.tool("hq", "ceo", "nats_inbox")
         assert inbox["data"]["messages"] == []
-        assert sum(watching.desk.bus.verifier.refused.values()) >= 4
+        assert sum(watching.context.bus.verifier.refused.values()) >= 4
 
 
 async def test_he_cannot_make_himself_newer_or_wider_credentials(firm: Live, tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ async def test_f17_a_flood_under_one_name_does_not_hide_a_forgery_under_another(
         await forge(firm, attacker, f"acme.events.{new_task_id()}.dev")
         await alert_of(firm, "forged", "cto", True)
         await alert_of(firm, "forged", "dev", True)
-        assert one.desk.bus.verifier.refused == {"forged": 301}
-        set_again = (await one.desk.bus.api(f"STREAM.INFO.{TIMERS}"))["state"]["last_seq"]
+        assert one.context.bus.verifier.refused == {"forged": 301}
+        set_again = (await one.context.bus.api(f"STREAM.INFO.{TIMERS}"))["state"]["last_seq"]
         assert set_again < 20
 
 
@@ -130,7 +130,7 @@ async def test_a_persons_key_does_not_make_others_hear_an_agents_presence(firm: 
     roster, heard = Roster(firm.company.subjects), asyncio.Event()
 
     def hear(message: Any) -> None:
-        roster.hear(message)
+        roster.on_presence(message)
         heard.set()
 
     async with firm.company.connect_person("auditor") as (auditor, _), thief(firm, "me-owner") as one:
@@ -142,7 +142,7 @@ async def test_a_persons_key_does_not_make_others_hear_an_agents_presence(firm: 
         assert await one.may_publish("HUB.DIRECT.GET.INBOX", asked, reply="acme.presence.ceo")
         async with asyncio.timeout(10):
             await heard.wait()  # it does come, on the CEO's subject
-        assert not roster.heard(["ceo"])
+        assert not roster.has_heard(["ceo"])
         async with firm.company.connect("gw-hq") as hq:
             await hq.tell("acme.presence.ceo", json.dumps(said).encode())
             await until(lambda: _is_online(roster), "the CEO's own")

@@ -11,7 +11,7 @@ import pytest
 from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.gateway.transcript import Transcript
 from clawbus.gateway.turns import told
-from clawbus.node.worker.resumed_runs import Strays
+from clawbus.node.worker.resumed_runs import ResumedRuns
 from tests.company import until
 
 
@@ -198,18 +198,18 @@ async def test_what_an_event_says_of_a_failure_holds_no_key(monkeypatch: pytest.
     assert await Turns(rpc).reason("agent:cto:nats:x", "nats-2") == "401 Incorrect API key: sk-pr…."
 
 
-def strays_without_a_gateway() -> Strays:
-    return Strays(Turns(GatewayRpc(1, Path("none"))), lambda _session: None)
+def strays_without_a_gateway() -> ResumedRuns:
+    return ResumedRuns(Turns(GatewayRpc(1, Path("none"))), lambda _session: None)
 
 
 async def test_a_resumed_run_is_looked_at_again_if_the_gateway_was_away_at_its_first_sign() -> None:
-    strays = strays_without_a_gateway()
-    strays.expect("agent:x:nats:t")
-    strays.hear("agent", {"sessionKey": "agent:x:nats:t", "runId": "5cd6", "stream": "item"})
-    assert [*strays._met] == ["5cd6"]
+    resumed_runs = strays_without_a_gateway()
+    resumed_runs.expect("agent:x:nats:t")
+    resumed_runs.on_event("agent", {"sessionKey": "agent:x:nats:t", "runId": "5cd6", "stream": "item"})
+    assert [*resumed_runs._met] == ["5cd6"]
 
     async def forgotten() -> bool:
-        return not strays._met
+        return not resumed_runs._met
 
     await until(forgotten, "the look that has failed")
 
@@ -217,10 +217,14 @@ async def test_a_resumed_run_is_looked_at_again_if_the_gateway_was_away_at_its_f
 def test_what_is_remembered_of_resumed_runs_goes_with_the_time_in_which_they_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    strays = strays_without_a_gateway()
-    strays.expect("agent:x:nats:t")
-    strays._met["5cd6"] = "agent:x:nats:t"
+    resumed_runs = strays_without_a_gateway()
+    resumed_runs.expect("agent:x:nats:t")
+    resumed_runs._met["5cd6"] = "agent:x:nats:t"
     later = time.monotonic() + 1000
     monkeypatch.setattr("clawbus.node.worker.resumed_runs.time.monotonic", lambda: later)
-    strays.expect("agent:x:nats:u")
-    assert (strays.expected("agent:x:nats:t"), strays.expected("agent:x:nats:u"), strays._met) == (False, True, {})
+    resumed_runs.expect("agent:x:nats:u")
+    assert (resumed_runs.expected("agent:x:nats:t"), resumed_runs.expected("agent:x:nats:u"), resumed_runs._met) == (
+        False,
+        True,
+        {},
+    )

@@ -35,7 +35,7 @@ def fall(node: Node, agent: str) -> None:
     """Its turns fail, one after the other."""
     for number in range(IN_A_ROW):
         for one in falls(f"{agent}{number}", 10 * number + 1, 10 * number + 2):
-            node.attempts._rpc.runs.hear("agent", one | {"agentId": agent, "sessionKey": f"agent:{agent}:nats:t"})
+            node.attempts._rpc.runs.on_event("agent", one | {"agentId": agent, "sessionKey": f"agent:{agent}:nats:t"})
 
 
 async def test_nothing_begins_for_an_unfit_agent_and_all_for_the_others(hq: tuple[Live, Node, Ledger]) -> None:
@@ -43,23 +43,23 @@ async def test_nothing_begins_for_an_unfit_agent_and_all_for_the_others(hq: tupl
     _, node, ledger = hq
     await node.halt.read()
     fall(node, "dev")
-    assert node.waker.barred() == {"dev"}
-    doer = node.worker._doer
-    assert [doer.barred(agent) for agent in ("dev", "ops", "ceo")] == [True, False, False]
-    assert [node.worker._groups.choose(_task(to), doer.barred) for to in ("dev", "ops")] == [None, "ops"]
-    waker = asyncio.create_task(node.waker.run())
+    assert node.mail_turns.barred() == {"dev"}
+    executor = node.worker._executor
+    assert [executor.barred(agent) for agent in ("dev", "ops", "ceo")] == [True, False, False]
+    assert [node.worker._groups.choose(_task(to), executor.barred) for to in ("dev", "ops")] == [None, "ops"]
+    mail_turns = asyncio.create_task(node.mail_turns.run())
     for seq, agent in enumerate(("dev", "ops"), 1):
         said = {"id": new_message_id("owner"), "type": "message", "from": "owner", "to": agent, "body": "x"}
         ledger.mail.add(Envelope.model_validate(said), agent, seq, asks="now")
-        node.waker.look()
+        node.mail_turns.look()
 
     async def its_turn() -> bool:
         return bool(ledger.wakes.unfinished())
 
     await until(its_turn, "a turn for the mail of the other", 10)
     assert {wake.agent for wake in ledger.wakes.unfinished()} == {"ops"}
-    waker.cancel()
-    await asyncio.gather(waker, return_exceptions=True)
+    mail_turns.cancel()
+    await asyncio.gather(mail_turns, return_exceptions=True)
 
 
 async def test_its_presence_says_it_until_a_turn_comes_to_its_model(hq: tuple[Live, Node, Ledger]) -> None:
@@ -70,7 +70,7 @@ async def test_its_presence_says_it_until_a_turn_comes_to_its_model(hq: tuple[Li
 
         async def unwell() -> set[str]:
             roster = await who_is_online(bus, company.company)
-            assert roster.heard(["dev"])
+            assert roster.has_heard(["dev"])
             return {agent for agent in ("ceo", "dev", "ops") if roster.unwell(agent) and not roster.online(agent)}
 
         async def well() -> bool:
@@ -80,7 +80,7 @@ async def test_its_presence_says_it_until_a_turn_comes_to_its_model(hq: tuple[Li
         fall(node, "dev")
         assert await until(unwell, "the word about dev", 10) == {"dev"}
         sign = event("k", "run_status", phase="starting_model") | {"agentId": "dev"}
-        node.attempts._rpc.runs.hear("agent", sign)
+        node.attempts._rpc.runs.on_event("agent", sign)
         await until(well, "the word that it is well", 10)
     speaking.cancel()
     await asyncio.gather(speaking, return_exceptions=True)

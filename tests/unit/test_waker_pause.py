@@ -45,7 +45,7 @@ async def test_n7_mail_that_waits_for_paused_agents_keeps_no_place_from_others(t
                 def comes(agent: str, seq: int) -> None:
                     said = {"id": new_message_id("owner"), "type": "message", "from": "owner", "to": agent, "body": "x"}
                     ledger.mail.add(Envelope.model_validate(said), agent, seq, asks="now")
-                    node.waker.look()
+                    node.mail_turns.look()
 
                 def due() -> set[str]:
                     return {wake.agent for wake in ledger.wakes.unfinished()}
@@ -59,7 +59,7 @@ async def test_n7_mail_that_waits_for_paused_agents_keeps_no_place_from_others(t
                 async def its_turn() -> bool:
                     return "ceo" in due()
 
-                running = [asyncio.create_task(part) for part in (node.halt.run(), node.waker.run())]
+                running = [asyncio.create_task(part) for part in (node.halt.run(), node.mail_turns.run())]
                 comes("dev", 1)
                 comes("ops", 2)
                 await until(in_hand, "both to have a place", 10)

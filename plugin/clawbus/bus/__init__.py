@@ -4,27 +4,27 @@ The only package besides `provision` that imports nats. Its exceptions become ou
 """
 
 from clawbus.bus.bus import Bus
-from clawbus.bus.consumer import Pull, fetch_now
+from clawbus.bus.consumer import Consumer, fetch_now
 from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.bus.last import last_message
 from clawbus.bus.messages import Ack, Delivery, Message, Stored, handed_out, stored_seq
-from clawbus.bus.server_clock import Clock
-from clawbus.bus.signed_copy import Kept
-from clawbus.bus.task_consumer import Taker
+from clawbus.bus.server_clock import ServerClock
+from clawbus.bus.signed_copy import SignedCopy
+from clawbus.bus.task_consumer import TaskConsumer
 from clawbus.bus.verifier import Received, Verifier
 
 __all__ = [
     "STEWARD_READER",
     "Ack",
     "Bus",
-    "Clock",
+    "Consumer",
     "Delivery",
-    "Kept",
     "Message",
-    "Pull",
     "Received",
+    "ServerClock",
+    "SignedCopy",
     "Stored",
-    "Taker",
+    "TaskConsumer",
     "Verifier",
     "fetch_now",
     "gateway_reader",

@@ -14,11 +14,11 @@ from typing import Any
 import nats.errors
 from nats.aio.msg import Msg
 
-from clawbus.bus.connection import Link
+from clawbus.bus.connection import Connection
 from clawbus.bus.credential_renewal import Renew, keep_fresh
 from clawbus.bus.identity import Identity
 from clawbus.bus.messages import ANSWER_S, NOT_WRITTEN, Ack, Stored, one_batch, stored_of, translate
-from clawbus.bus.requests import Inflight, Unanswered
+from clawbus.bus.requests import Requests, Unanswered
 from clawbus.bus.signing import HEADER, Signer
 from clawbus.bus.verifier import Verifier
 from clawbus.disk import full
@@ -36,9 +36,9 @@ class Bus:
     """A connection with a name and a key. Use `Bus.connect` as a context manager; reconnects by itself."""
 
     def __init__(self, url: str, identity: Identity, label: str, ca_file: Path | None = None) -> None:
-        self._link = Link(url, identity, label, ca_file)
+        self._link = Connection(url, identity, label, ca_file)
         self._link.on_error, self._link.on_lost, self._link.on_back = self._on_error, self._on_lost, self._on_back
-        self._inflight = Inflight(self._link, identity.name)
+        self._requests = Requests(self._link, identity.name)
         self.identity = identity
         self.on_reconnect: list[Callable[[], None]] = []
         self.verifier = Verifier(self)
@@ -99,7 +99,7 @@ class Bus:
             refused.cancel()
             await asyncio.gather(connecting, refused, return_exceptions=True)
         await self._link.close()
-        raise await self._link.why_not()
+        raise await self._link.refusal()
 
     async def reconnect(self) -> None:
         """Connect anew, with the credentials that lie in their file now: what is under way is tried again."""
@@ -196,7 +196,7 @@ class Bus:
 
     async def ask(self, subject: str, data: bytes, timeout_s: float = ANSWER_S) -> bytes:
         """One request, and the answer as it is. Raises BusAway or Refused."""
-        return (await self._inflight.ask(subject, data, None, timeout_s)).data
+        return (await self._requests.ask(subject, data, None, timeout_s)).data
 
     async def stored_singly(self, stream: str, pattern: str) -> list[Stored]:
         """As `stored`, message by message over the stream's API: for few, and for whom direct get is not granted."""
@@ -246,7 +246,7 @@ class Bus:
     async def listen(self, subject: str, callback: Callable[[Msg], None], lasting: bool = True) -> Callable[[], Any]:
         """Call back for each message on a subject, in order. Returns the function that ends it.
 
-        Not `lasting`: it ends with the connection (see `Link.listen`).
+        Not `lasting`: it ends with the connection (see `Connection.listen`).
         """
 
         async def deliver(message: Msg) -> None:
@@ -284,18 +284,18 @@ class Bus:
     async def _request(
         self, subject: str, data: bytes, headers: dict[str, str] | None, timeout_s: float, parse: bool = True
     ) -> dict[str, Any]:
-        answer = await self._inflight.ask(subject, data, headers, timeout_s)
+        answer = await self._requests.ask(subject, data, headers, timeout_s)
         return json.loads(answer.data) if parse else {}
 
     def _on_error(self, text: str) -> None:
         violation = re.search(r'publish to "([^"]+)"', text, re.IGNORECASE)
         if violation:
-            self._inflight.forbid(violation[1])
+            self._requests.forbid(violation[1])
         else:
             log.info("bus: %s", text)
 
     def _on_lost(self) -> None:
-        self._inflight.drop()
+        self._requests.drop()
 
     def _on_back(self) -> None:
         for wake in list(self.on_reconnect):

@@ -56,7 +56,7 @@ class _Client(Client):
         await super()._process_info(info, initial_connection)
 
 
-class Link:
+class Connection:
     """One client after the other, under one identity. `on_error` hears what the server says beside the answers."""
 
     def __init__(self, url: str, identity: Identity, label: str, ca_file: Path | None = None) -> None:
@@ -132,7 +132,7 @@ class Link:
         except (nats.errors.Error, OSError):  # none, for now
             return True
 
-    async def why_not(self) -> ClawbusError:
+    async def refusal(self) -> ClawbusError:
         """Why it could not be opened."""
         if not (self.refused.is_set() or self.untrusted or self.full):
             await self._look_whether_full()

@@ -1,6 +1,6 @@
 """Pulling from durable consumers by the wire API: nats-py's own `fetch` stalls when the server restarts.
 
-`Pull` is the continuous one, for mail and control. A pull request lives in the server's memory: it is asked for
+`Consumer` is the continuous one, for mail and control. A pull request lives in the server's memory: it is asked for
 again on reconnect, when it runs out, and when two heartbeats are missed (nats-server ADR-13, ADR-37).
 """
 
@@ -56,7 +56,7 @@ def patient(batch: int) -> dict[str, Any]:
     return {"batch": batch, "expires": round(EXPIRES_S * 1e9), "idle_heartbeat": round(HEARTBEAT_S * 1e9)}
 
 
-class Pull:
+class Consumer:
     """Hands each message of a durable to `handler`, one after the other, for as long as it runs."""
 
     def __init__(

@@ -12,7 +12,7 @@ import asyncio
 import nats.errors
 from nats.aio.msg import Msg
 
-from clawbus.bus.connection import Link
+from clawbus.bus.connection import Connection
 from clawbus.errors import BusAway, ClawbusError, Refused
 
 
@@ -20,10 +20,10 @@ class Unanswered(BusAway):
     """No answer in time, over a connection that was not lost: who asked may find out why."""
 
 
-class Inflight:
+class Requests:
     """The requests over one link, of the key `name`."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Connection, name: str) -> None:
         self._link = link
         self._name = name
         self._asking: dict[asyncio.Task[Msg], str] = {}

@@ -12,7 +12,7 @@ from clawbus.wire.envelope import now
 _AGAIN_S = 60.0
 
 
-class Clock:
+class ServerClock:
     """Asks a consumer that its owner may look at: the answer carries the server's time (nats-server, ConsumerInfo)."""
 
     def __init__(self, bus: Bus, stream: str, durable: str) -> None:
@@ -22,7 +22,7 @@ class Clock:
         """How far the server's clock is ahead of this machine's."""
         self._looked_at: float | None = None
 
-    async def over(self, moment: datetime | None) -> bool:
+    async def has_passed(self, moment: datetime | None) -> bool:
         """Whether a moment is over; None never is. Looks at the server's clock once a minute. Raises BusAway."""
         if moment is None:
             return False

@@ -17,7 +17,7 @@ _MAX_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SignedCopy:
     """Subject, id, header and bytes of a message. `at`: a moment at which the server had it already."""
 
     subject: str
@@ -27,12 +27,12 @@ class Kept:
     at: datetime | None = None
 
     @classmethod
-    def of(cls, message: Received) -> Kept:
+    def of(cls, message: Received) -> SignedCopy:
         header = {name: value for name, value in message.headers.items() if name == HEADER}
         return cls(message.subject, message.msg_id, header, message.data)
 
     @classmethod
-    def heard(cls, message: Message) -> Kept:
+    def of_message(cls, message: Message) -> SignedCopy:
         """What a core subscription has brought."""
         headers = dict(message.headers or {})
         return cls(message.subject, headers.get("Nats-Msg-Id", ""), headers, message.data)
@@ -45,7 +45,7 @@ class Kept:
         return {"subject": self.subject, "id": self.msg_id, "header": self.headers.get(HEADER, ""), "raw": raw}
 
     @classmethod
-    def read(cls, said: Any, at: datetime | None) -> Kept:
+    def read(cls, said: Any, at: datetime | None) -> SignedCopy:
         """Raises WireError if it is not what `as_json` gives."""
         try:
             words = [said[name] for name in ("subject", "id", "header", "raw")]

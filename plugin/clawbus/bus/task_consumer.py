@@ -25,7 +25,7 @@ from clawbus.bus.bus import Bus
 from clawbus.bus.consumer import HEARTBEAT_S, ask, delivery_of, patient, status_of
 from clawbus.bus.durables import group_durable, task_durable
 from clawbus.bus.messages import Delivery
-from clawbus.bus.server_clock import Clock
+from clawbus.bus.server_clock import ServerClock
 from clawbus.errors import BusAway
 from clawbus.wire.channels import TASKS
 from clawbus.wire.subjects import PRIORITIES
@@ -35,12 +35,12 @@ _SWEEP_S = 2.0
 _SWEEP = "sweep"
 
 
-class Taker:
+class TaskConsumer:
     """The tasks of one gateway and of its groups. Use as a context manager; `take` only with a free slot in hand."""
 
     def __init__(self, bus: Bus, gateway: str, groups: Sequence[str] = ()) -> None:
         self._bus = bus
-        self.clock = Clock(bus, TASKS, task_durable(gateway, PRIORITIES[0]))
+        self.clock = ServerClock(bus, TASKS, task_durable(gateway, PRIORITIES[0]))
         self._own = {p: task_durable(gateway, p) for p in PRIORITIES}
         self._shared = {p: [group_durable(group, p) for group in groups] for p in PRIORITIES}
         self._parked: dict[str, float] = {}  # durable -> when its waiting request is past hope (monotonic s)
@@ -53,7 +53,7 @@ class Taker:
         self._giving_back: set[asyncio.Task[None]] = set()
         self._stops: list[Callable[[], Any]] = []
 
-    async def __aenter__(self) -> Taker:
+    async def __aenter__(self) -> TaskConsumer:
         await self._listen()
         self._bus.on_reconnect.append(self._forget_requests)
         return self
@@ -74,7 +74,7 @@ class Taker:
         for stop in self._stops:
             await stop()
 
-    async def take(self) -> Delivery:
+    async def next_task(self) -> Delivery:
         """Wait for the next task: of those that wait now, one of the highest priority."""
         self._wanted = True
         try:

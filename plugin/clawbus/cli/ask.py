@@ -74,7 +74,7 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     company = Company.open(org_file)
     minutes = -(-complete_within // 60) if complete_within else None
     new = NewTask(
-        _taker(company, agent),
+        _task_consumer(company, agent),
         _text(text),
         label,
         priority,  # type: ignore[arg-type]  # click has checked it
@@ -99,7 +99,7 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
     return code
 
 
-def _taker(company: Company, agent: str) -> str:
+def _task_consumer(company: Company, agent: str) -> str:
     """Raises InvalidInput or NotFound, by the name that stands in the command's help."""
     company.org.takers(agent, "AGENT")
     return agent

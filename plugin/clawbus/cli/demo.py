@@ -18,7 +18,7 @@ import click
 
 from clawbus.cli.output import print_json, put_line
 from clawbus.cli.screen import Screen
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.demo import run, workflow
 from clawbus.demo.stage import KILLS, Outcome, Wish, app_folder
 from clawbus.errors import InvalidInput
@@ -26,7 +26,7 @@ from clawbus.gateway.setup import installation as openclaw
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.settings import provider_keys
 
-Play = Callable[[Wish, Callable[[str], None], Callable[[FlowEvent], None]], Awaitable[Outcome]]
+Play = Callable[[Wish, Callable[[str], None], Callable[[WatchEvent], None]], Awaitable[Outcome]]
 
 
 @click.command()

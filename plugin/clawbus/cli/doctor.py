@@ -178,7 +178,7 @@ async def _answering(company: Company, name: str) -> Check:
     async with company.connect_person(None) as (bus, _):
         for _ in range(_LOOKS):
             roster = await who_is_online(bus, company)
-            silent = {agent for agent in silent if not roster.heard([agent])}
+            silent = {agent for agent in silent if not roster.has_heard([agent])}
             if not silent:
                 return Check(name, True, f"all {len(company.org.agents)} answer on the bus")
     said = f"nothing is heard of {', '.join(sorted(silent))}"

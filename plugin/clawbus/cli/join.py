@@ -18,8 +18,8 @@ from clawbus.gateway.setup import claw_package as claw
 from clawbus.gateway.setup import installation as openclaw
 from clawbus.gateway.setup.command import Command
 from clawbus.gateway.setup.config_file import diff
-from clawbus.gateway.setup.join import Joining, Plan
-from clawbus.gateway.setup.join_record import Change, read_record
+from clawbus.gateway.setup.join import Join, JoinPlan
+from clawbus.gateway.setup.join_record import ConfigChange, read_record
 from clawbus.gateway.setup.plugin_bundle import assemble
 from clawbus.settings import cache_dir, user_environment
 
@@ -102,7 +102,7 @@ async def _enter(wanted: Wanted) -> Wanted:
     return replace(wanted, gateway=theirs[0] if len(theirs) == 1 else None)
 
 
-async def _joining(wanted: Wanted) -> Joining:
+async def _joining(wanted: Wanted) -> Join:
     found = await openclaw.find(install=False, say=lambda line: put_text(line, err=True))
     more = {
         name: str(path.expanduser().resolve())
@@ -111,7 +111,7 @@ async def _joining(wanted: Wanted) -> Joining:
     }
     command = Command(found.argv(), user_environment(**more))
     folder = assemble(cache_dir() / "plugin" / "clawbus")
-    return Joining(command, await command.config_file(), folder)
+    return Join(command, await command.config_file(), folder)
 
 
 def _node(wanted: Wanted) -> tuple[Path, list[str]]:
@@ -134,12 +134,12 @@ def _node(wanted: Wanted) -> tuple[Path, list[str]]:
     return opened.home.socket(gateway.id), claw.offer(opened.home, company, gateway.id)
 
 
-async def _undo(joining: Joining, wanted: Wanted) -> int:
+async def _undo(joining: Join, wanted: Wanted) -> int:
     record = read_record(joining.config)
     if record is None:
         raise NotFound(f"clawbus has not joined the gateway of {joining.config}", "Name another with --config FILE.")
     if not wanted.as_json:
-        back = [Change(path=one.path, before=one.after, after=one.before) for one in record.changes]
+        back = [ConfigChange(path=one.path, before=one.after, after=one.before) for one in record.changes]
         plugin = ["- the plugin clawbus"] * record.installed
         put_text(
             "\n".join([f"{joining.config}, where you have not changed it since:", *diff(joining.config, back), *plugin])
@@ -163,7 +163,7 @@ def _agreed(wanted: Wanted, question: str) -> bool:
     return click.confirm(question)
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
+def _facts(plan: JoinPlan) -> dict[str, Any]:
     return {
         "config": str(plan.config),
         "install": plan.install,

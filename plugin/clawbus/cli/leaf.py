@@ -10,7 +10,7 @@ from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.cli.output import outlive_full_disk, put_line
 from clawbus.client.company import Company
 from clawbus.errors import Missing, Refused
-from clawbus.ops.up.leaf_process import Leaf
+from clawbus.ops.up.leaf_process import LeafProcess
 from clawbus.provision import joined_machine as here
 from clawbus.provision.greeting import Port
 from clawbus.provision.leaf_config import Hub, hub_of, look
@@ -58,11 +58,11 @@ async def leaf_command(hub: str | None, port: int | None, nats_server: Path | No
     put_line(f"nats://{LOOPBACK}:{listens} is where this machine's agents find {company.org.company}. Ctrl-C ends it.")
     if seen is Port.NOBODY:
         put_line(f"Nobody answers at {dialled} now; it is dialled again every 5 s.")
-    await until_stopped(Leaf(company, dialled, listens, company.home.root / known.ca, program, put_line).run())
+    await until_stopped(LeafProcess(company, dialled, listens, company.home.root / known.ca, program, put_line).run())
     return 0
 
 
-def _hub(option: str | None, known: here.Here, company: Company) -> Hub:
+def _hub(option: str | None, known: here.JoinedMachine, company: Company) -> Hub:
     """Whoever says it first: the option, the variable, what was said last; else where the machine joined."""
     bus = company.org.bus
     for said, field in ((option, "--hub"), (variable(HUB_VAR), HUB_VAR), (known.leaf and known.leaf.hub, "leaf.hub")):

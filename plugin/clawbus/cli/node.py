@@ -34,5 +34,5 @@ async def _serve(company: Company, gateway: str) -> None:
         async with company.connect(f"gw-{gateway}", f"node {gateway}", wait_s=None) as bus:
             node = Node(company.org, gateway, bus, rpc, ledger)
             if entry.is_ours:
-                node.mending.restart = functools.partial(ask_restart, company.home, f"{GATEWAY}{gateway}")
+                node.gateway_repair.restart = functools.partial(ask_restart, company.home, f"{GATEWAY}{gateway}")
             await node.run(company.home.socket(gateway))

@@ -12,7 +12,7 @@ import click
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.client.company import Company
-from clawbus.client.replay import Moment, chosen, moments
+from clawbus.client.replay import TimelineEntry, chosen, moments
 from clawbus.errors import InvalidInput, NotFound
 from clawbus.org.duration import seconds
 from clawbus.sanitize import inert
@@ -66,7 +66,7 @@ async def replay_command(
     return 0
 
 
-def line(one: Moment, full: bool, width: int = 120) -> str:
+def line(one: TimelineEntry, full: bool, width: int = 120) -> str:
     """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
     who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who, lines=False)
     stamp = f"{one.at:%m-%d %H:%M:%S}.{one.at.microsecond // 1000:03d}"

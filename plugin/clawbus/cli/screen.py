@@ -15,7 +15,7 @@ from typing import TextIO
 from rich.cells import cell_len
 
 from clawbus import settings
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.sanitize import inert
 
 _STATES: dict[str, tuple[str, str]] = {
@@ -72,7 +72,7 @@ class Style:
         return "…" if self.unicode else "..."
 
 
-def flow_lines(event: FlowEvent, start: datetime, style: Style) -> list[str]:
+def flow_lines(event: WatchEvent, start: datetime, style: Style) -> list[str]:
     """The lines for one event: one in a wide terminal, two in a narrow one."""
     seconds = max(0.0, (event.at - start).total_seconds())
     word, colour = _STATES.get(event.kind, (event.kind, ""))
@@ -108,7 +108,7 @@ class Screen:
         """A line of ours, such as which model is used."""
         self._write([_printable(inert(text), self.style)])
 
-    def show(self, event: FlowEvent) -> None:
+    def show(self, event: WatchEvent) -> None:
         self._start = self._start or event.at
         self._write(flow_lines(event, self._start, self.style))
 

@@ -10,7 +10,7 @@ from clawbus.bus import Bus
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
 from clawbus.client.company import Company
-from clawbus.client.halt import WITHIN_S, Obedience, check_target, obedience, order, standing
+from clawbus.client.halt import WITHIN_S, HaltReport, check_target, obedience, order, standing
 from clawbus.errors import BusAway, InvalidInput
 from clawbus.tasks.halt_orders import ALL, Order, State
 from clawbus.wire.subjects import check_id
@@ -132,7 +132,7 @@ async def _give(org_file: Path, person: str | None, target: str, state: State, w
     return 1 if found.not_yet else 0
 
 
-def _print(target: str, state: State, found: Obedience, left: list[Order]) -> None:
+def _print(target: str, state: State, found: HaltReport, left: list[Order]) -> None:
     put_line(f"{'the company' if target == ALL else target} {_DONE[state]}")
     for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
         if agents:
@@ -141,7 +141,7 @@ def _print(target: str, state: State, found: Obedience, left: list[Order]) -> No
         put_line(f"Still: {one}")
 
 
-async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[Obedience, list[Order]]:
+async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[HaltReport, list[Order]]:
     """Who obeys an order that was given, and what else stands. Raises BusAway."""
     try:
         return await obedience(bus, company, me), (await standing(bus, company)).standing()

@@ -25,7 +25,7 @@ from clawbus.gateway.setup import managed_gateway as own
 from clawbus.ops.enrol.org_sync import caught_up, follow
 from clawbus.ops.supervisor import Supervisor
 from clawbus.ops.supervisor.pid_files import take_lock
-from clawbus.ops.up import Plan, ask_up, asked, model_port, reconcile, running, survive_questions
+from clawbus.ops.up import ServicePlan, ask_up, asked, model_port, reconcile, running, survive_questions
 
 _DRAIN_S = 20.0
 """How long a gateway that is restarted since its turns fail may let others of its turns end."""
@@ -79,13 +79,13 @@ async def _up_to_date(org_file: Path) -> Company:
         return await caught_up(company)
 
 
-async def _plan(company: Company, nats_server: Path | None, force_souls: bool, running: bool = False) -> Plan:
+async def _plan(company: Company, nats_server: Path | None, force_souls: bool, running: bool = False) -> ServicePlan:
     needs_claw = any(gateway.is_ours for gateway in company.gateways_here)
     claw = await openclaw.find(install=True, say=put_text) if needs_claw else None
-    return Plan(company, claw, nats_server, model_port(company, running), force_souls)
+    return ServicePlan(company, claw, nats_server, model_port(company, running), force_souls)
 
 
-async def _run(plan: Plan) -> None:
+async def _run(plan: ServicePlan) -> None:
     org = plan.company.org
 
     dead: set[str] = set()
@@ -120,7 +120,7 @@ async def _run(plan: Plan) -> None:
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _follow(supervisor: Supervisor, plan: Plan, took: Callable[[Company], None]) -> None:
+async def _follow(supervisor: Supervisor, plan: ServicePlan, took: Callable[[Company], None]) -> None:
     """Until cancelled: take org.toml in when `clawbus apply` asks for it, and restart a gateway when its node does.
 
     `took` hears of each company that was taken in.

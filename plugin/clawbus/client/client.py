@@ -15,7 +15,7 @@ from typing import TypeVar
 from clawbus.bus import Bus, Received, fetch_now, person_reader
 from clawbus.client.company import Company
 from clawbus.client.person import Person
-from clawbus.client.result_cleanup import Settling
+from clawbus.client.result_cleanup import ResultCleanup
 from clawbus.client.seeing import who_is_online
 from clawbus.client.validation import check_member, mail_envelope, task_envelope
 from clawbus.client.values import Message, Result, Task, message_of, result_of, task_of, unreadable
@@ -47,13 +47,13 @@ async def connect(
     company = Company.open(Path(org_file))
     async with company.connect_person(person) as (bus, me):
         client = Client(company, bus, me, patience_s)
-        settling = asyncio.create_task(client.settling.run())
+        result_cleanup = asyncio.create_task(client.result_cleanup.run())
         try:
             yield client
         finally:
-            settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
-            await client.settling.finish()
+            result_cleanup.cancel()
+            await asyncio.gather(result_cleanup, return_exceptions=True)
+            await client.result_cleanup.finish()
 
 
 class Client:
@@ -64,7 +64,7 @@ class Client:
         self._bus = bus
         self._person = Person(company, bus, me)
         self._queues: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.settling = Settling(self._person)
+        self.result_cleanup = ResultCleanup(self._person)
         self._patience_s = patience_s
         self.me = me
 
@@ -147,7 +147,7 @@ class Client:
             later = f"It goes on. Its result: clawbus task result {task.id}"
             raise Away(f"task {task.id} at {task.to} has not ended within {timeout_s:g} s", later) from None
         if task.requester == self.me:
-            self.settling.handed_over(task.id)
+            self.result_cleanup.handed_over(task.id)
         return result_of(end)
 
     async def wait_all(self, tasks: Iterable[Task], timeout_s: float | None = None) -> list[Result]:
@@ -172,7 +172,7 @@ class Client:
         view = await self.look(task_id)
         end = await self._company.ends(self._bus).read(view.task_id, view.requester, view.to)
         if end is not None and view.requester == self.me:
-            self.settling.handed_over(view.task_id)
+            self.result_cleanup.handed_over(view.task_id)
         return None if end is None else result_of(end)
 
     async def files(self, task_id: str, folder: str | Path) -> list[Placed]:

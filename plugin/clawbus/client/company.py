@@ -12,11 +12,11 @@ from clawbus.bus import Bus
 from clawbus.bus.identity import Identity, agent_key
 from clawbus.bus.signing import Signer
 from clawbus.errors import NotFound, Refused
-from clawbus.node.mailbox import Spilled, speakers_of
+from clawbus.node.mailbox import LeakedKeys, speakers_of
 from clawbus.org import EXTERNAL, STEWARD, Gateway, Org, load
 from clawbus.provision.credential_service import renew
 from clawbus.provision.credentials import credentials
-from clawbus.provision.joined_machine import Here, read
+from clawbus.provision.joined_machine import JoinedMachine, read
 from clawbus.provision.tls import trusted
 from clawbus.settings import Home, leave_no_dump
 from clawbus.tasks import History
@@ -50,7 +50,7 @@ class Company:
         return Subjects(self.org.company)
 
     @property
-    def here(self) -> Here | None:
+    def here(self) -> JoinedMachine | None:
         """What of the company is on this machine, if it has joined; None on the company's own. Raises InvalidInput."""
         return read(self.home)
 
@@ -145,7 +145,7 @@ class Company:
             bus.signers, bus.store = self.signers(key_name), self.store
             if key_name == STEWARD or (key_name.startswith("gw-") and bus.signers):  # people see it on their screens
                 speakers = speakers_of([*bus.signers])
-                bus.on_leak = Spilled(self.home, self.org, DeadLetters(bus, self.subjects), speakers)
+                bus.on_leak = LeakedKeys(self.home, self.org, DeadLetters(bus, self.subjects), speakers)
             yield bus
 
     @contextlib.asynccontextmanager

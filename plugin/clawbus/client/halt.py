@@ -24,7 +24,7 @@ _AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Obedience:
+class HaltReport:
     """What the agents' nodes say of themselves. `away`: not heard; their nodes obey before they begin anything."""
 
     obeys: list[str]
@@ -101,19 +101,19 @@ async def telling(bus: Bus, company: Company, say: Callable[[str], None]) -> Asy
         await asyncio.gather(looking, return_exceptions=True)
 
 
-async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_S) -> Obedience:
+async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_S) -> HaltReport:
     """Wait until all nodes that are heard do as the orders say, `wait_s` at most. Raises BusAway."""
     agents = [agent.id for agent in company.org.agents]
     roster, heard, began = Roster(company.subjects), asyncio.Event(), time.monotonic()
 
-    def hear(message: Message) -> None:
-        roster.hear(message)
+    def on_message(message: Message) -> None:
+        roster.on_presence(message)
         heard.set()
 
     halt = await standing(bus, company)
     wanted = {agent: halt.word(agent) for agent in agents}
     subjects = company.subjects
-    stop = await bus.listen(subjects.everything("presence"), hear)
+    stop = await bus.listen(subjects.everything("presence"), on_message)
     try:
         await bus.tell(subjects.build("roll", me), ASK)
         while (waited_s := time.monotonic() - began) < wait_s:
@@ -131,7 +131,7 @@ async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_
     return _obedience(roster, wanted)
 
 
-def _obedience(roster: Roster, wanted: dict[str, str]) -> Obedience:
-    away = [agent for agent in wanted if not roster.heard([agent])]
+def _obedience(roster: Roster, wanted: dict[str, str]) -> HaltReport:
+    away = [agent for agent in wanted if not roster.has_heard([agent])]
     obeys = [agent for agent in wanted if agent not in away and roster.said(agent).get("state") == wanted[agent]]
-    return Obedience(obeys, [agent for agent in wanted if agent not in (*away, *obeys)], away)
+    return HaltReport(obeys, [agent for agent in wanted if agent not in (*away, *obeys)], away)

@@ -20,7 +20,7 @@ _TRIES = 15
 _AGAIN_S = 0.1
 
 
-class Copies:
+class InboxCopies:
     """The copies in one person's inbox."""
 
     def __init__(self, bus: Bus, subjects: Subjects, me: str) -> None:

@@ -7,7 +7,7 @@ import contextlib
 
 from clawbus.bus import Bus
 from clawbus.client.company import Company
-from clawbus.client.inbox_copies import Copies
+from clawbus.client.inbox_copies import InboxCopies
 from clawbus.errors import BacklogFull, BusAway, DiskFull, NotFound, NotKept, WireError
 from clawbus.org.addressing import subject_of
 from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
@@ -32,7 +32,7 @@ class Person:
         self._ends = company.ends(bus)
         self._spend = spend_of(bus, company.org)
         self.following = Following(bus, self._subjects, self._ends)
-        self.copies = Copies(bus, self._subjects, me)
+        self.copies = InboxCopies(bus, self._subjects, me)
         self.me = me
 
     async def give(self, task: Envelope) -> None:

@@ -1,4 +1,4 @@
-"""A Python program as the doer of tasks: a handler per agent, the same bookkeeping as for a gateway's turns."""
+"""A Python program as the executor of tasks: a handler per agent, the same bookkeeping as for a gateway's turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handler = Callable[[Task], Awaitable[str]]
 _DEADLINE_S = 1800
 
 
-class Program:
+class ProgramExecutor:
     """Runs handlers. An attempt that the death of this process cuts short is a strike; being stopped is none."""
 
     def __init__(self, handlers: Mapping[str, Handler], ledger: Ledger, outbox: Outbox, org: Org) -> None:

@@ -34,7 +34,7 @@ _PART_IN = ("accepted", "delivered", "started")  # of a team's or a pool's task,
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEntry:
     """One thing that happened. `text`: what an agent or a person said, or the reason; data."""
 
     at: datetime
@@ -53,10 +53,10 @@ class Moment:
         return {"at": self.at.isoformat(), **said, **({"detail": dict(self.detail)} if self.detail else {})}
 
 
-async def moments(bus: Bus, company: Company) -> list[Moment]:
+async def moments(bus: Bus, company: Company) -> list[TimelineEntry]:
     """Everything that the streams remember, in the order of the server's clock. Raises BusAway."""
     subjects = company.subjects
-    found: list[Moment] = []
+    found: list[TimelineEntry] = []
     for stream, channels in _CHANNELS.items():
         for name in channels:
             for stored in await bus.stored(stream, subjects.everything(name)):
@@ -67,10 +67,10 @@ async def moments(bus: Bus, company: Company) -> list[Moment]:
 
 
 def chosen(
-    all_of_it: list[Moment], task: str | None = None, agent: str | None = None, since: datetime | None = None
-) -> list[Moment]:
+    all_of_it: list[TimelineEntry], task: str | None = None, agent: str | None = None, since: datetime | None = None
+) -> list[TimelineEntry]:
     """The part that was asked for. A task brings all that came of it: what it was passed on as, and chained to."""
-    part: Iterable[Moment] = all_of_it
+    part: Iterable[TimelineEntry] = all_of_it
     if task is not None:
         family = _family(all_of_it, task)
         part = [one for one in part if one.task_id in family]
@@ -82,7 +82,7 @@ def chosen(
     return list(part)
 
 
-def _family(all_of_it: list[Moment], task: str) -> set[str]:
+def _family(all_of_it: list[TimelineEntry], task: str) -> set[str]:
     family = {task}
     for one in all_of_it:  # in time: a child is heard of after its parent
         if one.parent in family and one.task_id:
@@ -90,7 +90,7 @@ def _family(all_of_it: list[Moment], task: str) -> set[str]:
     return family
 
 
-def _read(subjects: Subjects, stored: Stored) -> list[Moment]:
+def _read(subjects: Subjects, stored: Stored) -> list[TimelineEntry]:
     """What a stored message says; nothing if it is malformed."""
     try:
         parsed = subjects.parse(stored.subject)
@@ -103,28 +103,32 @@ def _read(subjects: Subjects, stored: Stored) -> list[Moment]:
         return []
 
 
-def _event(parsed: Parsed, stored: Stored) -> Moment:
+def _event(parsed: Parsed, stored: Stored) -> TimelineEntry:
     event = decode_event(stored.data, parsed)
     detail = event.detail
     text = next((str(detail[key]) for key in _TEXTS if detail.get(key)), "")
     rest = tuple(detail.items())
     to, parent = str(detail.get("to") or ""), str(detail.get("parent") or "")
-    return Moment(stored.at, event.sender, event.kind, event.task_id, to, text, parent, rest)
+    return TimelineEntry(stored.at, event.sender, event.kind, event.task_id, to, text, parent, rest)
 
 
-def _said(parsed: Parsed, stored: Stored) -> Moment:
+def _said(parsed: Parsed, stored: Stored) -> TimelineEntry:
     """An end, a broadcast, an insight."""
     said = decode(stored.data, parsed.sender)
     ended = parsed.channel == "end"
     what = (said.status or "failed") if ended else said.type
     text = said.body if ended or not said.subject else f"{said.subject}: {said.body}"
-    return Moment(stored.at, parsed.sender, what, said.task_id or "", said.to, text, said.parent or "")
+    return TimelineEntry(stored.at, parsed.sender, what, said.task_id or "", said.to, text, said.parent or "")
 
 
-def _steward(parsed: Parsed, stored: Stored) -> Moment:
+def _steward(parsed: Parsed, stored: Stored) -> TimelineEntry:
     said = read_object(stored.data)
     if parsed.channel == "dead":
-        return Moment(stored.at, parsed.sender, "dead letter", parsed.task_id or "", text=str(said.get("reason", "")))
+        return TimelineEntry(
+            stored.at, parsed.sender, "dead letter", parsed.task_id or "", text=str(said.get("reason", ""))
+        )
     what = "alert raised" if said.get("raised") else "alert cleared"
     rule, key = parsed.tokens["rule"], parsed.tokens["key"]
-    return Moment(stored.at, parsed.sender, what, key if len(key) == 26 else "", key, f"{rule}: {said.get('text', '')}")
+    return TimelineEntry(
+        stored.at, parsed.sender, what, key if len(key) == 26 else "", key, f"{rule}: {said.get('text', '')}"
+    )

@@ -19,7 +19,7 @@ _AT_THE_END_S = 5.0
 _AT_ONCE = 16
 
 
-class Settling:
+class ResultCleanup:
     """The results that one connection has handed over."""
 
     def __init__(self, person: Person) -> None:

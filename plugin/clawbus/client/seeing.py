@@ -17,13 +17,13 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
     roster, heard = Roster(company.subjects), asyncio.Event()
     agents = [agent.id for agent in company.org.agents]
 
-    def hear(message: Message) -> None:
-        roster.hear(message)
-        if roster.heard(agents):
+    def on_message(message: Message) -> None:
+        roster.on_presence(message)
+        if roster.has_heard(agents):
             heard.set()
 
     subjects = company.subjects
-    stop = await bus.listen(subjects.everything("presence"), hear)
+    stop = await bus.listen(subjects.everything("presence"), on_message)
     try:
         await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
         with contextlib.suppress(TimeoutError):
@@ -38,12 +38,12 @@ async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
     """What nodes say of these agents by themselves, for who may not ask. Takes as long as their period, at most."""
     roster, heard = Roster(company.subjects), asyncio.Event()
 
-    def hear(message: Message) -> None:
-        roster.hear(message)
-        if roster.heard(agents):
+    def on_message(message: Message) -> None:
+        roster.on_presence(message)
+        if roster.has_heard(agents):
             heard.set()
 
-    stop = await bus.listen(company.subjects.everything("presence"), hear)
+    stop = await bus.listen(company.subjects.everything("presence"), on_message)
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PERIOD_S + 1):

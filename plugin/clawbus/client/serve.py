@@ -10,14 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from clawbus.bus import Bus, Pull, gateway_reader
+from clawbus.bus import Bus, Consumer, gateway_reader
 from clawbus.client.company import Company
-from clawbus.client.program_executor import Handler, Program
+from clawbus.client.program_executor import Handler, ProgramExecutor
 from clawbus.errors import InvalidInput, Missing
-from clawbus.node.heartbeat import Presence
+from clawbus.node.heartbeat import Heartbeat
 from clawbus.node.ledger import Ledger
-from clawbus.node.mailbox import Outbox, Reserving
-from clawbus.node.worker import Metered, Obedient, Worker
+from clawbus.node.mailbox import BudgetGate, Outbox
+from clawbus.node.worker import HaltableExecutor, MeteredExecutor, Worker
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.roster import Roster
 from clawbus.wire.channels import CTL
@@ -38,23 +38,23 @@ async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handl
         ledger.prune()
         async with company.connect(f"gw-{gateway}", f"program {gateway}", wait_s=None) as bus:
             outbox = Outbox(bus, ledger, company.subjects)
-            Reserving(bus, company.org, outbox)
-            program = Program(handlers, ledger, outbox, company.org)
+            BudgetGate(bus, company.org, outbox)
+            program = ProgramExecutor(handlers, ledger, outbox, company.org)
             halt = Halt(bus, company.org)
-            metered = Metered(program, ledger, outbox, company.subjects)
-            obedient = Obedient(metered, halt, ledger, outbox)
-            worker = Worker(bus, obedient, ledger, outbox, company.org, gateway)
-            obedient.on_wait, obedient.over = worker.give_slot, worker.over
+            metered = MeteredExecutor(program, ledger, outbox, company.subjects)
+            haltable_executor = HaltableExecutor(metered, halt, ledger, outbox)
+            worker = Worker(bus, haltable_executor, ledger, outbox, company.org, gateway)
+            haltable_executor.on_wait, haltable_executor.has_passed = worker.give_slot, worker.has_passed
             with _stopped_by_signals():
                 await _run(company, gateway, worker, program, bus, outbox, halt)
 
 
 async def _run(
-    company: Company, gateway: str, worker: Worker, program: Program, bus: Bus, outbox: Outbox, halt: Halt
+    company: Company, gateway: str, worker: Worker, program: ProgramExecutor, bus: Bus, outbox: Outbox, halt: Halt
 ) -> None:
-    control = Pull(bus, CTL, gateway_reader(gateway), worker.control)
+    control = Consumer(bus, CTL, gateway_reader(gateway), worker.control)
     roster = Roster(company.subjects)
-    presence = Presence(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
+    presence = Heartbeat(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
     presence.word, presence.on_asked = halt.word, halt.look
     halt.on_change.append(presence.speak)
     try:

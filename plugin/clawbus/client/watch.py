@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from clawbus.bus import Bus, Kept, Message
+from clawbus.bus import Bus, Message, SignedCopy
 from clawbus.errors import Away, Refused, WireError
 from clawbus.wire.envelope import Status, decode, now
 from clawbus.wire.events import decode_event
@@ -25,7 +25,7 @@ _SIDES_APART_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class FlowEvent:
+class WatchEvent:
     """One thing that happened. `kind` is an event's kind, or how a task ended; `who` said so."""
 
     at: datetime
@@ -37,9 +37,9 @@ class FlowEvent:
 
 
 @contextlib.asynccontextmanager
-async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[FlowEvent]]:
+async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[WatchEvent]]:
     """Everything that is said of tasks while the block runs, and signed by who says it."""
-    heard: asyncio.Queue[FlowEvent] = asyncio.Queue()
+    heard: asyncio.Queue[WatchEvent] = asyncio.Queue()
     said: asyncio.Queue[Message] = asyncio.Queue()
     channels = ("events", "end", "alerts")
     stops = [await bus.listen(subjects.everything(channel), said.put_nowait) for channel in channels]
@@ -52,13 +52,15 @@ async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[
             await stop()
 
 
-async def _read_on(bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], heard: asyncio.Queue[FlowEvent]) -> None:
+async def _read_on(
+    bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], heard: asyncio.Queue[WatchEvent]
+) -> None:
     ended: set[str] = set()
     inline = _InLine(heard)
     while True:
         message = await said.get()
         with contextlib.suppress(WireError, Away, Refused):  # what cannot be checked now is not shown
-            await bus.verifier.check(Kept.heard(message))
+            await bus.verifier.check(SignedCopy.of_message(message))
             event = _read(subjects, message)
             if event.kind == "ended":  # the end itself is heard, too, and says how
                 continue
@@ -71,12 +73,12 @@ async def _read_on(bus: Bus, subjects: Subjects, said: asyncio.Queue[Message], h
 class _InLine:
     """A task is seen queued before it is seen delivered: its two sides say so on two ways, and either may be first."""
 
-    def __init__(self, heard: asyncio.Queue[FlowEvent]) -> None:
+    def __init__(self, heard: asyncio.Queue[WatchEvent]) -> None:
         self._heard = heard
         self._accepted: set[str] = set()
-        self._early: dict[str, list[FlowEvent]] = {}
+        self._early: dict[str, list[WatchEvent]] = {}
 
-    def put(self, event: FlowEvent) -> None:
+    def put(self, event: WatchEvent) -> None:
         task_id = event.task_id
         if task_id in self._early and event.kind != "accepted":
             self._early[task_id].append(event)
@@ -94,13 +96,13 @@ class _InLine:
             self._heard.put_nowait(event)
 
 
-def _read(subjects: Subjects, message: Message) -> FlowEvent:
+def _read(subjects: Subjects, message: Message) -> WatchEvent:
     parsed = subjects.parse(message.subject)
     if parsed.channel == "alerts":
         return _alert(parsed, message.data)
     if parsed.channel == "end":
         end = decode(message.data, parsed.sender)
-        return FlowEvent(
+        return WatchEvent(
             now(),
             end.status or "failed",
             end.task_id or "",
@@ -111,15 +113,15 @@ def _read(subjects: Subjects, message: Message) -> FlowEvent:
     event = decode_event(message.data, parsed)
     said = event.detail
     detail = said.get("what") or said.get("label") or said.get("why") or _attempt(said.get("attempt"))
-    return FlowEvent(event.at, event.kind, event.task_id, event.sender, str(said.get("to") or ""), str(detail or ""))
+    return WatchEvent(event.at, event.kind, event.task_id, event.sender, str(said.get("to") or ""), str(detail or ""))
 
 
-def _alert(parsed: Parsed, data: bytes) -> FlowEvent:
+def _alert(parsed: Parsed, data: bytes) -> WatchEvent:
     """An alert by its rule and what it is about; its task, where it is about one."""
     said = read_object(data)
     rule, key = parsed.tokens["rule"], parsed.tokens["key"]
     detail = f"{rule} {key}: {said.get('text', '')}"
-    return FlowEvent(now(), "alert" if said.get("raised") else "cleared", key, parsed.sender, "", detail)
+    return WatchEvent(now(), "alert" if said.get("raised") else "cleared", key, parsed.sender, "", detail)
 
 
 def _attempt(number: object) -> str:

@@ -8,13 +8,13 @@ import os
 import signal
 from collections.abc import Callable
 
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.demo.model.brain import question
 from clawbus.demo.stage import KILLS, LIMIT_S, Outcome, Stage, Wish, on_stage
 from clawbus.errors import Away
 
 
-async def run(wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent], None]) -> Outcome:
+async def run(wish: Wish, say: Callable[[str], None], show: Callable[[WatchEvent], None]) -> Outcome:
     """Do it. `say` gets a line of ours, `show` each thing that happens to a task.
 
     Everything that was started has ended when this returns or raises. Raises ClawbusError.
@@ -51,7 +51,7 @@ async def _heard_last(outcome: Outcome) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _follow(stage: Stage, wish: Wish, show: Callable[[FlowEvent], None]) -> None:
+async def _follow(stage: Stage, wish: Wish, show: Callable[[WatchEvent], None]) -> None:
     """Show what happens, and kill what is to be killed once the worker is in the middle of its turn."""
     to_kill = KILLS.get(wish.kill or "")
     while True:

@@ -18,14 +18,14 @@ from typing import Any, get_args
 from clawbus.assets import folder
 from clawbus.bus import Bus
 from clawbus.client.company import Company
-from clawbus.client.watch import FlowEvent, watching
+from clawbus.client.watch import WatchEvent, watching
 from clawbus.demo.trouble import Trouble, explained
 from clawbus.errors import Away, ClawbusError, InvalidInput
 from clawbus.gateway import KEY_PREFIX, GatewayRpc
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.ops.supervisor import Supervisor
-from clawbus.ops.up import SERVER, Plan, running
+from clawbus.ops.up import SERVER, ServicePlan, running
 from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
@@ -57,7 +57,7 @@ class Outcome:
 
     folder: Path
     tasks: list[dict[str, Any]] = field(default_factory=list)
-    events: list[FlowEvent] = field(default_factory=list)
+    events: list[WatchEvent] = field(default_factory=list)
     report: str = ""
     recommendation: str = ""
     took_s: float = 0.0
@@ -75,7 +75,7 @@ class Stage:
     supervisor: Supervisor
     bus: Bus
     rpc: GatewayRpc
-    heard: asyncio.Queue[FlowEvent]
+    heard: asyncio.Queue[WatchEvent]
     outcome: Outcome
     trouble: Trouble
 
@@ -84,7 +84,7 @@ class Stage:
         params = {"message": text, "agentId": CEO, "sessionKey": SESSION, "deliver": False}
         await self.rpc.call("agent", {**params, "idempotencyKey": _ASKED})
 
-    async def see(self, event: FlowEvent) -> None:
+    async def see(self, event: WatchEvent) -> None:
         """Keep what has happened to a task. Raises ClawbusError if it has ended, and not well."""
         self.outcome.events.append(event)
         if event.kind in ENDED_BADLY:
@@ -134,7 +134,7 @@ async def on_stage(
     company, spare = _company(home, example, wish.model, changes)
     scripted = wish.model == own.SCRIPTED
     pace_s = _PACE_S if wish.kill else 0.0
-    plan = Plan(company, wish.claw, wish.nats_server, spare if scripted else None, model_pace_s=pace_s)
+    plan = ServicePlan(company, wish.claw, wish.nats_server, spare if scripted else None, model_pace_s=pace_s)
     outcome, began = Outcome(home), time.monotonic()
     try:
         async with running(plan, say, _watch_deaths(wish, say)) as supervisor:
@@ -164,7 +164,7 @@ async def _connected(
         except TimeoutError:
             raise Away(f"the gateway {hq} took no connection within 60 s", "") from None
         trouble = Trouble(SESSION, _ASKED, lambda: any(one.kind == "accepted" for one in outcome.events), say)
-        with rpc.listening(trouble.hear):
+        with rpc.listening(trouble.on_event):
             yield Stage(company, supervisor, bus, rpc, heard, outcome, trouble)
         views = await company.history(bus).tasks()
         outcome.tasks = [view.as_json() for view in views]

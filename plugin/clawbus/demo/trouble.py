@@ -28,7 +28,7 @@ class Trouble:
         self._error = ""
         self.told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def hear(self, name: str, payload: dict[str, Any]) -> None:
+    def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """An event of the gateway, see `GatewayRpc.listening`."""
         if payload.get("sessionKey") != self._session:
             return

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from clawbus.client.person import Person
-from clawbus.client.watch import FlowEvent
+from clawbus.client.watch import WatchEvent
 from clawbus.demo.model.brain import question
 from clawbus.demo.stage import CTO, LIMIT_S, Outcome, Stage, Wish, on_stage
 from clawbus.errors import Away
@@ -25,7 +25,7 @@ _CHANGES = {'escalate = "15m"': 'escalate = "5s"'}
 
 
 async def run(
-    wish: Wish, say: Callable[[str], None], show: Callable[[FlowEvent], None], ask: Callable[[str], str] | None = None
+    wish: Wish, say: Callable[[str], None], show: Callable[[WatchEvent], None], ask: Callable[[str], str] | None = None
 ) -> Outcome:
     """Do it. `ask` lets the person at the terminal answer the blocker; without it the demo answers in his name."""
     async with on_stage(wish, "workflow", _CHANGES, say) as stage:
@@ -48,7 +48,7 @@ class _Story:
         self,
         stage: Stage,
         say: Callable[[str], None],
-        show: Callable[[FlowEvent], None],
+        show: Callable[[WatchEvent], None],
         ask: Callable[[str], str] | None,
     ) -> None:
         self._stage = stage
@@ -93,7 +93,7 @@ class _Story:
             elif event.kind == "escalated" and event.to in people:
                 await self._answer(event)
 
-    async def _answer(self, event: FlowEvent) -> None:
+    async def _answer(self, event: WatchEvent) -> None:
         """The person answers the blocker that has climbed to him: with `clawbus send`, or here."""
         company = self._stage.company
         answer = await asyncio.to_thread(self._ask, "May the project's tests be run?") if self._ask else ANSWER

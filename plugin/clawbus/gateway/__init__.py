@@ -1,9 +1,9 @@
 """The only package that knows OpenClaw: its RPC, its turns, its settings, its plugins."""
 
-from clawbus.gateway.active_runs import Active, active
-from clawbus.gateway.announce import Waking
-from clawbus.gateway.bus_runs import Begun
-from clawbus.gateway.chat_channel import Speaking
+from clawbus.gateway.active_runs import ActiveRuns, active
+from clawbus.gateway.announce import Announcements
+from clawbus.gateway.bus_runs import BusRuns
+from clawbus.gateway.chat_channel import ChatChannel
 from clawbus.gateway.fitness import Fitness
 from clawbus.gateway.rpc import GatewayRpc
 from clawbus.gateway.session_lineage import is_spawned, spawner
@@ -14,15 +14,15 @@ from clawbus.gateway.workspaces import workspace_of
 
 __all__ = [
     "KEY_PREFIX",
-    "Active",
-    "Begun",
+    "ActiveRuns",
+    "Announcements",
+    "BusRuns",
+    "ChatChannel",
     "Fitness",
     "GatewayRpc",
-    "Speaking",
     "TurnLost",
     "TurnResult",
     "Turns",
-    "Waking",
     "active",
     "is_spawned",
     "spawner",

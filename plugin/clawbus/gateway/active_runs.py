@@ -12,7 +12,7 @@ _MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Active:
+class ActiveRuns:
     """A session in which such a turn runs or is queued. `runs`: its run ids; none: all of the session is the bus's."""
 
     session_key: str
@@ -20,7 +20,7 @@ class Active:
     runs: tuple[str, ...]
 
 
-async def active(rpc: GatewayRpc, agents: Collection[str]) -> list[Active]:
+async def active(rpc: GatewayRpc, agents: Collection[str]) -> list[ActiveRuns]:
     """Of these agents: all that runs in sessions of the bus, and in a user's session the runs that the bus began there.
 
     `activeRunIds` is the exact set (OpenClaw docs/gateway/protocol/rpc-session-control). Raises GatewayAway, Refused.
@@ -33,7 +33,7 @@ async def active(rpc: GatewayRpc, agents: Collection[str]) -> list[Active]:
         if len(parts) < 3 or parts[0] != "agent" or parts[1] not in agents:
             continue
         if parts[2] == "nats":
-            found.append(Active(key, parts[1], ()))
+            found.append(ActiveRuns(key, parts[1], ()))
         elif runs := tuple(one for one in row.get("activeRunIds") or () if str(one).startswith(KEY_PREFIX)):
-            found.append(Active(key, parts[1], runs))
+            found.append(ActiveRuns(key, parts[1], runs))
     return found

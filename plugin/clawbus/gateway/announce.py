@@ -12,7 +12,7 @@ from clawbus.gateway import transcript
 from clawbus.gateway.rpc import GatewayRpc
 
 
-class Waking:
+class Announcements:
     """Announces on one gateway."""
 
     def __init__(self, rpc: GatewayRpc) -> None:

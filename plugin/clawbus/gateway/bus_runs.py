@@ -7,7 +7,7 @@ from typing import Any
 from clawbus.gateway.transcript import KEY_PREFIX
 
 
-class Begun:
+class BusRuns:
     """A listener of a gateway. `turns`: by session the run that the bus has begun; a user's turn there ends that."""
 
     def __init__(self, turns: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ _NO_ACCOUNT = "Outbound not configured for channel"
 """What OpenClaw 2026.9.6 says of a channel that it knows, but has no account of."""
 
 
-class Speaking:
+class ChatChannel:
     """Direct deliveries, without a turn of a model."""
 
     def __init__(self, rpc: GatewayRpc) -> None:

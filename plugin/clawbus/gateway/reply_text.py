@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 
-class Call(IntEnum):
+class WrittenCall(IntEnum):
     """How surely a text is a tool call. `PERHAPS`: it stands below words in a code block, and may be an example."""
 
     NONE = 0
@@ -57,15 +57,15 @@ def without_token(text: str) -> str:
     return _LAST_LINE.sub("", text)
 
 
-def written_call(text: str) -> Call:
+def written_call(text: str) -> WrittenCall:
     """Whether a text is, or ends with, a tool call in words. One within a line, in quotes, or above words is prose."""
     text = _without_end_marks(text.translate(_PLAIN).replace("\r\n", "\n"))
     opened, prose, block = _parts(text)
     if _is_json_call(text.strip()) or _PYTHONIC.fullmatch(text.strip()) or _ends_in_call(text, opened):
-        return Call.WHOLE
+        return WrittenCall.WHOLE
     if block and (_is_json_call(block.strip()) or _ends_in_call(block, _parts(block)[0])):
-        return Call.PERHAPS if prose else Call.WHOLE
-    return Call.NONE
+        return WrittenCall.PERHAPS if prose else WrittenCall.WHOLE
+    return WrittenCall.NONE
 
 
 def _without_end_marks(text: str) -> str:

@@ -20,7 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
-from clawbus.gateway.run_phases import Runs
+from clawbus.gateway.run_phases import RunPhases
 from clawbus.version import __version__
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class GatewayRpc:
         self.gone.set()
         self.boot_id = ""
         """Names the gateway's process: another value means that it was restarted and has forgotten its runs."""
-        self.runs = Runs()
+        self.runs = RunPhases()
         """What its events tell of its runs."""
-        self.listeners: list[Listener] = [self.runs.hear]
+        self.listeners: list[Listener] = [self.runs.on_event]
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
         """Called with True when the gateway has become ready, with False when it has gone."""

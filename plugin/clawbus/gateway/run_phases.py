@@ -53,7 +53,7 @@ class Fall:
     why: str
 
 
-class Runs:
+class RunPhases:
     """Hears all events of one gateway; forgets all when another process takes its place."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Runs:
         self._runs.clear()
         self._tell()
 
-    def hear(self, name: str, payload: dict[str, Any]) -> None:
+    def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """An event of the gateway."""
         if name == "task":
             self._task(payload.get("task") or {})
@@ -197,8 +197,8 @@ class Runs:
         return session in self._ending
 
     def _tell(self) -> None:
-        waking, self._news = self._news, asyncio.Event()
-        waking.set()
+        announcements, self._news = self._news, asyncio.Event()
+        announcements.set()
 
 
 def _at_work(run: _Run) -> bool:

@@ -119,7 +119,12 @@ class Transcript:
         mine = (one for one in reversed(self.messages) if one.get("role") == "assistant" and _run_of(one) == run)
         said = (words.without_token(text_of(one)) for one in mine if one.get("stopReason") != "error")
         return next(
-            (text for text in said if not words.are_silent(text) and words.written_call(text) < words.Call.WHOLE), ""
+            (
+                text
+                for text in said
+                if not words.are_silent(text) and words.written_call(text) < words.WrittenCall.WHOLE
+            ),
+            "",
         )
 
     def _last(self, run: str, *roles: str) -> dict[str, Any] | None:

@@ -135,12 +135,12 @@ class Turns:
                 except GatewayAway:
                     await asyncio.sleep(0.2)
 
-    async def begun(self, session_key: str, key: str) -> bool:
+    async def has_started(self, session_key: str, key: str) -> bool:
         """Whether the turn of a key has begun, by the transcript. Such a call must not be made again: the gateway
         forgets the key of a finished run after five minutes. Raises GatewayAway."""
         return (await transcript.read(self._rpc, session_key, 50)).began(key)
 
-    async def stands(self, session_key: str, key: str) -> bool:
+    async def in_transcript(self, session_key: str, key: str) -> bool:
         """Whether the message of a call stands in the transcript. Raises GatewayAway."""
         return (await transcript.read(self._rpc, session_key, 50)).has(key)
 
@@ -306,9 +306,9 @@ def _judged(text: str, seen: transcript.Transcript, run: str) -> TurnResult:
             return TurnResult("failed", _NO_ROOM if cut else _SAID_NOTHING, mute=True)
         return TurnResult("done", f"{earlier}\n\n{_EARLIER}{cut}")
     call = max(words.written_call(text), words.written_call(kept))
-    if call == words.Call.WHOLE:
+    if call == words.WrittenCall.WHOLE:
         return TurnResult("failed", f"{_CALL_IN_WORDS}\n\n{kept or text}{cut}")
-    if call == words.Call.PERHAPS:
+    if call == words.WrittenCall.PERHAPS:
         text += f"\n\n{_PERHAPS_A_CALL}"
     return TurnResult("done", text + cut)
 

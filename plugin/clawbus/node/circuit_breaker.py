@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[0-9]+")
 _REASON_CHARS = 160
 
 
-class Breaker:
+class CircuitBreaker:
     """The breakers of one gateway's agents, kept in its ledger."""
 
     def __init__(self, org: Org, ledger: Ledger, outbox: Outbox) -> None:
@@ -65,7 +65,7 @@ class Breaker:
         if edge.until_s:
             self._ledger.breakers.put(agent, to, replace(edge, until_s=time.time()))
 
-    def heard(self, task_id: str) -> None:
+    def on_result(self, task_id: str) -> None:
         """The end of a task that an agent here has given is in the ledger."""
         sent = self._ledger.sent.get(task_id)
         if sent is None or sent.result is None or sent.kind == "adopted":

@@ -28,7 +28,7 @@ Restart = Callable[[], Awaitable[bool]]
 """Has the gateway restarted; False if nobody is there who could. Raises Away or Refused: not now."""
 
 
-class Mending:
+class GatewayRepair:
     """Of one gateway. `restart` is None where others run it."""
 
     def __init__(self, rpc: GatewayRpc, agents: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from clawbus.version import __version__
 from clawbus.wire.subjects import Subjects
 
 
-class Presence:
+class Heartbeat:
     """Speaks for the agents of one gateway, and listens to all others.
 
     `ready` is set while they can do tasks, `on_change` calls back when that changes; `load` counts each one's tasks.
@@ -76,6 +76,6 @@ class Presence:
             await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:
-        if self._roster.hear(message):
+        if self._roster.on_presence(message):
             self._speak.set()
             self.on_asked()

@@ -8,33 +8,41 @@ import itertools
 import logging
 from pathlib import Path
 
-from clawbus.bus import Bus, Pull, gateway_reader
+from clawbus.bus import Bus, Consumer, gateway_reader
 from clawbus.errors import ClawbusError
-from clawbus.gateway import Begun, GatewayRpc, tokens_of, workspace_of
-from clawbus.node.gateway_repair import Mending
-from clawbus.node.heartbeat import Presence
+from clawbus.gateway import BusRuns, GatewayRpc, tokens_of, workspace_of
+from clawbus.node.gateway_repair import GatewayRepair
+from clawbus.node.heartbeat import Heartbeat
 from clawbus.node.ledger import Ledger, Outgoing
 from clawbus.node.mailbox import (
     Announcer,
-    Bringer,
-    Broadcasts,
-    Cuts,
-    Files,
+    Attachments,
+    BroadcastHandler,
+    BudgetGate,
+    HaltedSessions,
     Inbox,
     MailBounds,
+    MailHandler,
+    MailTurns,
     Outbox,
-    Reader,
-    Reserving,
-    Waker,
+    SessionDelivery,
 )
 from clawbus.node.requester import Requester
 from clawbus.node.socket import listening
-from clawbus.node.tools.attachments import Attaching
-from clawbus.node.tools.call_gate import Gate
+from clawbus.node.tools.attachments import FileTools
+from clawbus.node.tools.call_gate import CallGate
 from clawbus.node.tools.dispatch import Tools
-from clawbus.node.tools.spawn import GivingTools
+from clawbus.node.tools.spawn import SpawnTools
 from clawbus.node.tools.tasks import TasksTool
-from clawbus.node.worker import Attempts, Lessons, Metered, Notifier, Obedient, Steering, Worker
+from clawbus.node.worker import (
+    ChatNotifier,
+    HaltableExecutor,
+    Insights,
+    MeteredExecutor,
+    OpenClawExecutor,
+    Steering,
+    Worker,
+)
 from clawbus.org import Org
 from clawbus.tasks import History
 from clawbus.tasks.artifacts import Shelf, Store
@@ -59,78 +67,78 @@ class Node:
         self._lease_s, self._reader_name = org.policies.lease_s, gateway_reader(gateway)
         subjects = Subjects(org.company)
         ends, self.outbox = Ends(bus, subjects, org.may_end, org.may_take), Outbox(bus, ledger, subjects)
-        self.inbox, bringer = Inbox(bus, ledger, self.outbox), Bringer(rpc)
-        self.halt, self.mending = Halt(bus, org), Mending(rpc, self.agents)
-        bounds = MailBounds(org, Reserving(bus, org, self.outbox))
-        self.reader = Reader(bus, ledger, org, self.agents, self.inbox, bounds)
-        self.broadcasts = Broadcasts(bus, ledger, org, self.agents, bounds)
+        self.inbox, session_delivery = Inbox(bus, ledger, self.outbox), SessionDelivery(rpc)
+        self.halt, self.gateway_repair = Halt(bus, org), GatewayRepair(rpc, self.agents)
+        bounds = MailBounds(org, BudgetGate(bus, org, self.outbox))
+        self.reader = MailHandler(bus, ledger, org, self.agents, self.inbox, bounds)
+        self.broadcasts = BroadcastHandler(bus, ledger, org, self.agents, bounds)
         store, workspace = Store(bus, subjects), functools.partial(workspace_of, rpc)
-        files = Files(Shelf(store, workspace, ledger.folder / "files"), rpc)
-        self.announcer = Announcer(bringer, ledger, self.outbox, self.inbox, files, org)
-        self.waker = Waker(org, rpc, bringer, ledger, self.inbox, files)
+        files = Attachments(Shelf(store, workspace, ledger.folder / "files"), rpc)
+        self.announcer = Announcer(session_delivery, ledger, self.outbox, self.inbox, files, org)
+        self.mail_turns = MailTurns(org, rpc, session_delivery, ledger, self.inbox, files)
         steering = Steering(rpc, ledger, self.outbox, ends, org)
-        self.attempts = Attempts(rpc, self.mending.fitness, ledger, self.outbox, steering, files, org)
-        turns = Metered(self.attempts, ledger, self.outbox, subjects, functools.partial(tokens_of, rpc))
-        obedient = Obedient(turns, self.halt, ledger, self.outbox)
-        self.worker = Worker(bus, obedient, ledger, self.outbox, org, gateway)
-        obedient.on_wait, obedient.over = self.worker.give_slot, self.worker.over
+        self.attempts = OpenClawExecutor(rpc, self.gateway_repair.fitness, ledger, self.outbox, steering, files, org)
+        turns = MeteredExecutor(self.attempts, ledger, self.outbox, subjects, functools.partial(tokens_of, rpc))
+        haltable_executor = HaltableExecutor(turns, self.halt, ledger, self.outbox)
+        self.worker = Worker(bus, haltable_executor, ledger, self.outbox, org, gateway)
+        haltable_executor.on_wait, haltable_executor.has_passed = self.worker.give_slot, self.worker.has_passed
         self.roster = Roster(subjects)
         self._requester = Requester(org, subjects, ledger, self.outbox, ends)
-        attaching = Attaching(ledger, self.outbox, store, files, workspace)
-        giving = GivingTools(org, self.announcer, self._requester, self.roster, attaching)
+        file_tools = FileTools(ledger, self.outbox, store, files, workspace)
+        spawn_tools = SpawnTools(org, self.announcer, self._requester, self.roster, file_tools)
         following = TasksTool(ledger, self._requester, History(bus, org))
-        self.tools = Tools(org, ledger, self.outbox, self.inbox, giving, following, self.roster, attaching)
-        self.gate = Gate(org, ledger, rpc)
-        self._presence = Presence(bus, rpc.ready, rpc.on_change, self.worker.load, self.roster, org, gateway)
-        self._connect(steering, Notifier(rpc, self.outbox, org, gateway), Lessons(bus, org, gateway))
-        self._obey(bringer, obedient)
+        self.tools = Tools(org, ledger, self.outbox, self.inbox, spawn_tools, following, self.roster, file_tools)
+        self.gate = CallGate(org, ledger, rpc)
+        self._presence = Heartbeat(bus, rpc.ready, rpc.on_change, self.worker.load, self.roster, org, gateway)
+        self._connect(steering, ChatNotifier(rpc, self.outbox, org, gateway), Insights(bus, org, gateway))
+        self._obey(session_delivery, haltable_executor)
 
-    def _obey(self, bringer: Bringer, obedient: Obedient) -> None:
+    def _obey(self, session_delivery: SessionDelivery, haltable_executor: HaltableExecutor) -> None:
         """Whoever begins a turn, or sends, asks first whether people have stopped it."""
         halt = self.halt
-        self._cuts = Cuts(self._rpc, bringer, self._ledger, halt, self.agents)
+        self._cuts = HaltedSessions(self._rpc, session_delivery, self._ledger, halt, self.agents)
         self._rpc.may_begin = halt.check
         self.tools.order_of, self.gate.order_of, self._presence.word = halt.of, halt.of, halt.word
-        halt.on_change += [self.waker.look, self._presence.speak]
+        halt.on_change += [self.mail_turns.look, self._presence.speak]
         self._presence.on_asked = halt.look
-        self._heed(bringer, obedient)
+        self._heed(session_delivery, haltable_executor)
 
-    def _heed(self, bringer: Bringer, obedient: Obedient) -> None:
+    def _heed(self, session_delivery: SessionDelivery, haltable_executor: HaltableExecutor) -> None:
         """For an agent whose turns fail before its model is asked nothing begins but a try now and then."""
-        halt, fitness = self.halt, self.mending.fitness
+        halt, fitness = self.halt, self.gateway_repair.fitness
 
         async def may_begin(agent: str) -> None:
             await halt.may_begin(agent)
             await fitness.admit(agent)
             await halt.may_begin(agent)
 
-        bringer.may_begin = may_begin
+        session_delivery.may_begin = may_begin
         self.attempts.on_wait = self.worker.give_slot
-        obedient.unfit = lambda agent: agent in fitness.barred([agent])
-        self.waker.barred = lambda: halt.barred(self.agents) | fitness.barred(self.agents)
-        self._presence.unwell = self.mending.of
-        fitness.on_change += [self.waker.look, self._presence.speak]
+        haltable_executor.unfit = lambda agent: agent in fitness.barred([agent])
+        self.mail_turns.barred = lambda: halt.barred(self.agents) | fitness.barred(self.agents)
+        self._presence.unwell = self.gateway_repair.of
+        fitness.on_change += [self.mail_turns.look, self._presence.speak]
         self._requester.breaker.unwell = lambda agent: self.roster.unwell(agent) is not None
-        self.mending.on_change.append(self._presence.speak)
+        self.gateway_repair.on_change.append(self._presence.speak)
 
-    def _connect(self, steering: Steering, notifier: Notifier, lessons: Lessons) -> None:
+    def _connect(self, steering: Steering, notifier: ChatNotifier, insights: Insights) -> None:
         """Who is told of what, and who is asked."""
-        self.attempts.lessons = lessons.below
+        self.attempts.insights = insights.below
         self.attempts.blocked.on_wait = self.worker.give_slot
         self.worker.on_steer, self.worker.on_notify = steering.take, notifier.take
         self.outbox.on_refused.append(self._never_sent)
-        self._rpc.listeners.append(Begun(self._ledger.begun))
-        self.reader.on_result += [self._requester.breaker.heard, self.announcer.due]
-        self.reader.on_mail.append(self.waker.look)
-        self.broadcasts.on_mail.append(self.waker.look)
+        self._rpc.listeners.append(BusRuns(self._ledger.begun))
+        self.reader.on_result += [self._requester.breaker.on_result, self.announcer.due]
+        self.reader.on_mail.append(self.mail_turns.look)
+        self.broadcasts.on_mail.append(self.mail_turns.look)
         self._requester.on_cancelled.append(self.announcer.due)
 
     async def run(self, socket: Path) -> None:
         """Until cancelled. Control is drained before the first task is taken."""
         self._ledger.leave(self.agents)
-        control = Pull(self._bus, CTL, self._reader_name, self.worker.control)
-        mail = Pull(self._bus, INBOX, self._reader_name, self.reader.handle)
-        broadcasts = Pull(self._bus, BCAST, self._reader_name, self.broadcasts.handle)
+        control = Consumer(self._bus, CTL, self._reader_name, self.worker.control)
+        mail = Consumer(self._bus, INBOX, self._reader_name, self.reader.handle)
+        broadcasts = Consumer(self._bus, BCAST, self._reader_name, self.broadcasts.handle)
         async with (
             listening(socket, self.agents, self.tools.call, self.gate.may),
             self._rpc.running(),
@@ -146,12 +154,12 @@ class Node:
                 broadcasts.run(),
                 self.outbox.run(),
                 self.announcer.run(),
-                self.waker.run(),
+                self.mail_turns.run(),
                 self.worker.run(),
                 self.worker.keep_leases(self._lease_s / 3),
                 self.inbox.keep_leases(self._lease_s / 3),
                 self._presence.run(),
-                self.mending.run(),
+                self.gateway_repair.run(),
                 self._expire(),
             ):
                 group.create_task(part)

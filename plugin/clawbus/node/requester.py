@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from clawbus.errors import BacklogFull, NotFound, Refused
-from clawbus.node.circuit_breaker import Breaker
+from clawbus.node.circuit_breaker import CircuitBreaker
 from clawbus.node.ledger import Ledger, Outgoing, Sent
-from clawbus.node.mailbox import Outbox, Pace
+from clawbus.node.mailbox import Outbox, RateLimits
 from clawbus.org import Org
 from clawbus.tasks.board import TaskView
 from clawbus.tasks.ends import End, Ends
@@ -27,8 +27,8 @@ class Requester:
         self._ledger = ledger
         self._outbox = outbox
         self._ends = ends
-        self.breaker = Breaker(org, ledger, outbox)
-        self._steers = Pace(org.policies.quota)
+        self.breaker = CircuitBreaker(org, ledger, outbox)
+        self._steers = RateLimits(org.policies.quota)
         outbox.on_sent.append(self._accepted)
         self.on_cancelled: list[Callable[[str], None]] = []
         """Called with each task that an agent here has cancelled: others of its group may have waited for it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clawbus.bus.identity import SERVER_API
 from clawbus.org import Org
-from clawbus.tasks.guests import MAX_WAIT_S, heard
+from clawbus.tasks.guests import MAX_WAIT_S, guest_subjects
 from clawbus.wire.channels import CHANNELS
 from clawbus.wire.subjects import Subjects
 
@@ -45,7 +45,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Overheard:
     """A subject on which one account hears what is said in another."""
 
     subject: str
@@ -84,14 +84,14 @@ def services(org: Org, account: str) -> list[Service]:
     if account == OFFICE:
         return []
     if account == GUESTS:
-        return [_of_guests(subject, STAFF) for subject in heard(org)]
+        return [_of_guests(subject, STAFF) for subject in guest_subjects(org)]
     speakers = ["everyone", "agents"] + (["people", "steward"] if account == STAFF else [])
     methods = [*_API, *(_OF_STAFF if account == STAFF else ())]
     subjects = Subjects(org.company)
     spoken = [subjects.everything(row.name) for row in CHANNELS if row.stream and row.by in speakers]
     named = [*spoken, credentials_subject(org.company, "*"), "$JS.ACK.>"]
     found = [*(Service(one, one) for one in named), *(_method(one) for one in methods)]
-    return found + [_of_guests(subject, OFFICE) for subject in heard(org) if account == STAFF]
+    return found + [_of_guests(subject, OFFICE) for subject in guest_subjects(org) if account == STAFF]
 
 
 def exported(org: Org, account: str) -> list[Service]:
@@ -100,15 +100,21 @@ def exported(org: Org, account: str) -> list[Service]:
     return list({one.subject: one for one in asked}.values())
 
 
-def overheard(org: Org) -> list[Heard]:
+def overheard(org: Org) -> list[Overheard]:
     """What passes without being asked for: who is there, the question who is, and what is said of tasks.
 
     Of gateways the staff hears it where they say it: what has come in as a service goes out as no stream.
     """
     subjects = Subjects(org.company)
     presence, roll = subjects.everything("presence"), subjects.everything("roll")
-    found = [Heard(presence, GATEWAYS, STAFF), Heard(presence, GATEWAYS, OFFICE), Heard(roll, STAFF, GATEWAYS)]
-    return found + [Heard(subjects.everything(name), place, STAFF) for name in WATCHED for place in (GATEWAYS, OFFICE)]
+    found = [
+        Overheard(presence, GATEWAYS, STAFF),
+        Overheard(presence, GATEWAYS, OFFICE),
+        Overheard(roll, STAFF, GATEWAYS),
+    ]
+    return found + [
+        Overheard(subjects.everything(name), place, STAFF) for name in WATCHED for place in (GATEWAYS, OFFICE)
+    ]
 
 
 def _of_guests(subject: str, by: str) -> Service:

@@ -13,7 +13,7 @@ from typing import Any
 from clawbus.bus import STEWARD_READER, Bus, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.provision.diff import differs, info
-from clawbus.tasks.guests import heard
+from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import (
     ALERTS,
     BCAST,
@@ -102,7 +102,7 @@ def _of_steward(org: Org) -> list[Named]:
         TIMERS: [subjects.filter("timers", phase="due", rule="*", key="*")],
         INBOX: [subjects.dm_for(STEWARD), subjects.dm_for(EXTERNAL)],
         CTL: [subjects.ctl_for(STEWARD)],
-        GUEST: list(heard(org)),
+        GUEST: list(guest_subjects(org)),
     }
     return [(stream, _config(org, STEWARD_READER, filters, 1_000)) for stream, filters in read.items() if filters]
 

@@ -23,7 +23,7 @@ class LeafLink(BaseModel):
     port: int
 
 
-class Here(BaseModel):
+class JoinedMachine(BaseModel):
     """The file `here.json` of a home. `ca`: the authority's certificate, as a path within that folder.
 
     `leaf`: set while this machine's connections go through a leaf of its own (docs/leaf.md).
@@ -55,11 +55,11 @@ class Here(BaseModel):
         return urlsplit(self.url).hostname or ""
 
 
-def read(home: Home) -> Here | None:
+def read(home: Home) -> JoinedMachine | None:
     """None on the company's own machine. Raises InvalidInput for a file that cannot be read."""
     file = _file(home)
     try:
-        return Here.model_validate_json(file.read_bytes())
+        return JoinedMachine.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError:
@@ -67,7 +67,7 @@ def read(home: Home) -> Here | None:
         raise InvalidInput("file", str(file), "does not say what of the company is here", remedy) from None
 
 
-def write(home: Home, here: Here) -> None:
+def write(home: Home, here: JoinedMachine) -> None:
     write_secret(_file(home), here.model_dump_json(indent=2) + "\n")
 
 

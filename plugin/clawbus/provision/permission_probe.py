@@ -24,7 +24,7 @@ _NO = "may not publish"
 
 
 @dataclass(frozen=True, slots=True)
-class Forbidden:
+class ForbiddenCall:
     """A call, and what it would be."""
 
     subject: str
@@ -32,20 +32,20 @@ class Forbidden:
     body: bytes = b""
 
 
-def forbidden_calls(org: Org, key: str, api: str) -> list[Forbidden]:
+def forbidden_calls(org: Org, key: str, api: str) -> list[ForbiddenCall]:
     """What the holder of a key must not be able to do. `api`: where his account finds JetStream's."""
     subjects, grant = Subjects(org.company), grants(org)[key]
     own = {one for tag in ("agent", "person") for one in grant.tags.get(tag, ())}
     members = [*(agent.id for agent in org.agents), *(human.id for human in org.humans)]
     others = [one for one in members if one not in own]
-    spoken = [Forbidden(subjects.dm(STEWARD, other), f"speak as {other}") for other in (*others[:1], *others[-1:])]
+    spoken = [ForbiddenCall(subjects.dm(STEWARD, other), f"speak as {other}") for other in (*others[:1], *others[-1:])]
     return [
         *dict.fromkeys(spoken),
-        Forbidden(subjects.build("keys", PROVISIONER, member=STEWARD), "change the list of public keys"),
+        ForbiddenCall(subjects.build("keys", PROVISIONER, member=STEWARD), "change the list of public keys"),
         # Never without its filter: nats-server 2.15 takes a body that it cannot read for none, and purges all.
-        Forbidden(f"{api}.STREAM.PURGE.{TASKS}", "throw tasks away", _json(filter=f"{LABEL}.none")),
-        Forbidden(f"{api}.CONSUMER.CREATE.{INBOX}", "make a reader of everybody's mail", _json(stream_name="none")),
-        Forbidden(f"{api}.CONSUMER.MSG.NEXT.{INBOX}.{LABEL}", "read another's mail"),
+        ForbiddenCall(f"{api}.STREAM.PURGE.{TASKS}", "throw tasks away", _json(filter=f"{LABEL}.none")),
+        ForbiddenCall(f"{api}.CONSUMER.CREATE.{INBOX}", "make a reader of everybody's mail", _json(stream_name="none")),
+        ForbiddenCall(f"{api}.CONSUMER.MSG.NEXT.{INBOX}.{LABEL}", "read another's mail"),
     ]
 
 
@@ -71,7 +71,7 @@ async def allowed_of_them(bus: Bus, org: Org, key: str) -> list[str]:
     return [one.what for one in forbidden_calls(org, key, bus.identity.api) if not await _is_refused(bus, one)]
 
 
-async def _is_refused(bus: Bus, one: Forbidden) -> bool:
+async def _is_refused(bus: Bus, one: ForbiddenCall) -> bool:
     try:
         if one.subject.startswith(bus.identity.api):
             await bus.ask(one.subject, one.body, _ANSWER_S)

@@ -18,7 +18,7 @@ from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, 
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.provision.accounts import API_PREFIX, GATEWAYS, GUESTS, OFFICE, STAFF, WATCHED, credentials_subject
 from clawbus.provision.consumers import consumer_configs
-from clawbus.tasks.guests import ANSWERS, GUEST, heard
+from clawbus.tasks.guests import ANSWERS, GUEST, guest_subjects
 from clawbus.wire.channels import (
     ART,
     BCAST,
@@ -84,7 +84,7 @@ def grants(org: Org) -> dict[str, Grant]:
     found += [_gateway(org, gateway.id) for gateway in org.gateways]
     for human in org.humans:
         found.append(Grant(f"me-{human.id}", PERSON, {"person": (human.id,), "reader": (person_reader(human.id),)}))
-    found += [Grant(GUEST, GUEST)] if heard(org) else []
+    found += [Grant(GUEST, GUEST)] if guest_subjects(org) else []
     return {grant.name: grant for grant in found}
 
 
@@ -154,7 +154,7 @@ def _of_stewards(org: Org) -> Rights:
     publish += [f"{API_PREFIX}.STREAM.PURGE.{stream}" for stream in (TIMERS, DEAD)]
     publish.append(f"{API_PREFIX}.INFO")
     watch = [subjects.everything("presence"), subjects.everything("end")]
-    if guests := heard(org):
+    if guests := guest_subjects(org):
         watch += guests  # a plain request is heard as it is said: its reply subject is not kept in a stream
         publish.append(f"{ANSWERS}>")
     return Rights(tuple(publish), (f"_INBOX.{_NAME}.>", *watch))
@@ -162,7 +162,7 @@ def _of_stewards(org: Org) -> Rights:
 
 def _of_guests(org: Org) -> Rights:
     """A plain client: the subjects of the published examples, and its own answers; its account has nobody else."""
-    return Rights(heard(org), ("_INBOX.>",))
+    return Rights(guest_subjects(org), ("_INBOX.>",))
 
 
 def _reading() -> list[str]:

@@ -36,7 +36,7 @@ class Refusal:
     subject: str = ""
 
 
-class Refusals:
+class ServerLog:
     """The log of this home's server, read on from where it was read to. What was there before is not told."""
 
     def __init__(self, home: Home) -> None:

@@ -14,7 +14,7 @@ from clawbus.org import Org
 from clawbus.provision.consumers import provision_consumers
 from clawbus.provision.diff import differs, info
 from clawbus.provision.permissions import PROVISIONER
-from clawbus.tasks.guests import heard
+from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import CHANNELS, ENDS, GUEST, INBOX, STREAMS, TASKS, Stream
 from clawbus.wire.subjects import Subjects
 
@@ -39,7 +39,7 @@ def stream_configs(org: Org) -> list[dict[str, Any]]:
     for stream in STREAMS:
         named = [subjects.everything(row.name) for row in CHANNELS if row.stream == stream.name]
         if stream.name == GUEST:
-            named = list(heard(org))
+            named = list(guest_subjects(org))
         if named:
             found.append(_config(stream, [*named, subjects.probe(stream.name, PROVISIONER)], org))
     return found

@@ -33,7 +33,7 @@ from clawbus.wire.subjects import Subjects, given_id, new_message_id
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class Context:
     """One steward's. All that it publishes has an id that follows from `rule`, `key` and a number."""
 
     def __init__(self, org: Org, bus: Bus, folder: Path = Path()) -> None:

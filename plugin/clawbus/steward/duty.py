@@ -1,7 +1,8 @@
 """What a duty is: one concern of the company, in one small file under `duties`.
 
-Stewards share their durables: each message is handled by one of them, and again by another if he dies before his
-ack. So whatever a duty does carries an id that follows from its cause (`Desk.message_id`): done twice, it happens once.
+Stewards share their durables: one of them handles each message, and another handles it again if the first dies before
+its ack. So whatever a duty does carries an id that follows from its cause (`Context.message_id`): done twice, it
+happens once.
 A duty keeps nothing in memory that the streams cannot give back.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event
 from clawbus.wire.subjects import Parsed
@@ -23,8 +24,8 @@ class Duty:
     period_s: ClassVar[float | None] = None
     """How often `tick` is called, for what no message announces."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     async def on_start(self) -> None:
         """The steward has started."""
@@ -33,7 +34,7 @@ class Duty:
         """Something was said of a task, a broadcast, a blocker (EVENTS)."""
 
     async def on_end(self, end: Envelope) -> None:
-        """An end was written (ENDS). Whether it is the one that counts, `Desk.ends` knows."""
+        """An end was written (ENDS). Whether it is the one that counts, `Context.ends` knows."""
 
     async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
         """Something was said to everyone, a team or a topic (BCAST)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from clawbus.errors import InvalidInput, WireError
 from clawbus.org import STEWARD, Org
-from clawbus.steward.context import Desk, quoted
+from clawbus.steward.context import Context, quoted
 from clawbus.wire.channels import BCAST
 from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, cut
 
@@ -66,7 +66,7 @@ def members(org: Org, of: str) -> tuple[str, ...]:
     return found
 
 
-async def begin(desk: Desk, meeting: Meeting) -> None:
+async def begin(context: Context, meeting: Meeting) -> None:
     """Send the agenda out and set the deadline. Once: done again after a crash, it changes nothing."""
     until = f"{meeting.deadline:%H:%M:%S} UTC"
     text = (
@@ -74,27 +74,29 @@ async def begin(desk: Desk, meeting: Meeting) -> None:
         f'Contribute once, before {until}: nats_pub with to "topic:meeting.{meeting.id}" and type "contribution". Of '
         "several the last one counts. Then one report with all contributions goes to everyone."
     )
-    said = _said(desk, meeting, "agenda", text).model_copy(update={"priority": "high", "expires_at": meeting.deadline})
-    ack = await desk.bus.publish(_channel(desk, meeting), said.encode(), msg_id=said.id)
+    said = _said(context, meeting, "agenda", text).model_copy(
+        update={"priority": "high", "expires_at": meeting.deadline}
+    )
+    ack = await context.bus.publish(_channel(context, meeting), said.encode(), msg_id=said.id)
     meeting = Meeting.read(meeting.id, meeting.body() | {"agenda_seq": ack.seq})
-    if not await _is_over(desk, meeting):
-        await desk.at(RULE, meeting.id, meeting.deadline, meeting.body())
+    if not await _is_over(context, meeting):
+        await context.at(RULE, meeting.id, meeting.deadline, meeting.body())
 
 
-async def open_meetings(desk: Desk) -> list[Meeting]:
+async def open_meetings(context: Context) -> list[Meeting]:
     """All that have begun and not ended."""
-    bodies = {key: await desk.timer(RULE, key) for key in await desk.timer_keys(RULE)}
+    bodies = {key: await context.timer(RULE, key) for key in await context.timer_keys(RULE)}
     return [Meeting.read(key, body) for key, body in bodies.items() if body]
 
 
-async def contributions(desk: Desk, meeting: Meeting) -> dict[str, str]:
+async def contributions(context: Context, meeting: Meeting) -> dict[str, str]:
     """What was contributed in time, by whom: a member, or a person of the company. Of several the last one."""
-    welcome = {*asked(desk.org, meeting.of), *desk.org.people}
-    pattern = desk.subjects.filter("topics", kind="meeting", name=meeting.id)
+    welcome = {*asked(context.org, meeting.of), *context.org.people}
+    pattern = context.subjects.filter("topics", kind="meeting", name=meeting.id)
     found: dict[str, str] = {}
-    for stored in await desk.bus.stored(BCAST, pattern):
+    for stored in await context.bus.stored(BCAST, pattern):
         try:
-            said = await desk.bus.verifier.envelope(desk.subjects, stored)
+            said = await context.bus.verifier.envelope(context.subjects, stored)
         except WireError:
             continue
         if said.type == "contribution" and said.sender in welcome and stored.at <= meeting.deadline:
@@ -102,17 +104,17 @@ async def contributions(desk: Desk, meeting: Meeting) -> dict[str, str]:
     return found
 
 
-async def end(desk: Desk, meeting: Meeting) -> None:
+async def end(context: Context, meeting: Meeting) -> None:
     """Send the report out and forget the deadline. Once, like `begin`."""
-    if not await _is_over(desk, meeting):
-        text = _report(meeting, asked(desk.org, meeting.of), await contributions(desk, meeting))
-        if meeting.report_to in desk.org.people:  # people are not on the agents' channels
-            title = _said(desk, meeting, "report", "").subject
-            await desk.tell(
+    if not await _is_over(context, meeting):
+        text = _report(meeting, asked(context.org, meeting.of), await contributions(context, meeting))
+        if meeting.report_to in context.org.people:  # people are not on the agents' channels
+            title = _said(context, meeting, "report", "").subject
+            await context.tell(
                 meeting.report_to, text, cause=(RULE, meeting.id), subject=title, kind="report", task_id=meeting.id
             )
-        await desk.publish(_channel(desk, meeting), _said(desk, meeting, "report", text))
-    await desk.forget_timer(RULE, meeting.id)
+        await context.publish(_channel(context, meeting), _said(context, meeting, "report", text))
+    await context.forget_timer(RULE, meeting.id)
 
 
 def _report(meeting: Meeting, asked: tuple[str, ...], heard: dict[str, str]) -> str:
@@ -124,9 +126,9 @@ def _report(meeting: Meeting, asked: tuple[str, ...], heard: dict[str, str]) -> 
     return "\n\n".join([f"Report of the meeting of {meeting.of}. The agenda was:\n{agenda}", *parts, missing])
 
 
-def _said(desk: Desk, meeting: Meeting, what: str, text: str) -> Envelope:
+def _said(context: Context, meeting: Meeting, what: str, text: str) -> Envelope:
     return Envelope(
-        id=desk.message_id(RULE, meeting.id, what),
+        id=context.message_id(RULE, meeting.id, what),
         type="report" if what == "report" else "message",
         sender=STEWARD,
         to=meeting.of,
@@ -136,17 +138,17 @@ def _said(desk: Desk, meeting: Meeting, what: str, text: str) -> Envelope:
     )
 
 
-def _channel(desk: Desk, meeting: Meeting) -> str:
+def _channel(context: Context, meeting: Meeting) -> str:
     if meeting.of == "all":
-        return desk.subjects.build("all", STEWARD)
-    return desk.subjects.build("team", STEWARD, team=meeting.of)
+        return context.subjects.build("all", STEWARD)
+    return context.subjects.build("team", STEWARD, team=meeting.of)
 
 
-async def _is_over(desk: Desk, meeting: Meeting) -> bool:
+async def _is_over(context: Context, meeting: Meeting) -> bool:
     """Whether its report is out."""
-    report = _said(desk, meeting, "report", "").id
-    for stored in await desk.bus.stored(BCAST, _channel(desk, meeting), meeting.seq):
+    report = _said(context, meeting, "report", "").id
+    for stored in await context.bus.stored(BCAST, _channel(context, meeting), meeting.seq):
         with contextlib.suppress(WireError):
-            if (await desk.bus.verifier.envelope(desk.subjects, stored)).id == report:
+            if (await context.bus.verifier.envelope(context.subjects, stored)).id == report:
                 return True
     return False

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from clawbus.bus import STEWARD_READER, Bus, Delivery, Pull
+from clawbus.bus import STEWARD_READER, Bus, Consumer, Delivery
 from clawbus.errors import Away, ClawbusError, Halted, InvalidInput, Unverified, WireError
 from clawbus.org import Org
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duties import DUTIES
 from clawbus.steward.duty import Duty
-from clawbus.tasks.guests import heard
+from clawbus.tasks.guests import guest_subjects
 from clawbus.tasks.halt import Halt
 from clawbus.wire.channels import BCAST, CTL, DEAD, ENDS, EVENTS, GUEST, INBOX, LEARN, TIMERS
 from clawbus.wire.envelope import Envelope
@@ -35,9 +35,9 @@ class Steward:
 
     def __init__(self, org: Org, bus: Bus, folder: Path = Path()) -> None:
         """`folder`: where the org file lies; the files that it names lie beside it."""
-        self.desk = Desk(org, bus, folder)
-        self.halt = self.desk.halt = Halt(bus, org)
-        self.duties = [duty(self.desk) for duty in DUTIES]
+        self.context = Context(org, bus, folder)
+        self.halt = self.context.halt = Halt(bus, org)
+        self.duties = [duty(self.context) for duty in DUTIES]
         self._bus = bus
         self._heard: OrderedDict[tuple[str, str], int] = OrderedDict()  # subject and id of an event -> its number
         self._failed: dict[tuple[str, int], int] = {}  # subject and number in the stream -> tries of this steward
@@ -51,7 +51,7 @@ class Steward:
             CTL: self._control,
             TIMERS: self._timer,
         }
-        if heard(org):
+        if guest_subjects(org):
             self._handlers[GUEST] = self._guest
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class Steward:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.halt.run())
             for stream, handler in self._handlers.items():
-                group.create_task(Pull(self._bus, stream, STEWARD_READER, self._handling(handler)).run())
+                group.create_task(Consumer(self._bus, stream, STEWARD_READER, self._handling(handler)).run())
             for duty in self.duties:
                 if duty.period_s is not None:
                     group.create_task(self._ticking(duty, duty.period_s))
@@ -124,7 +124,7 @@ class Steward:
             await asyncio.sleep(period_s)
 
     async def _event(self, delivery: Delivery) -> Call:
-        event = await self._bus.verifier.event(self.desk.subjects, delivery)
+        event = await self._bus.verifier.event(self.context.subjects, delivery)
         first = self._heard.setdefault((delivery.subject, event.id), delivery.stream_seq)
         if first != delivery.stream_seq:
             self._bus.verifier.count_copy(delivery, first)
@@ -134,13 +134,13 @@ class Steward:
         return lambda duty: duty.on_event(event)
 
     async def _end(self, delivery: Delivery) -> Call:
-        end, task_id = await self._envelope(delivery), self.desk.subjects.parse(delivery.subject).task_id
+        end, task_id = await self._envelope(delivery), self.context.subjects.parse(delivery.subject).task_id
         if end.task_id != task_id or "." in end.to:
             raise WireError(f"no end of task {task_id}: it names task {end.task_id}, and was asked for by {end.to}")
         return lambda duty: duty.on_end(end)
 
     async def _broadcast(self, delivery: Delivery) -> Call:
-        said, parsed = await self._envelope(delivery), self.desk.subjects.parse(delivery.subject)
+        said, parsed = await self._envelope(delivery), self.context.subjects.parse(delivery.subject)
         return lambda duty: duty.on_broadcast(said, parsed)
 
     async def _learning(self, delivery: Delivery) -> Call:
@@ -149,7 +149,7 @@ class Steward:
 
     async def _dead(self, delivery: Delivery) -> Call:
         await self._bus.verifier.check(delivery)
-        task_id, letter = self.desk.subjects.parse(delivery.subject).task_id or "", _object(delivery.data)
+        task_id, letter = self.context.subjects.parse(delivery.subject).task_id or "", _object(delivery.data)
         return lambda duty: duty.on_dead(task_id, letter)
 
     async def _mail(self, delivery: Delivery) -> Call:
@@ -164,7 +164,7 @@ class Steward:
         return lambda duty: duty.on_guest(delivery.subject, delivery.data, delivery.stream_seq)
 
     async def _timer(self, delivery: Delivery) -> Call:
-        tokens, body = self.desk.subjects.parse(delivery.subject).tokens, _object(delivery.data)
+        tokens, body = self.context.subjects.parse(delivery.subject).tokens, _object(delivery.data)
 
         async def call(duty: Duty) -> None:
             if tokens["rule"] == duty.rule:
@@ -173,7 +173,7 @@ class Steward:
         return call
 
     async def _envelope(self, delivery: Delivery) -> Envelope:
-        return await self._bus.verifier.envelope(self.desk.subjects, delivery)
+        return await self._bus.verifier.envelope(self.context.subjects, delivery)
 
     async def _alarm(self, subject: str, reason: str) -> None:
         for duty in self.duties:

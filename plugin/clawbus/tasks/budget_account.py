@@ -107,7 +107,7 @@ class Spend:
         """Where `sender` writes of a tree. Raises InvalidInput."""
         return self._subjects.build("spend", sender, trace=trace)
 
-    async def why_not(self, task: Envelope) -> str:
+    async def refusal(self, task: Envelope) -> str:
         """Why a task that has arrived must not be started by its tree's account; empty if it may. Raises BusAway."""
         try:
             tree = await self.tree(task.trace_id or task.task_id or "")

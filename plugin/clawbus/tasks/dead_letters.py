@@ -61,7 +61,7 @@ class DeadLetters:
             said["bytes"] = len(delivery.data)
         await self._put(letter_id, agent, said)
 
-    async def spilled(self, by: str, subject: str, what: str, reason: str) -> None:
+    async def leaked_keys(self, by: str, subject: str, what: str, reason: str) -> None:
         """A letter about a secret key that somebody has said on `subject`; one for each `what`. Raises BusAway."""
         letter_id = task_id_of(hashlib.sha256(what.encode()).digest())
         await self._put(letter_id, by, {"reason": reason, "subject": subject, "raw": ""})

@@ -174,7 +174,7 @@ class Halt:
         self._tell()
 
     def _tell(self) -> None:
-        waking, self._news = self._news, asyncio.Event()
-        waking.set()
+        announcements, self._news = self._news, asyncio.Event()
+        announcements.set()
         for callback in list(self.on_change):
             callback()

@@ -62,7 +62,7 @@ class Roster:
         self._subjects = subjects
         self._heard: dict[str, tuple[float, dict[str, Any]]] = {}
 
-    def hear(self, message: Spoken) -> bool:
+    def on_presence(self, message: Spoken) -> bool:
         """Take in one message. True if it asks everyone to answer with theirs.
 
         Nodes say it without headers. What has some is an answer of the server that somebody has aimed here: a person's
@@ -86,7 +86,7 @@ class Roster:
         at, said = self._heard.get(agent, (0.0, {}))
         return bool(said.get("ready")) and time.monotonic() - at < 3 * PERIOD_S
 
-    def heard(self, agents: Iterable[str]) -> bool:
+    def has_heard(self, agents: Iterable[str]) -> bool:
         """Whether every one of these has been heard, ready or not."""
         return all(agent in self._heard for agent in agents)
 

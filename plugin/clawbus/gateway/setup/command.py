@@ -16,7 +16,7 @@ _TIMEOUT_S = 300.0  # a command takes 1 to 8 s; through a gateway that is busy, 
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CompletedCommand:
     """What a command left: its exit code and its words."""
 
     code: int
@@ -50,7 +50,7 @@ class Command:
     argv: Sequence[str]
     env: Mapping[str, str]
 
-    async def run(self, *args: str) -> Finished:
+    async def run(self, *args: str) -> CompletedCommand:
         """Run `openclaw ARGS…` to its end, whatever that is. Raises Missing if it cannot start, Refused late."""
         pipe = asyncio.subprocess.PIPE
         try:
@@ -70,7 +70,7 @@ class Command:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return Finished(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+        return CompletedCommand(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
     async def config_file(self) -> Path:
         """The openclaw.json that this environment names; it need not exist."""
@@ -115,18 +115,18 @@ class Command:
     async def uninstall(self, plugin: str) -> None:
         await self._done("plugins", "uninstall", plugin, "--force")
 
-    async def _done(self, *args: str) -> Finished:
+    async def _done(self, *args: str) -> CompletedCommand:
         done = await self.run(*args)
         if done.code != 0:
             raise _failed(args, done)
         return done
 
 
-def _last_line(done: Finished) -> str:
+def _last_line(done: CompletedCommand) -> str:
     return (done.out.strip().splitlines() or [""])[-1]
 
 
-def _failed(args: Sequence[str], done: Finished) -> Refused:
+def _failed(args: Sequence[str], done: CompletedCommand) -> Refused:
     shown = " ".join(args)
     remedy = "Mend that, then run the same clawbus command again. `openclaw doctor` shows more."
     return Refused(f"`openclaw {shown}` failed: {done.reason()}.", remedy)

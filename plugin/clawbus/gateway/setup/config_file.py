@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clawbus.gateway.setup.join_record import Change
+from clawbus.gateway.setup.join_record import ConfigChange
 
 
 def read_plain(config: Path) -> dict[str, Any] | None:
@@ -63,7 +63,7 @@ def empty_among(data: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, ...
     return tuple(sorted(path for path in empty if not any(path.startswith(f"{other}.") for other in empty)))
 
 
-def diff(config: Path, changes: Iterable[Change]) -> list[str]:
+def diff(config: Path, changes: Iterable[ConfigChange]) -> list[str]:
     """The changes as a unified diff of the settings that they touch; no line if there are none."""
     changes = tuple(changes)
     before = {change.path: change.before for change in changes if change.before is not None}

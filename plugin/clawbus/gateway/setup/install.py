@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from clawbus.errors import Missing
-from clawbus.gateway.setup.nodejs import Node, npm_command
+from clawbus.gateway.setup.nodejs import NodeJs, npm_command
 from clawbus.settings import cache_dir, npm_environment
 
 # Measured with openclaw 2026.9.6, in 10^6 bytes of disk blocks.
@@ -26,7 +26,7 @@ _TICK_S = 2.0
 Say = Callable[[str], None]
 
 
-async def install_openclaw(node: Node, version: str, folder: Path, say: Say) -> None:
+async def install_openclaw(node: NodeJs, version: str, folder: Path, say: Say) -> None:
     """`npm install openclaw@version` into `folder`, which is there afterwards, whole, or not at all.
 
     Two at once: the second waits for the first and finds its work done. Raises Missing, naming the step that failed
@@ -81,7 +81,7 @@ def _refuse_full_disk(folder: Path) -> None:
         )
 
 
-async def _npm_install(node: Node, version: str, scratch: Path, say: Say) -> None:
+async def _npm_install(node: NodeJs, version: str, scratch: Path, say: Say) -> None:
     npm_cache = cache_dir() / "npm"
     argv = [*npm_command(node), "install", f"openclaw@{version}", "--prefix", str(scratch), "--cache", str(npm_cache)]
     argv += ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]

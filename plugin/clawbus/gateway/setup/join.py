@@ -18,17 +18,17 @@ from typing import Any
 from clawbus.errors import ClawbusError, NotFound
 from clawbus.gateway.setup.command import Command
 from clawbus.gateway.setup.config_file import at, diff, empty_among, missing_parents, nested, read_plain
-from clawbus.gateway.setup.join_record import Change, Record, back_up, read_record, record_file, write_record
+from clawbus.gateway.setup.join_record import ConfigChange, JoinRecord, back_up, read_record, record_file, write_record
 from clawbus.gateway.setup.plugin_visibility import ENTRY, PLUGIN, check_loadable, hidden, missing
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class JoinPlan:
     """What a join would change. `created`: the objects above those settings that are not there yet."""
 
     config: Path
     install: bool
-    changes: tuple[Change, ...]
+    changes: tuple[ConfigChange, ...]
     created: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -45,14 +45,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
+class Join:
     """One gateway of the user: its openclaw command, its openclaw.json, the assembled plugin folder for it."""
 
     openclaw: Command
     config: Path
     folder: Path
 
-    async def plan(self, socket: Path) -> Plan:
+    async def plan(self, socket: Path) -> JoinPlan:
         """What is missing for the six tools to reach the model. Changes nothing, and OpenClaw has checked it.
 
         `socket` is the node's. Raises NotFound if there is no openclaw.json; Refused if its settings forbid the
@@ -75,16 +75,16 @@ class Joining:
         seen = plain if plain is not None else {"plugins": plugins, "tools": tools}
         created = missing_parents(seen, _after(changes))
         install = installed is None or not _holds(installed, self.folder)
-        return Plan(self.config, install, changes, created, tuple(notes))
+        return JoinPlan(self.config, install, changes, created, tuple(notes))
 
-    async def apply(self, plan: Plan) -> tuple[Path, str]:
+    async def apply(self, plan: JoinPlan) -> tuple[Path, str]:
         """Do what the plan says. Returns the backup of openclaw.json, and OpenClaw's word on when it counts.
 
         Raises Refused with the command that failed; a first join is then taken back.
         """
         earlier = read_record(self.config)
         backup = back_up(self.config)
-        new = Record(installed=plan.install, changes=plan.changes, created=plan.created, backups=(backup.name,))
+        new = JoinRecord(installed=plan.install, changes=plan.changes, created=plan.created, backups=(backup.name,))
         write_record(self.config, new.after(earlier))
         said = ""
         if plan.changes:  # before the plugin: OpenClaw installs one that lacks its settings switched off
@@ -138,24 +138,24 @@ class Joining:
         return await asyncio.gather(*(self.openclaw.setting(path) for path in paths))
 
 
-def _after(changes: Iterable[Change]) -> dict[str, object]:
+def _after(changes: Iterable[ConfigChange]) -> dict[str, object]:
     return {change.path: change.after for change in changes}
 
 
-def _forget(config: Path, earlier: Record | None) -> None:
+def _forget(config: Path, earlier: JoinRecord | None) -> None:
     if earlier is None:
         record_file(config).unlink()
     else:
         write_record(config, earlier)
 
 
-def taken_back(change: Change, now: Any) -> Change | None:
+def taken_back(change: ConfigChange, now: Any) -> ConfigChange | None:
     """How a setting that is `now` so loses what join put there; None if it has lost it already."""
     wanted = _entry_without_ours(change, now) if change.path == ENTRY else _list_without_ours(change, now)
-    return None if wanted == now else Change(path=change.path, before=now, after=wanted)
+    return None if wanted == now else ConfigChange(path=change.path, before=now, after=wanted)
 
 
-def _entry_without_ours(change: Change, now: Any) -> Any:
+def _entry_without_ours(change: ConfigChange, now: Any) -> Any:
     if not isinstance(now, dict):
         return now
     if now == {"enabled": False}:  # what OpenClaw's uninstall leaves behind
@@ -164,7 +164,7 @@ def _entry_without_ours(change: Change, now: Any) -> Any:
     return {**(change.before or {}), **theirs} or None
 
 
-def _list_without_ours(change: Change, now: Any) -> Any:
+def _list_without_ours(change: ConfigChange, now: Any) -> Any:
     if not isinstance(now, list) or PLUGIN in (change.before or ()):
         return now
     rest = [item for item in now if item != PLUGIN]

@@ -15,7 +15,7 @@ from clawbus.settings import write_secret
 _RECORD = "clawbus-join.json"
 
 
-class Change(BaseModel):
+class ConfigChange(BaseModel):
     """One setting by its dotted path. None: not set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,29 +25,29 @@ class Change(BaseModel):
     after: Any
 
 
-class Record(BaseModel):
+class JoinRecord(BaseModel):
     """All that belongs to clawbus in a gateway's settings. `created`: parents that were not there before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     v: int = 1
     installed: bool
-    changes: tuple[Change, ...]
+    changes: tuple[ConfigChange, ...]
     created: tuple[str, ...] = ()
     backups: tuple[str, ...] = ()
 
-    def after(self, earlier: Record | None) -> Record:
+    def after(self, earlier: JoinRecord | None) -> JoinRecord:
         """This join and an earlier one as one: the oldest value of each setting is the user's own."""
         if earlier is None:
             return self
         own = {change.path: change.before for change in earlier.changes}
         later = [
-            Change(path=change.path, before=own.get(change.path, change.before), after=change.after)
+            ConfigChange(path=change.path, before=own.get(change.path, change.before), after=change.after)
             for change in self.changes
         ]
         changed = {change.path for change in later}
         kept = [change for change in earlier.changes if change.path not in changed]
-        return Record(
+        return JoinRecord(
             installed=self.installed or earlier.installed,
             changes=(*kept, *later),
             created=tuple(dict.fromkeys((*earlier.created, *self.created))),
@@ -60,11 +60,11 @@ def record_file(config: Path) -> Path:
     return config.with_name(_RECORD)
 
 
-def read_record(config: Path) -> Record | None:
+def read_record(config: Path) -> JoinRecord | None:
     """What clawbus did to that gateway; None if nothing. Raises InvalidInput for a file that is no record."""
     file = record_file(config)
     try:
-        return Record.model_validate_json(file.read_text("utf-8"))
+        return JoinRecord.model_validate_json(file.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except (ValidationError, UnicodeDecodeError):
@@ -72,7 +72,7 @@ def read_record(config: Path) -> Record | None:
         raise InvalidInput(str(file), "", "not a record of clawbus join", remedy) from None
 
 
-def write_record(config: Path, record: Record) -> None:
+def write_record(config: Path, record: JoinRecord) -> None:
     """Keep it, mode 600."""
     write_secret(record_file(config), record.model_dump_json(indent=2) + "\n")
 

@@ -22,7 +22,7 @@ SCRIPTED = "scripted"
 
 
 @dataclass(frozen=True, slots=True)
-class OwnGateway:
+class ManagedGateway:
     """Where the parts of one gateway lie. `providers`: whose models its agents use, besides the scripted one."""
 
     id: str
@@ -51,15 +51,17 @@ class OwnGateway:
         return self.folder / "workspaces" / agent
 
 
-def locate(home: Home, org: Org, gateway_id: str) -> OwnGateway:
+def locate(home: Home, org: Org, gateway_id: str) -> ManagedGateway:
     """The own gateway of that id. Raises NotFound."""
     gateway = org.gateway(gateway_id)
     models = {org.model_of(agent) for agent in org.agents_of(gateway.id)}
     providers = frozenset(model.split("/")[0] for model in models if model != SCRIPTED)
-    return OwnGateway(gateway.id, gateway.port, home.dir("gateways", gateway.id), providers)
+    return ManagedGateway(gateway.id, gateway.port, home.dir("gateways", gateway.id), providers)
 
 
-def write_settings(home: Home, org: Org, gateway_id: str, plugin: Path, scripted_url: str | None = None) -> OwnGateway:
+def write_settings(
+    home: Home, org: Org, gateway_id: str, plugin: Path, scripted_url: str | None = None
+) -> ManagedGateway:
     """Write the openclaw.json of an own gateway, and make its folders, workspaces and token.
 
     `plugin` is the assembled plugin folder; `scripted_url` where the scripted model listens (`http://127.0.0.1:1/v1`),
@@ -80,13 +82,13 @@ def write_settings(home: Home, org: Org, gateway_id: str, plugin: Path, scripted
     return own
 
 
-def settings_text(own: OwnGateway, home: Home, org: Org, plugin: Path, scripted_url: str | None) -> str:
+def settings_text(own: ManagedGateway, home: Home, org: Org, plugin: Path, scripted_url: str | None) -> str:
     """What openclaw.json is to hold; its token is there already."""
     settings = _settings(own, org, home.socket(own.id), plugin, scripted_url)
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
-def environment(own: OwnGateway) -> dict[str, str]:
+def environment(own: ManagedGateway) -> dict[str, str]:
     """What an own gateway's process gets: its folders, no network look-ups of its own, and no key but its models'."""
     env = child_environment(
         HOME=str(own.folder),
@@ -111,7 +113,7 @@ def _check_model(agent: Agent, model: str, scripted_url: str | None) -> None:
         raise InvalidInput(field, model, "not a model", 'Write it as "provider/model", or "scripted".')
 
 
-def _settings(own: OwnGateway, org: Org, socket: Path, plugin: Path, scripted_url: str | None) -> dict[str, Any]:
+def _settings(own: ManagedGateway, org: Org, socket: Path, plugin: Path, scripted_url: str | None) -> dict[str, Any]:
     return {
         "gateway": {
             "mode": "local",
@@ -146,7 +148,7 @@ def _settings(own: OwnGateway, org: Org, socket: Path, plugin: Path, scripted_ur
     }
 
 
-def _models(own: OwnGateway, scripted_url: str | None) -> dict[str, Any]:
+def _models(own: ManagedGateway, scripted_url: str | None) -> dict[str, Any]:
     """`replace` leaves only the scripted provider; with a real one, `merge` keeps OpenClaw's own definitions."""
     models: dict[str, Any] = {"mode": "merge" if own.providers else "replace", "catalogRefresh": {"enabled": False}}
     if scripted_url is not None:
@@ -161,7 +163,7 @@ def _scripted(url: str) -> dict[str, Any]:
     return {"baseUrl": url, "apiKey": "none", "api": "openai-completions", "models": [model]}
 
 
-def _agent(own: OwnGateway, org: Org, agent: Agent) -> dict[str, Any]:
+def _agent(own: ManagedGateway, org: Org, agent: Agent) -> dict[str, Any]:
     model = org.model_of(agent)
     return {
         "name": agent.name or agent.id,

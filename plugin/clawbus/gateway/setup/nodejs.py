@@ -23,7 +23,7 @@ _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeJs:
     """A node program and its version, as `24.19.0`."""
 
     path: Path
@@ -39,20 +39,20 @@ def fits(version: str) -> bool:
     return (24, 16) <= release < (25, 0) or release >= (26, 1)
 
 
-def find_node() -> Node:
+def find_node() -> NodeJs:
     """The Node to run OpenClaw with. Raises Missing, naming each that was found and does not fit."""
     refused = []
     for path in _candidates():
         version = _version_of(path)
         if fits(version):
-            return Node(path, version)
+            return NodeJs(path, version)
         refused.append(f"{version} at {path}")
     if not refused:
         raise Missing(f"there is no Node.js on this machine; OpenClaw needs {_RULE}", _REMEDY)
     raise Missing(f"OpenClaw needs Node.js {_RULE}; found: {', '.join(refused)}", _REMEDY)
 
 
-def npm_command(node: Node) -> list[str]:
+def npm_command(node: NodeJs) -> list[str]:
     """npm, run by `node`: the wheel's, else the one that came with `node`. Raises Missing.
 
     Always the script itself: the wheel's `bin/npm` looks for it in the wrong folder.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.errors import Refused
-from clawbus.gateway.setup.join_record import Change
+from clawbus.gateway.setup.join_record import ConfigChange
 
 PLUGIN = "clawbus"
 ENTRY = f"plugins.entries.{PLUGIN}"
@@ -32,21 +32,21 @@ def check_loadable(plugins: Mapping[str, Any]) -> None:
         )
 
 
-def missing(plugins: Mapping[str, Any], tools: Mapping[str, Any], socket: Path) -> Iterator[Change]:
+def missing(plugins: Mapping[str, Any], tools: Mapping[str, Any], socket: Path) -> Iterator[ConfigChange]:
     """The changes that the plugin and its tools still need."""
     entry = (plugins.get("entries") or {}).get(PLUGIN)
     config = (entry or {}).get("config") or {}
     wanted = {**(entry or {}), "enabled": True, "config": {**config, "socket": str(socket)}}
     if wanted != entry:
-        yield Change(path=ENTRY, before=entry, after=wanted)
+        yield ConfigChange(path=ENTRY, before=entry, after=wanted)
     allowed = plugins.get("allow")
     if allowed and PLUGIN not in allowed:  # an empty list allows every plugin
-        yield Change(path="plugins.allow", before=allowed, after=[*allowed, PLUGIN])
+        yield ConfigChange(path="plugins.allow", before=allowed, after=[*allowed, PLUGIN])
     # OpenClaw refuses a file with both of these lists.
     name = "allow" if tools.get("allow") else "alsoAllow"
     listed = tools.get(name)
     if not _names(listed):
-        yield Change(path=f"tools.{name}", before=listed, after=[*(listed or ()), PLUGIN])
+        yield ConfigChange(path=f"tools.{name}", before=listed, after=[*(listed or ()), PLUGIN])
 
 
 def hidden(tools: Mapping[str, Any], agents: Mapping[str, Any]) -> list[str]:

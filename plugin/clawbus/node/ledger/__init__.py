@@ -4,13 +4,13 @@ Rows are facts of this node only. What two parties must agree on (the end of a t
 """
 
 from clawbus.node.ledger.db import Ledger
-from clawbus.node.ledger.interrupted import Cut
+from clawbus.node.ledger.interrupted import InterruptedRun
 from clawbus.node.ledger.mail import Mail
 from clawbus.node.ledger.outgoing import Outgoing
 from clawbus.node.ledger.runs import Run
 from clawbus.node.ledger.sent import Sent
-from clawbus.node.ledger.spawned_sessions import Descent
+from clawbus.node.ledger.spawned_sessions import SpawnedSession
 from clawbus.node.ledger.steers import Steer
 from clawbus.node.ledger.wakes import Wake
 
-__all__ = ["Cut", "Descent", "Ledger", "Mail", "Outgoing", "Run", "Sent", "Steer", "Wake"]
+__all__ = ["InterruptedRun", "Ledger", "Mail", "Outgoing", "Run", "Sent", "SpawnedSession", "Steer", "Wake"]

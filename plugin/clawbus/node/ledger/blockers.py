@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class BlockerRow:
     """One blocker. `key` and `boot_id`: the turn that has heard its answer, and the gateway process of it; or empty."""
 
     thread: str
@@ -19,7 +19,7 @@ class Raised:
     boot_id: str
 
 
-class RaisedTable:
+class BlockerTable:
     SCHEMA = """
     CREATE TABLE IF NOT EXISTS raised (
         thread TEXT NOT NULL,
@@ -50,11 +50,11 @@ class RaisedTable:
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def latest(self, session_key: str) -> Raised | None:
+    def latest(self, session_key: str) -> BlockerRow | None:
         """The newest blocker of a session's present attempt."""
         query = "SELECT thread, key, boot_id FROM raised WHERE session_key = ? AND past = 0 ORDER BY created_at DESC"
         row = self._db.execute(query, (session_key,)).fetchone()
-        return None if row is None else Raised(*row)
+        return None if row is None else BlockerRow(*row)
 
     def answered(self, thread: str, agent: str, key: str, boot_id: str) -> None:
         """The answer stands in the session; the turn of `key` works on it."""

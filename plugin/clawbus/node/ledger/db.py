@@ -14,15 +14,15 @@ from pathlib import Path
 
 from clawbus.errors import Missing
 from clawbus.node.ledger.attached import AttachedTable
-from clawbus.node.ledger.blockers import RaisedTable
+from clawbus.node.ledger.blockers import BlockerTable
 from clawbus.node.ledger.breakers import BreakerTable
-from clawbus.node.ledger.interrupted import CutTable
+from clawbus.node.ledger.interrupted import InterruptedTable
 from clawbus.node.ledger.mail import MailTable
 from clawbus.node.ledger.migrate import VERSION, migrate
-from clawbus.node.ledger.outgoing import OutboxTable
+from clawbus.node.ledger.outgoing import OutgoingTable
 from clawbus.node.ledger.runs import RunTable
 from clawbus.node.ledger.sent import SentTable
-from clawbus.node.ledger.spawned_sessions import DescentTable
+from clawbus.node.ledger.spawned_sessions import SpawnedSessionTable
 from clawbus.node.ledger.sqlite_file import open_database
 from clawbus.node.ledger.steers import SteerTable
 from clawbus.node.ledger.wakes import WakeTable
@@ -56,19 +56,19 @@ class Ledger:
                 "Use the newer clawbus that wrote it.",
             )
         migrate(self._db, version)
-        self.outbox = OutboxTable(self._db)
+        self.outbox = OutgoingTable(self._db)
         self.sent = SentTable(self._db)
         self.runs = RunTable(self._db)
         self.mail = MailTable(self._db)
         self.wakes = WakeTable(self._db)
         self.steers = SteerTable(self._db)
-        self.raised = RaisedTable(self._db)
+        self.raised = BlockerTable(self._db)
         self.attached = AttachedTable(self._db)
         self.breakers = BreakerTable(self._db)
-        self.cut = CutTable(self._db)
-        self.descents = DescentTable(self._db)
+        self.cut = InterruptedTable(self._db)
+        self.spawned_sessions = SpawnedSessionTable(self._db)
         tasks = (self.sent, self.runs, self.steers, self.attached, self.breakers)
-        for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised, self.cut, self.descents):
+        for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised, self.cut, self.spawned_sessions):
             self._db.executescript(table.SCHEMA)
         self._db.execute(f"PRAGMA user_version={VERSION}")
 
@@ -90,7 +90,7 @@ class Ledger:
         A task in whose session mail has been heard since has been passed on as often as that. What a sub-agent does is
         done for the turn that has spawned it.
         """
-        descent = self.descents.of(session_key)
+        descent = self.spawned_sessions.of(session_key)
         session_key = descent.root if descent is not None else session_key
         parts = session_key.split(":")
         if len(parts) < 4 or parts[2] != "nats":
@@ -130,7 +130,7 @@ class Ledger:
         self._db.execute("DELETE FROM wakes WHERE state != 'due' AND created_at < ?", (before,))
         self.steers.prune(before)
         self.cut.prune(before)
-        self.descents.prune(before)
+        self.spawned_sessions.prune(before)
         self.attached.prune()
         settled = "announce IN ('announced', 'answered', 'inbox')"
         self._db.execute(f"DELETE FROM sent WHERE {settled} AND created_at < ?", (before,))  # noqa: S608 - a constant

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class InterruptedRun:
     """One session. `keys` are the idempotency keys of all tries to tell it, oldest first."""
 
     session_key: str
@@ -21,7 +21,7 @@ class Cut:
     boot_id: str
 
 
-class CutTable:
+class InterruptedTable:
     SCHEMA = """
     CREATE TABLE IF NOT EXISTS cut (
         session_key TEXT PRIMARY KEY,
@@ -46,9 +46,12 @@ class CutTable:
     def has(self, session_key: str) -> bool:
         return self._db.execute("SELECT 1 FROM cut WHERE session_key = ?", (session_key,)).fetchone() is not None
 
-    def to_tell(self) -> list[Cut]:
+    def to_tell(self) -> list[InterruptedRun]:
         rows = self._db.execute("SELECT * FROM cut WHERE NOT of_task ORDER BY cut_at")
-        return [Cut(row["session_key"], row["agent"], tuple(json.loads(row["keys"])), row["boot_id"]) for row in rows]
+        return [
+            InterruptedRun(row["session_key"], row["agent"], tuple(json.loads(row["keys"])), row["boot_id"])
+            for row in rows
+        ]
 
     def trying(self, session_key: str, keys: tuple[str, ...], boot_id: str) -> None:
         """Before the call into the gateway: what a restart of this node must know to look for it."""

@@ -15,7 +15,7 @@ class Outgoing:
     data: bytes
 
 
-class OutboxTable:
+class OutgoingTable:
     SCHEMA = """
     CREATE TABLE IF NOT EXISTS outbox (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Descent:
+class SpawnedSession:
     """Whence a session comes: the session of the bus, and the turn there that mail has asked for, if one did."""
 
     root: str
     wake: int | None
 
 
-class DescentTable:
+class SpawnedSessionTable:
     SCHEMA = """
     CREATE TABLE IF NOT EXISTS descents (
         session_key TEXT PRIMARY KEY,
@@ -39,10 +39,10 @@ class DescentTable:
             (session_key, root, wake, at),
         )
 
-    def of(self, session_key: str) -> Descent | None:
+    def of(self, session_key: str) -> SpawnedSession | None:
         """Whence a session descends, None if that is not known."""
         row = self._db.execute("SELECT root, wake FROM descents WHERE session_key = ?", (session_key,)).fetchone()
-        return None if row is None else Descent(row["root"], row["wake"])
+        return None if row is None else SpawnedSession(row["root"], row["wake"])
 
     def prune(self, before: str) -> None:
         self._db.execute("DELETE FROM descents WHERE seen_at < ?", (before,))

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 
 from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.node.ledger import Ledger, Sent
-from clawbus.node.mailbox.attachments import Files
+from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
 from clawbus.node.mailbox.outbox import Outbox
-from clawbus.node.mailbox.session_delivery import Bringer, Parcel, until_done
+from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.node.prompts import frames
 from clawbus.org import STEWARD, Org
 from clawbus.wire.envelope import Envelope
@@ -29,8 +29,16 @@ _GROUP_CHARS = 400_000
 class Announcer:
     """Brings results into sessions. `waiters` holds the tasks for which a `nats_request` stands waiting."""
 
-    def __init__(self, bringer: Bringer, ledger: Ledger, outbox: Outbox, inbox: Inbox, files: Files, org: Org) -> None:
-        self._bringer = bringer
+    def __init__(
+        self,
+        session_delivery: SessionDelivery,
+        ledger: Ledger,
+        outbox: Outbox,
+        inbox: Inbox,
+        files: Attachments,
+        org: Org,
+    ) -> None:
+        self._session_delivery = session_delivery
         self._ledger = ledger
         self._outbox = outbox
         self._inbox = inbox
@@ -87,10 +95,10 @@ class Announcer:
         try:
             results = [one.result for one in together if one.result is not None]
             parcel = self._parcel(together, open_ones, await self._files.of(sent.task.sender, *results))
-            if await self._bringer.arrived(parcel) is None:
-                if not await self._bringer.waking.session_exists(sent.session_key):
+            if await self._session_delivery.arrived(parcel) is None:
+                if not await self._session_delivery.announcements.session_exists(sent.session_key):
                     return self._leave_in_inbox(open_ones)
-                if await self._bringer.bring(parcel) is None:
+                if await self._session_delivery.bring(parcel) is None:
                     return False
             return await self._announced([self._ledger.sent.get(one.task_id) or one for one in open_ones])
         except (GatewayAway, BusAway):
@@ -99,7 +107,7 @@ class Announcer:
             log.error("the session %s took no result: %s", sent.session_key, refusal)
             return self._leave_in_inbox(open_ones)
 
-    def _parcel(self, together: list[Sent], open_ones: list[Sent], files: str) -> Parcel:
+    def _parcel(self, together: list[Sent], open_ones: list[Sent], files: str) -> Delivery:
         """What the session is to be told. A cancelled one of a group is named in it, and not announced itself."""
         sent = open_ones[0]
 
@@ -111,7 +119,7 @@ class Announcer:
         async def step(name: str) -> None:
             await self._step(sent.task_id, name)
 
-        return Parcel(
+        return Delivery(
             sent.task.sender,
             sent.session_key,
             f"agent:{_worker(sent)}:nats:{sent.task_id}",

@@ -8,7 +8,7 @@ from clawbus.tasks.artifacts import Placed, Shelf
 from clawbus.wire.envelope import Envelope
 
 
-class Files:
+class Attachments:
     """Puts files where the agents of one gateway find them, and says where."""
 
     def __init__(self, shelf: Shelf, rpc: GatewayRpc) -> None:

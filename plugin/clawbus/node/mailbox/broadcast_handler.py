@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from clawbus.bus import Bus, Clock, Delivery
+from clawbus.bus import Bus, Delivery, ServerClock
 from clawbus.errors import WireError
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox.rate_limits import MailBounds
@@ -22,7 +22,7 @@ from clawbus.wire.subjects import Parsed, Subjects
 log = logging.getLogger(__name__)
 
 
-class Broadcasts:
+class BroadcastHandler:
     """Handles deliveries of BCAST. `on_mail` is called when an agent has something new."""
 
     def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], bounds: MailBounds) -> None:
@@ -32,7 +32,7 @@ class Broadcasts:
         self._subjects = Subjects(org.company)
         self._agents = agents
         self._bounds = bounds
-        self._clock = Clock(bus, BCAST, bus.identity.name)
+        self._clock = ServerClock(bus, BCAST, bus.identity.name)
         self.on_mail: list[Callable[[], None]] = []
 
     async def handle(self, delivery: Delivery) -> None:
@@ -42,7 +42,7 @@ class Broadcasts:
             said = await self._bus.verifier.envelope(self._subjects, delivery)
             if said.to != place(parsed):
                 raise WireError(f"addressed to {said.to!r}, arrived for {place(parsed)!r}")
-            if await self._clock.over(said.expires_at):
+            if await self._clock.has_passed(said.expires_at):
                 raise WireError("it had expired")
         except WireError as error:
             log.warning("broadcast %d refused: %s", delivery.stream_seq, error)

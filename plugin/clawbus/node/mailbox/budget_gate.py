@@ -15,7 +15,7 @@ from clawbus.tasks.budget_account import spend_of
 from clawbus.wire.envelope import Envelope
 
 
-class Reserving:
+class BudgetGate:
     """The gate of an outbox (`mailbox.outbox.Gate`)."""
 
     def __init__(self, bus: Bus, org: Org, outbox: Outbox) -> None:

@@ -14,7 +14,7 @@ from clawbus.org import STEWARD
 from clawbus.wire.envelope import Envelope
 
 
-def took(ledger: Ledger, agent: str, mail: Envelope, takers: Callable[[str], Collection[str]]) -> bool:
+def record_result(ledger: Ledger, agent: str, mail: Envelope, takers: Callable[[str], Collection[str]]) -> bool:
     """Keep a result that came for `agent`, if it counts and is the first of its task; False for any other mail.
 
     The sender is the subject's, which the server has checked. Call it within `Ledger.together`.

@@ -16,8 +16,8 @@ from typing import Any
 
 from clawbus.errors import GatewayAway, Refused
 from clawbus.gateway import GatewayRpc, Turns, active
-from clawbus.node.ledger import Cut, Ledger
-from clawbus.node.mailbox.session_delivery import Bringer, Parcel, until_done
+from clawbus.node.ledger import InterruptedRun, Ledger
+from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.tasks.halt import Halt
 
 log = logging.getLogger(__name__)
@@ -28,13 +28,15 @@ _HALT_S = 2.0
 """How long a run that is being prepared is waited for."""
 
 
-class Cuts:
+class HaltedSessions:
     """Of the agents of one gateway."""
 
-    def __init__(self, rpc: GatewayRpc, bringer: Bringer, ledger: Ledger, halt: Halt, agents: Collection[str]) -> None:
+    def __init__(
+        self, rpc: GatewayRpc, session_delivery: SessionDelivery, ledger: Ledger, halt: Halt, agents: Collection[str]
+    ) -> None:
         self._rpc = rpc
         self._turns = Turns(rpc)
-        self._bringer = bringer
+        self._session_delivery = session_delivery
         self._ledger = ledger
         self._halt = halt
         self._agents = agents
@@ -87,7 +89,7 @@ class Cuts:
             if isinstance(done, BaseException):
                 raise done
 
-    async def _tell(self, cut: Cut) -> None:
+    async def _tell(self, cut: InterruptedRun) -> None:
         try:
             await until_done(functools.partial(self._try, cut.session_key), f"telling {cut.session_key} to go on")
         finally:
@@ -100,7 +102,10 @@ class Cuts:
             return True
         parcel = self._parcel(cut)
         try:
-            if await self._bringer.arrived(parcel) is None and await self._bringer.bring(parcel) is None:
+            if (
+                await self._session_delivery.arrived(parcel) is None
+                and await self._session_delivery.bring(parcel) is None
+            ):
                 return False
         except GatewayAway:
             return False
@@ -109,12 +114,12 @@ class Cuts:
         self._ledger.cut.told(session_key)
         return True
 
-    def _parcel(self, cut: Cut) -> Parcel:
+    def _parcel(self, cut: InterruptedRun) -> Delivery:
         async def step(_name: str) -> None:
             return
 
         of_the_bus = cut.session_key.startswith(f"agent:{cut.agent}:nats:")
-        return Parcel(
+        return Delivery(
             cut.agent,
             cut.session_key,
             f"agent:{cut.agent}:nats:out",

@@ -17,7 +17,7 @@ _RENEWED = ("gw-", "me-", "steward", "guest")
 """What `clawbus apply --new-key` is for; all other keys make the company."""
 
 
-class Spilled:
+class LeakedKeys:
     """Writes one letter for each sender and key, however often he says it. As `Bus.on_leak`."""
 
     def __init__(self, home: Home, org: Org, dead: DeadLetters, speakers: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ class Spilled:
         sender = subject.rpartition(".")[2]
         by = sender if sender in self._speakers else self._speakers[-1]
         for one in found:
-            await self._dead.spilled(by, subject, f"{sender}\n{one.mark}", self._reason(sender, one))
+            await self._dead.leaked_keys(by, subject, f"{sender}\n{one.mark}", self._reason(sender, one))
 
     def _reason(self, sender: str, one: Leak) -> str:
         if one.kind != SEED:

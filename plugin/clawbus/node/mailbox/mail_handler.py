@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from clawbus.bus import Bus, Clock, Delivery
+from clawbus.bus import Bus, Delivery, ServerClock
 from clawbus.errors import WireError
 from clawbus.node.ledger import Ledger, Mail
-from clawbus.node.mailbox.correlation import took
+from clawbus.node.mailbox.correlation import record_result
 from clawbus.node.mailbox.inbox import Inbox
 from clawbus.node.mailbox.rate_limits import MailBounds
 from clawbus.org import Org
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _DONE = ("acked", "shown")
 
 
-class Reader:
+class MailHandler:
     """Handles deliveries of INBOX.
 
     `on_result` is called with each result that an open task has waited for, `on_mail` when there is anything else.
@@ -43,7 +43,7 @@ class Reader:
         self._bounds = bounds
         self._agents = agents
         self._dead = DeadLetters(bus, self._subjects)
-        self._clock = Clock(bus, INBOX, bus.identity.name)
+        self._clock = ServerClock(bus, INBOX, bus.identity.name)
         self.on_result: list[Callable[[str], None]] = []
         self.on_mail: list[Callable[[], None]] = []
         self.duplicates = 0
@@ -59,7 +59,7 @@ class Reader:
             if to not in self._agents or envelope.to != to:
                 raise WireError(f"addressed to {envelope.to!r}, arrived for {to!r}")
             known = self._ledger.mail.known(envelope.id, to)  # its lease ran out, or its ack was lost
-            if known is None and envelope.type != "result" and await self._clock.over(envelope.expires_at):
+            if known is None and envelope.type != "result" and await self._clock.has_passed(envelope.expires_at):
                 raise WireError("it had expired")
         except WireError as error:
             await self._dead.refuse(delivery, self._subjects.addressed(delivery.subject), error)
@@ -70,7 +70,9 @@ class Reader:
         asks = "never" if known is not None else await self._asks(envelope, to)  # of a known one nothing is changed
         with self._ledger.together():
             mail = self._ledger.mail.add(envelope, to, delivery.stream_seq, delivery.ack_subject, asks=asks)
-            is_result = mail.state not in _DONE and took(self._ledger, mail.agent, envelope, self._org.may_take)
+            is_result = mail.state not in _DONE and record_result(
+                self._ledger, mail.agent, envelope, self._org.may_take
+            )
             if is_result:
                 self._ledger.mail.mark(mail, "bound")
         self._bus.verifier.count_copy(delivery, mail.seq)

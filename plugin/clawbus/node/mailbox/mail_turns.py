@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.gateway import GatewayRpc, TurnLost, Turns
 from clawbus.node.ledger import Ledger, Mail, Wake
-from clawbus.node.mailbox.attachments import Files
+from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
-from clawbus.node.mailbox.session_delivery import Bringer, Parcel, until_done
+from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.node.prompts import frames
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of
@@ -33,13 +33,21 @@ _DIGEST_CHARS = 200_000
 _ALSO = 10
 
 
-class Waker:
+class MailTurns:
     """Begins turns for the mail of one gateway's agents, while that gateway is ready."""
 
-    def __init__(self, org: Org, rpc: GatewayRpc, bringer: Bringer, ledger: Ledger, inbox: Inbox, files: Files) -> None:
+    def __init__(
+        self,
+        org: Org,
+        rpc: GatewayRpc,
+        session_delivery: SessionDelivery,
+        ledger: Ledger,
+        inbox: Inbox,
+        files: Attachments,
+    ) -> None:
         self._rpc = rpc
         self._turns = Turns(rpc)
-        self._bringer = bringer
+        self._session_delivery = session_delivery
         self._ledger = ledger
         self._inbox = inbox
         self._files = files
@@ -166,12 +174,12 @@ class Waker:
         parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
         if wake.agent in self.barred():
             return False
-        if (earlier := await self._bringer.arrived(parcel)) is not None:
+        if (earlier := await self._session_delivery.arrived(parcel)) is not None:
             self._answered(wake, mails, earlier, wake.boot_id)
             await self._inbox.shown(mails, wake.number)
             return True
         boot_id = self._rpc.boot_id
-        key = await self._bringer.bring(parcel)
+        key = await self._session_delivery.bring(parcel)
         if key is None:
             return False
         self._answered(wake, mails, key, boot_id)
@@ -188,7 +196,7 @@ class Waker:
             if self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent) == wake.session_key:
                 self._ledger.raised.answered(mail.envelope.task_id or "", mail.agent, key, boot_id)
 
-    def _parcel(self, wake: Wake, mails: list[Mail], files: str) -> Parcel:
+    def _parcel(self, wake: Wake, mails: list[Mail], files: str) -> Delivery:
         in_it = {mail.number for mail in mails}
         others = [mail for mail in self._ledger.mail.fresh(wake.agent, _ALSO) if mail.number not in in_it]
         waiting = [frames.line_of(mail.envelope, str(mail.number)) for mail in others]
@@ -197,7 +205,7 @@ class Waker:
         async def step(name: str) -> None:
             await self._step(wake.number, name)
 
-        return Parcel(
+        return Delivery(
             wake.agent,
             wake.session_key,
             f"agent:{mails[0].envelope.sender}:nats:out",

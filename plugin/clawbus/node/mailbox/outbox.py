@@ -23,7 +23,7 @@ _LATER_S = 5.0
 _NAMES = 3
 
 
-class Gate(Protocol):
+class OutboxGate(Protocol):
     """Whoever is asked about all that goes out."""
 
     async def before(self, out: Outgoing) -> None:
@@ -48,7 +48,7 @@ class Outbox:
         """How often the server knew an id that had never been sent: somebody else had used it."""
         self.away = BusAway.why
         """Why what was sent last waits here, in a clause."""
-        self.gate: Gate | None = None
+        self.gate: OutboxGate | None = None
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
         self.on_sent: list[Callable[[Outgoing], None]] = []

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from clawbus.errors import BacklogFull, OverBudget, Refused
-from clawbus.node.mailbox.budget_gate import Reserving
+from clawbus.node.mailbox.budget_gate import BudgetGate
 from clawbus.org import STEWARD, Org
 from clawbus.tasks.budget import tree_of
 from clawbus.tasks.wake_rules import Asks
@@ -22,7 +22,7 @@ _PER_S = 60.0
 _REMEMBERED = 10_000
 
 
-class Pace:
+class RateLimits:
     """At most `most` of a kind in any minute. In memory: a restart begins anew."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,11 +69,11 @@ class Pace:
 class MailBounds:
     """What mail may bring upon the agents of one gateway."""
 
-    def __init__(self, org: Org, reserving: Reserving) -> None:
-        self._reserving = reserving
+    def __init__(self, org: Org, budget_gate: BudgetGate) -> None:
+        self._budget_gate = budget_gate
         self._people = org.people
-        self._mails = Pace(org.policies.mail_quota)
-        self._turns = Pace(org.policies.quota)
+        self._mails = RateLimits(org.policies.mail_quota)
+        self._turns = RateLimits(org.policies.quota)
 
     def wait_s(self, mail: Envelope, agent: str) -> float:
         """0 if it may come in; else how long it waits on the bus, where it is safe."""
@@ -99,7 +99,7 @@ class MailBounds:
         begun = {"task_id": turn_id, "trace_id": tree_of(mail), "to": agent, "sender": agent, "parent": mail.task_id}
         turn = mail.model_copy(update=begun)
         try:
-            await self._reserving.reserve(turn)
+            await self._budget_gate.reserve(turn)
         except OverBudget:
             return "never"
         except Refused:  # the accounts are full: it must not stay on the bus for that

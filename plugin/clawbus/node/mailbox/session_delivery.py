@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from clawbus.gateway import KEY_PREFIX, GatewayRpc, Waking
+from clawbus.gateway import KEY_PREFIX, Announcements, GatewayRpc
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -22,7 +22,7 @@ _LONGEST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Delivery:
     """What is to be brought where. `keys` and `boot_id`: the tries so far, as the ledger has them."""
 
     agent: str
@@ -53,16 +53,16 @@ async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
         pause_s = min(2 * pause_s, _LONGEST_S)
 
 
-class Bringer:
+class SessionDelivery:
     """Tries on one gateway."""
 
     def __init__(self, rpc: GatewayRpc) -> None:
         self._rpc = rpc
-        self.waking = Waking(rpc)
+        self.announcements = Announcements(rpc)
         self.may_begin: Callable[[str], Awaitable[None]] | None = None
         """Waits until an agent may begin a turn."""
 
-    async def arrived(self, parcel: Parcel) -> str | None:
+    async def arrived(self, parcel: Delivery) -> str | None:
         """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway.
 
         First it waits until the agent may begin a turn.
@@ -70,9 +70,9 @@ class Bringer:
         if self.may_begin is not None:
             await self.may_begin(parcel.agent)
         await self._rpc.ready.wait()
-        return await self.waking.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
+        return await self.announcements.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
 
-    async def bring(self, parcel: Parcel) -> str | None:
+    async def bring(self, parcel: Delivery) -> str | None:
         """One try. Returns its key when it stands in the transcript, None if it never will: try again.
 
         Raises GatewayAway or Refused.
@@ -83,11 +83,11 @@ class Bringer:
         parcel.record(keys, boot_id)
         await parcel.step("trying")
         text = parcel.text(len(keys) - 1)
-        await self.waking.announce(
+        await self.announcements.announce(
             parcel.agent, parcel.session_key, text, keys[-1], parcel.from_session, parcel.timeout_s
         )
         await parcel.step("accepted")
-        if await self.waking.until_arrived(parcel.session_key, keys[-1], boot_id):
+        if await self.announcements.until_arrived(parcel.session_key, keys[-1], boot_id):
             return keys[-1]
         parcel.record(keys, "")  # that run is over: the next try needs a new key
         return None

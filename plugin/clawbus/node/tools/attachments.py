@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clawbus.errors import BusAway, Refused
 from clawbus.node.ledger import Ledger, Run
-from clawbus.node.mailbox import Files, Outbox, Pace
+from clawbus.node.mailbox import Attachments, Outbox, RateLimits
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.node.tools.answer import Answer, Caller
 from clawbus.node.tools.params import NatsPub
@@ -20,10 +20,12 @@ _SHOWN_CHARS = 500
 Workspaces = Callable[[str], Awaitable[Path | None]]
 
 
-class Attaching:
+class FileTools:
     """What the tools do with files, and `nats_pub` with word of the task that its caller works on."""
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, store: Store, files: Files, workspace_of: Workspaces) -> None:
+    def __init__(
+        self, ledger: Ledger, outbox: Outbox, store: Store, files: Attachments, workspace_of: Workspaces
+    ) -> None:
         self._ledger = ledger
         self._outbox = outbox
         self._store = store
@@ -60,7 +62,7 @@ class Attaching:
             )
         return said
 
-    async def of_own_task(self, caller: Caller, asked: NatsPub, pace: Pace) -> Answer | None:
+    async def of_own_task(self, caller: Caller, asked: NatsPub, pace: RateLimits) -> Answer | None:
         """Progress of the task that the caller's session works on, or files for its result. None for all else.
 
         It is an event of the task, which its requester sees with nats_tasks; nobody is woken. Raises BacklogFull

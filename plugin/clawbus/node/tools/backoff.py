@@ -21,7 +21,7 @@ MOST_S = 1.0
 QUIET_S = 60.0
 
 
-class Slowing:
+class Backoff:
     """Counts each agent's refusals in a row. In memory: a restart begins anew. `clock` and `sleep` are for tests."""
 
     def __init__(

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from clawbus.errors import ClawbusError, Refused
 from clawbus.gateway import GatewayRpc, is_spawned, spawner
-from clawbus.node.ledger import Descent, Ledger
+from clawbus.node.ledger import Ledger, SpawnedSession
 from clawbus.node.prompts.frames import fence
 from clawbus.node.tools.answer import Answer
 from clawbus.node.tools.params import TOOLS
@@ -30,7 +30,7 @@ _DEPTH = 16
 _REMEMBERED = 10_000
 
 
-class Gate:
+class CallGate:
     """Decides for the turns of one gateway."""
 
     def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc) -> None:
@@ -51,26 +51,26 @@ class Gate:
         why = self._objection(turn, tool) if turn else None
         return Answer(why is None, why or "", {"bus": turn is not None})
 
-    async def _turn(self, session_key: str) -> Descent | None:
+    async def _turn(self, session_key: str) -> SpawnedSession | None:
         """The turn of the bus to which a session belongs; None for a user's. Raises GatewayAway, Refused."""
         above: str | None = session_key
         begun: datetime | None = None
         for _ in range(_DEPTH):
             if above is not None and _of_the_bus(above):
-                turn = Descent(above, self._ledger.wakes.latest(above, begun))
+                turn = SpawnedSession(above, self._ledger.wakes.latest(above, begun))
                 return self._descends(session_key, turn)
             if above is None or above in self._users or not is_spawned(above):
                 self._remember(session_key)
                 return None
-            if (known := self._ledger.descents.of(above)) is not None:
+            if (known := self._ledger.spawned_sessions.of(above)) is not None:
                 return self._descends(session_key, known)
             above, begun = await spawner(self._rpc, above)
         raise Refused(f"more than {_DEPTH} sessions lie above it")
 
-    def _descends(self, session_key: str, turn: Descent) -> Descent:
+    def _descends(self, session_key: str, turn: SpawnedSession) -> SpawnedSession:
         """Kept of what was spawned: when its turn is over, it is still that turn's."""
         if session_key != turn.root:
-            self._ledger.descents.add(session_key, turn.root, turn.wake)
+            self._ledger.spawned_sessions.add(session_key, turn.root, turn.wake)
         return turn
 
     def _remember(self, session_key: str) -> None:
@@ -80,7 +80,7 @@ class Gate:
         while len(self._users) > _REMEMBERED:
             self._users.popitem(last=False)
 
-    def _objection(self, turn: Descent, tool: str) -> str | None:
+    def _objection(self, turn: SpawnedSession, tool: str) -> str | None:
         root = turn.root
         order = self.order_of(root.split(":")[1])
         if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it

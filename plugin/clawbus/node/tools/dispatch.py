@@ -11,14 +11,14 @@ from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Inbox, Outbox
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.node.tools.answer import Answer, Caller
-from clawbus.node.tools.attachments import Attaching
-from clawbus.node.tools.backoff import Slowing
+from clawbus.node.tools.attachments import FileTools
+from clawbus.node.tools.backoff import Backoff
 from clawbus.node.tools.halt_check import check, sends
 from clawbus.node.tools.inbox import InboxTool
 from clawbus.node.tools.org import OrgTool
 from clawbus.node.tools.params import NatsInbox, NatsOrg, NatsPub, NatsRequest, NatsSpawn, NatsTasks, Params, parse
 from clawbus.node.tools.publish import PubTool
-from clawbus.node.tools.spawn import GivingTools
+from clawbus.node.tools.spawn import SpawnTools
 from clawbus.node.tools.tasks import TasksTool
 from clawbus.org import Org
 from clawbus.tasks.halt_orders import Order
@@ -34,20 +34,20 @@ class Tools:
         ledger: Ledger,
         outbox: Outbox,
         inbox: Inbox,
-        giving: GivingTools,
+        spawn_tools: SpawnTools,
         following: TasksTool,
         roster: Roster,
-        attaching: Attaching,
+        file_tools: FileTools,
     ) -> None:
         self._ledger = ledger
-        self.slowing = Slowing()
+        self.backoff = Backoff()
         self.order_of: Callable[[str], Order | None] = lambda _agent: None
         """What people have ordered about an agent."""
         self._doers: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
-            NatsPub: PubTool(org, ledger, outbox, attaching).pub,
-            NatsRequest: giving.request,
-            NatsInbox: InboxTool(org, ledger, outbox, inbox, attaching).inbox,
-            NatsSpawn: giving.spawn,
+            NatsPub: PubTool(org, ledger, outbox, file_tools).pub,
+            NatsRequest: spawn_tools.request,
+            NatsInbox: InboxTool(org, ledger, outbox, inbox, file_tools).inbox,
+            NatsSpawn: spawn_tools.spawn,
             NatsTasks: following.tasks,
             NatsOrg: OrgTool(org, roster).who,
         }
@@ -60,11 +60,11 @@ class Tools:
             answer = await self._doers[type(asked)](caller, asked)
         except ClawbusError as error:
             refusal = Answer(False, harmless(str(error)), {"error": type(error).__name__})
-            return refusal if isinstance(error, Away) else await self.slowing.refused(caller.agent, refusal)
+            return refusal if isinstance(error, Away) else await self.backoff.refused(caller.agent, refusal)
         if sends(asked):
             if not answer.ok and not isinstance(asked, NatsRequest):  # of several nothing was sent
-                return await self.slowing.refused(caller.agent, answer)
-            self.slowing.taken(caller.agent)
+                return await self.backoff.refused(caller.agent, answer)
+            self.backoff.taken(caller.agent)
         unread = self._ledger.mail.unread(caller.agent)
         if unread and not isinstance(asked, NatsInbox):
             return replace(answer, text=f"{answer.text}\n(You have {unread} unread in nats_inbox.)")

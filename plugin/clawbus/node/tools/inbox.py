@@ -9,7 +9,7 @@ from clawbus.node.ledger import Ledger, Mail
 from clawbus.node.mailbox import Inbox, Outbox
 from clawbus.node.prompts import frames
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import Attaching
+from clawbus.node.tools.attachments import FileTools
 from clawbus.node.tools.params import NatsInbox
 from clawbus.org import Org
 from clawbus.org.addressing import subject_of
@@ -22,12 +22,12 @@ _MAX_CHARS = 600_000
 class InboxTool:
     """The inbox of whoever calls."""
 
-    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, inbox: Inbox, attaching: Attaching) -> None:
+    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, inbox: Inbox, file_tools: FileTools) -> None:
         self._org = org
         self._ledger = ledger
         self._outbox = outbox
         self._inbox = inbox
-        self._attaching = attaching
+        self._file_tools = file_tools
 
     async def inbox(self, caller: Caller, asked: NatsInbox) -> Answer:
         if asked.action == "read":
@@ -56,7 +56,7 @@ class InboxTool:
         shown = _fitting(mails[:limit])
         more = "\n\nThere are more: acknowledge these, then read again." if len(mails) > len(shown) else ""
         self._inbox.read(shown)
-        files = await self._attaching.received(caller, *(mail.envelope for mail in shown))
+        files = await self._file_tools.received(caller, *(mail.envelope for mail in shown))
         text = "\n\n".join(frames.message(mail.envelope, str(mail.number), mail.channel) for mail in shown)
         return Answer(
             True,

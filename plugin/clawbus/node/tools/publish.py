@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from clawbus.errors import Refused
 from clawbus.node.ledger import Ledger
-from clawbus.node.mailbox import Outbox, Pace
+from clawbus.node.mailbox import Outbox, RateLimits
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import Attaching
+from clawbus.node.tools.attachments import FileTools
 from clawbus.node.tools.params import NatsPub
 from clawbus.org import Org
 from clawbus.org.addressing import LEARNING, channel_of, hearers, subject_of
@@ -18,16 +18,16 @@ from clawbus.wire.envelope import Envelope
 class PubTool:
     """What whoever calls says without waiting for an answer."""
 
-    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, attaching: Attaching) -> None:
+    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, file_tools: FileTools) -> None:
         self._org = org
         self._ledger = ledger
         self._outbox = outbox
-        self._attaching = attaching
-        self._pace = Pace(org.policies.mail_quota)
+        self._file_tools = file_tools
+        self._pace = RateLimits(org.policies.mail_quota)
 
     async def pub(self, caller: Caller, asked: NatsPub) -> Answer:
         """Check it, send it, and say where it went. Raises InvalidInput, NotFound or Refused: then nothing was sent."""
-        if (noted := await self._attaching.of_own_task(caller, asked, self._pace)) is not None:
+        if (noted := await self._file_tools.of_own_task(caller, asked, self._pace)) is not None:
             return noted
         new = NewMessage(
             asked.to,
@@ -42,7 +42,7 @@ class PubTool:
         is_topic = channel_of(self._org, mail.to) == "topics"  # their names are free, so they count together
         self._pace.check("messages", mail.sender, "topics" if is_topic else mail.to)
         if asked.artifacts:
-            mail = mail.model_copy(update={"artifacts": await self._attaching.put(caller, asked.artifacts)})
+            mail = mail.model_copy(update={"artifacts": await self._file_tools.put(caller, asked.artifacts)})
         on_bus = await self._send(mail, caller)
         text = f"{where(on_bus, 'sent', self._outbox.away)}: message {mail.id} to {self._named(mail)}."
         data = {"messageId": mail.id, "to": mail.to}

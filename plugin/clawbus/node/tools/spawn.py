@@ -11,7 +11,7 @@ from clawbus.node.prompts import frames
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.node.requester import Requester
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import Attaching
+from clawbus.node.tools.attachments import FileTools
 from clawbus.node.tools.params import NatsRequest, NatsSpawn
 from clawbus.org import Org
 from clawbus.tasks import NewTask
@@ -22,21 +22,21 @@ MAX_WAITING_REQUESTS = 3
 """A waiting request holds one of the gateway's eight turns; two gateways that wait for each other would both stop."""
 
 
-class GivingTools:
+class SpawnTools:
     """Tasks that whoever calls gives to an agent, a team or a pool."""
 
     def __init__(
-        self, org: Org, announcer: Announcer, requester: Requester, roster: Roster, attaching: Attaching
+        self, org: Org, announcer: Announcer, requester: Requester, roster: Roster, file_tools: FileTools
     ) -> None:
         self._org = org
         self._announcer = announcer
         self._requester = requester
         self._roster = roster
-        self._attaching = attaching
+        self._file_tools = file_tools
         self._waiting = 0
 
     async def spawn(self, caller: Caller, asked: NatsSpawn) -> Answer:
-        files = await self._attaching.put(caller, asked.artifacts)
+        files = await self._file_tools.put(caller, asked.artifacts)
         if asked.tasks:
             return await self._spawn_all(caller, asked, files)
         new = replace(_new(asked), artifacts=files)
@@ -85,7 +85,7 @@ class GivingTools:
             waiter = self._announcer.waiters[task_id] = asyncio.get_running_loop().create_future()
             async with asyncio.timeout(asked.timeout_seconds):
                 result = await waiter
-            files = await self._attaching.received(caller, result)
+            files = await self._file_tools.received(caller, result)
             del self._announcer.waiters[task_id]  # from here `handed_over` says what becomes of the result
         except TimeoutError:
             return Answer(

@@ -1,22 +1,22 @@
 """Doing the tasks of the bus: take one for a free slot, run it as a turn, write its one end, tell, acknowledge."""
 
-from clawbus.node.worker.chat_notifier import Notifier
-from clawbus.node.worker.executor import Doer, Door, bounded, result
-from clawbus.node.worker.haltable_executor import Obedient
-from clawbus.node.worker.insights import Lessons
-from clawbus.node.worker.metered_executor import Metered
-from clawbus.node.worker.openclaw_executor import Attempts
+from clawbus.node.worker.chat_notifier import ChatNotifier
+from clawbus.node.worker.executor import Availability, Executor, bounded, result
+from clawbus.node.worker.haltable_executor import HaltableExecutor
+from clawbus.node.worker.insights import Insights
+from clawbus.node.worker.metered_executor import MeteredExecutor
+from clawbus.node.worker.openclaw_executor import OpenClawExecutor
 from clawbus.node.worker.steering import Steering, deaf
 from clawbus.node.worker.worker import Worker
 
 __all__ = [
-    "Attempts",
-    "Doer",
-    "Door",
-    "Lessons",
-    "Metered",
-    "Notifier",
-    "Obedient",
+    "Availability",
+    "ChatNotifier",
+    "Executor",
+    "HaltableExecutor",
+    "Insights",
+    "MeteredExecutor",
+    "OpenClawExecutor",
     "Steering",
     "Worker",
     "bounded",

@@ -19,7 +19,7 @@ class Admission:
     def __init__(self, bus: Bus, org: Org) -> None:
         self._spend = spend_of(bus, org)
 
-    async def why_not(self, task: Envelope, worker: str) -> str:
+    async def refusal(self, task: Envelope, worker: str) -> str:
         """Why `worker` must not begin a task; empty if he may. Raises BusAway.
 
         The steward's tasks go along edges that org.toml names, where a result may come back to who asked first.
@@ -29,4 +29,4 @@ class Admission:
         if worker in (task.sender, *task.path) and task.sender != STEWARD:
             chain = " -> ".join([*task.path, task.sender, worker])
             return f"{worker} waits for it in its own chain: {chain}"
-        return await self._spend.why_not(task)
+        return await self._spend.refusal(task)

@@ -9,7 +9,7 @@ from clawbus.tasks.artifacts import Store
 from clawbus.wire.envelope import Artifact, Envelope
 
 
-class Proof:
+class ArtifactCheck:
     """Adds the attached files to an outcome, or turns it into a failure that says what is wrong with one."""
 
     def __init__(self, store: Store) -> None:

@@ -16,7 +16,7 @@ from clawbus.node.mailbox import Outbox
 _LOOK_S = 0.5
 
 
-class Blocked:
+class BlockerWait:
     """The answers that the tasks of one gateway wait for. `on_wait` is told of a task that needs no slot meanwhile."""
 
     def __init__(self, turns: Turns, ledger: Ledger, outbox: Outbox) -> None:

@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 
 from clawbus.errors import GatewayAway, Refused, WireError
-from clawbus.gateway import GatewayRpc, Speaking
+from clawbus.gateway import ChatChannel, GatewayRpc
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD, Org
@@ -25,11 +25,11 @@ _GIVE_UP = timedelta(hours=1)
 """While the gateway, or its channel, is away: what is said later than that was to be read in the inbox by then."""
 
 
-class Notifier:
+class ChatNotifier:
     """Says things to the people whose `channel` is one of this gateway's."""
 
     def __init__(self, rpc: GatewayRpc, outbox: Outbox, org: Org, gateway: str) -> None:
-        self._speaking = Speaking(rpc)
+        self._speaking = ChatChannel(rpc)
         self._outbox = outbox
         self._subjects = Subjects(org.company)
         self._channels = {one.id: one.channel for one in org.humans if one.channel and one.channel.gateway == gateway}

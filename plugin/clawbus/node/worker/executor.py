@@ -11,7 +11,7 @@ from clawbus.wire.envelope import MAX_RESULT_BYTES, Envelope, Status
 from clawbus.wire.subjects import new_message_id
 
 
-class Door(Protocol):
+class Availability(Protocol):
     """Whether there is somebody who can do tasks."""
 
     @property
@@ -27,7 +27,7 @@ class Door(Protocol):
         """Called with whether it is ready, when that changes."""
 
 
-class Doer(Door, Protocol):
+class Executor(Availability, Protocol):
     """Does tasks, as many at a time as it is given."""
 
     async def outcome(self, run: Run) -> Envelope:
@@ -43,8 +43,8 @@ class Doer(Door, Protocol):
         """Stop it so that it can be begun anew, as the same attempt. Raises GatewayAway."""
 
 
-class Obeying(Doer, Protocol):
-    """A doer that does as people have ordered (`worker.obedient`)."""
+class WorkerExecutor(Executor, Protocol):
+    """An executor that does as people have ordered (`HaltableExecutor`)."""
 
     def barred(self, agent: str) -> bool:
         """Whether an agent may begin nothing now: its tasks are given back."""

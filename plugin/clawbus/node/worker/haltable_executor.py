@@ -1,4 +1,4 @@
-"""A doer that obeys what people have ordered (ADR 21): while it is stopped, nothing begins, and what runs is ended.
+"""An executor that obeys what people have ordered (ADR 21): while it is stopped, nothing begins, and what runs ends.
 
 The task waits here unacked, under its lease, and it is no strike; when it goes on it is begun anew. While only its
 agent is paused, a turn that runs goes on to its end.
@@ -14,7 +14,7 @@ from datetime import datetime
 from clawbus.errors import GatewayAway
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.executor import Doer, result
+from clawbus.node.worker.executor import Executor, result
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.halt_orders import ALL, Order
 from clawbus.wire.envelope import Envelope, now
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 0.5
 
 
-class Obedient:
-    """Wraps a doer; what a `Worker` works with."""
+class HaltableExecutor:
+    """Wraps a executor; what a `Worker` works with."""
 
-    def __init__(self, doer: Doer, halt: Halt, ledger: Ledger, outbox: Outbox) -> None:
-        self._doer = doer
+    def __init__(self, executor: Executor, halt: Halt, ledger: Ledger, outbox: Outbox) -> None:
+        self._executor = executor
         self._halt = halt
         self._ledger = ledger
         self._outbox = outbox
@@ -35,12 +35,12 @@ class Obedient:
         self.on_change: list[Callable[[bool], None]] = []
         self.on_wait: Callable[[str], None] = lambda _task_id: None
         """Told of a task that waits for its agent alone: others of the gateway go on meanwhile, so it needs no slot."""
-        self.over: Callable[[datetime | None], Awaitable[bool]] = _by_this_clock
+        self.has_passed: Callable[[datetime | None], Awaitable[bool]] = _by_this_clock
         """Whether a moment is over by the server's clock. Raises BusAway."""
         self.unfit: Callable[[str], bool] = lambda _agent: False
         """Whether nothing may be tried for an agent now: its gateway fails every turn."""
         self.gone.set()
-        doer.on_change.append(lambda _ready: self._look())
+        executor.on_change.append(lambda _ready: self._look())
         halt.on_change.append(self._look)
 
     def barred(self, agent: str) -> bool:
@@ -48,8 +48,8 @@ class Obedient:
         return self._halt.of(agent) is not None or self.unfit(agent)
 
     def _look(self) -> None:
-        """Tasks are taken while the doer can do them, and the company is known not to be stopped."""
-        ready = self._doer.ready.is_set() and self._halt.of(ALL) is None
+        """Tasks are taken while the executor can do them, and the company is known not to be stopped."""
+        ready = self._executor.ready.is_set() and self._halt.of(ALL) is None
         if ready == self.ready.is_set():
             return
         (self.ready if ready else self.gone).set()
@@ -58,13 +58,13 @@ class Obedient:
             callback(ready)
 
     async def outcome(self, run: Run) -> Envelope:
-        """See `Doer`. It ends as timed out what has expired while it waited here. Raises BusAway: call it again."""
+        """See `Executor`. It ends as timed out what has expired while it waited here. Raises BusAway: call it again."""
         while True:
             if self._halt.of(run.worker) is not None:
                 run = await self._wait(run)
-                if run.state == "held" and await self.over(run.task.expires_at):
+                if run.state == "held" and await self.has_passed(run.task.expires_at):
                     return result(run, "timed_out", "it expired while a person had stopped or paused its agent")
-            doing = asyncio.create_task(self._doer.outcome(run), name=f"doing-{run.task_id}")
+            doing = asyncio.create_task(self._executor.outcome(run), name=f"doing-{run.task_id}")
             stopped = asyncio.create_task(self._halt.until_stopped(run.worker))
             try:
                 await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,7 +96,7 @@ class Obedient:
     async def _end(self, run: Run, order: Order) -> bool:
         """Stop its turn. False if the gateway is away: try again."""
         try:
-            await self._doer.halt(run)
+            await self._executor.halt(run)
         except GatewayAway:
             await asyncio.sleep(_AGAIN_S)
             return False
@@ -104,12 +104,12 @@ class Obedient:
         return True
 
     async def stop(self, run: Run) -> None:
-        """See `Doer`."""
-        await self._doer.stop(run)
+        """See `Executor`."""
+        await self._executor.stop(run)
 
     async def halt(self, run: Run) -> None:
-        """See `Doer`."""
-        await self._doer.halt(run)
+        """See `Executor`."""
+        await self._executor.halt(run)
 
 
 async def _by_this_clock(moment: datetime | None) -> bool:

@@ -27,7 +27,7 @@ _ASKS = (
 _AGAIN_S = 0.5
 
 
-class Lessons:
+class Insights:
     """Of one gateway. Reads the stream as far as it has grown since the last time."""
 
     def __init__(self, bus: Bus, org: Org, gateway: str) -> None:

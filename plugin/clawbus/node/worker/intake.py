@@ -1,4 +1,4 @@
-"""Taking tasks in: from a delivery to a row in the ledger, while the doer is ready and somebody here may do it."""
+"""Taking tasks in: from a delivery to a row in the ledger, while the executor is ready and somebody here may do it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 
-from clawbus.bus import Bus, Delivery, Kept, Taker, stored_seq
+from clawbus.bus import Bus, Delivery, SignedCopy, TaskConsumer, stored_seq
 from clawbus.errors import BusAway, WireError
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.admission import Admission
-from clawbus.node.worker.executor import Obeying, result
+from clawbus.node.worker.executor import WorkerExecutor, result
 from clawbus.node.worker.groups import Groups
-from clawbus.node.worker.oversight import Overseer, Verdict
+from clawbus.node.worker.oversight import OversightGate, Verdict
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.ends import Ends
 from clawbus.wire.envelope import Envelope
@@ -31,34 +31,34 @@ class Intake:
     def __init__(
         self,
         bus: Bus,
-        taker: Taker,
-        doer: Obeying,
+        task_consumer: TaskConsumer,
+        executor: WorkerExecutor,
         ledger: Ledger,
         outbox: Outbox,
         groups: Groups,
-        overseer: Overseer,
+        oversight_gate: OversightGate,
         ends: Ends,
     ) -> None:
         self._bus = bus
-        self._taker = taker
-        self._doer = doer
+        self._task_consumer = task_consumer
+        self._executor = executor
         self._ledger = ledger
         self._outbox = outbox
         self._groups = groups
-        self._overseer = overseer
+        self._oversight_gate = oversight_gate
         self._ends = ends
         self._dead = DeadLetters(bus, groups.subjects)
-        self.clock = taker.clock
+        self.clock = task_consumer.clock
         self._admission = Admission(bus, groups.org)
         self.active: dict[str, asyncio.Task[Envelope] | None] = {}
         """The tasks in hand, and what is doing each now."""
 
     async def __aenter__(self) -> Intake:
-        await self._taker.__aenter__()
+        await self._task_consumer.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._taker.__aexit__(*exc)
+        await self._task_consumer.__aexit__(*exc)
 
     async def next(self) -> str:
         """Wait for the next task that is to be done here, put it into the ledger, and return its id."""
@@ -75,11 +75,11 @@ class Intake:
                     await self._bus.nak(delivery.ack_subject, _ANOTHERS_LONGEST_S)
 
     async def _delivery(self) -> Delivery:
-        """The next delivery, taken only while the doer is ready."""
+        """The next delivery, taken only while the executor is ready."""
         while True:
-            await self._doer.ready.wait()
-            taking = asyncio.create_task(self._taker.take())
-            leaving = asyncio.create_task(self._doer.gone.wait())
+            await self._executor.ready.wait()
+            taking = asyncio.create_task(self._task_consumer.next_task())
+            leaving = asyncio.create_task(self._executor.gone.wait())
             try:
                 await asyncio.wait({taking, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -106,7 +106,7 @@ class Intake:
         if known is not None and known.state == "closed":
             await self._bus.ack(delivery.ack_subject)
             return None
-        worker = known.worker if known is not None else self._groups.choose(task, self._doer.barred)
+        worker = known.worker if known is not None else self._groups.choose(task, self._executor.barred)
         if worker is None:
             await self._bus.nak(delivery.ack_subject, min(_ANOTHERS_S * delivery.delivered, _ANOTHERS_LONGEST_S))
             return None
@@ -117,7 +117,7 @@ class Intake:
             return None
         strikes = await self._groups.strikes(task) if known is None and delivery.delivered > 1 else 0
         with self._ledger.together():
-            self._ledger.runs.hold(task, worker, delivery.ack_subject, strikes, Kept.of(delivery).as_json())
+            self._ledger.runs.hold(task, worker, delivery.ack_subject, strikes, SignedCopy.of(delivery).as_json())
             if task_id in self.active:  # the lease had run out (this machine slept): go on under the new one
                 return None
             self._outbox.event("delivered", task_id, worker, delivered=delivery.delivered)
@@ -129,13 +129,13 @@ class Intake:
 
     async def _verdict(self, task: Envelope, worker: str) -> Verdict:
         """Whether a task may start: what has not kept to the limits is dead, with the reason. Raises BusAway."""
-        if why := await self._admission.why_not(task, worker):
+        if why := await self._admission.refusal(task, worker):
             return Verdict(False, why, "dead")
-        return await self._overseer.may_start(task, worker)
+        return await self._oversight_gate.may_start(task, worker)
 
     async def _over(self, task: Envelope) -> bool:
         """Whether a task has ended or expired while it waited for a person: then it is cleared away. Raises BusAway."""
-        if await self.clock.over(task.expires_at):
+        if await self.clock.has_passed(task.expires_at):
             return True
         return await self._ends.read(task.task_id or "", task.sender, task.to) is not None
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from clawbus.errors import ClawbusError, InvalidInput
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.executor import Doer
+from clawbus.node.worker.executor import Executor
 from clawbus.tasks.budget import Record
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects, new_message_id
@@ -27,33 +27,33 @@ async def _untold(_session_key: str, _key: str) -> int | None:
     return None
 
 
-class Metered:
-    """A doer whose turns are counted."""
+class MeteredExecutor:
+    """An executor whose turns are counted."""
 
     def __init__(
-        self, doer: Doer, ledger: Ledger, outbox: Outbox, subjects: Subjects, tokens: Tokens = _untold
+        self, executor: Executor, ledger: Ledger, outbox: Outbox, subjects: Subjects, tokens: Tokens = _untold
     ) -> None:
-        self._doer = doer
+        self._executor = executor
         self._ledger = ledger
         self._outbox = outbox
         self._subjects = subjects
         self._tokens = tokens
-        self.ready, self.gone, self.on_change = doer.ready, doer.gone, doer.on_change
+        self.ready, self.gone, self.on_change = executor.ready, executor.gone, executor.on_change
 
     async def outcome(self, run: Run) -> Envelope:
-        """See `Doer`."""
-        outcome = await self._doer.outcome(run)
+        """See `Executor`."""
+        outcome = await self._executor.outcome(run)
         await self._report(run)
         return outcome
 
     async def stop(self, run: Run) -> None:
-        """See `Doer`. What it had taken until then counts, too."""
-        await self._doer.stop(run)
+        """See `Executor`. What it had taken until then counts, too."""
+        await self._executor.stop(run)
         await self._report(run)
 
     async def halt(self, run: Run) -> None:
-        """See `Doer`."""
-        await self._doer.halt(run)
+        """See `Executor`."""
+        await self._executor.halt(run)
 
     async def _report(self, run: Run) -> None:
         latest, began = self._ledger.runs.get(run.task_id), self._ledger.runs.began(run.task_id)

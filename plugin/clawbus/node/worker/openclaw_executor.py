@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 from clawbus.errors import GatewayAway, NotBegun, Refused
 from clawbus.gateway import KEY_PREFIX, Fitness, GatewayRpc, TurnLost, Turns
 from clawbus.node.ledger import Ledger, Run
-from clawbus.node.mailbox import Files, Outbox
+from clawbus.node.mailbox import Attachments, Outbox
 from clawbus.node.prompts import frames
-from clawbus.node.worker.blocker_wait import Blocked
+from clawbus.node.worker.blocker_wait import BlockerWait
 from clawbus.node.worker.executor import bounded, result
-from clawbus.node.worker.resumed_runs import Strays
+from clawbus.node.worker.resumed_runs import ResumedRuns
 from clawbus.node.worker.steering import Steering
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of
@@ -45,8 +45,8 @@ _STATUS: dict[str, Status] = {
 }
 
 
-class Attempts:
-    """Runs turns: the doer of an OpenClaw gateway. After `strikes` attempts without an outcome a task is dead."""
+class OpenClawExecutor:
+    """Runs turns: the executor of an OpenClaw gateway. After `strikes` attempts without an outcome a task is dead."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Attempts:
         ledger: Ledger,
         outbox: Outbox,
         steering: Steering,
-        files: Files,
+        files: Attachments,
         org: Org,
     ) -> None:
         self._rpc = rpc
@@ -65,17 +65,17 @@ class Attempts:
         self._outbox = outbox
         self._steering = steering
         self._files = files
-        self.blocked = Blocked(self._turns, ledger, outbox)
+        self.blocked = BlockerWait(self._turns, ledger, outbox)
         self._org = org
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
         self._running: dict[str, Run] = {}
         self._falls: dict[str, tuple[int, float]] = {}  # task id -> how often, and since when (monotonic s)
-        self._strays = Strays(self._turns, self._key_in)
-        rpc.listeners.append(self._strays.hear)
+        self._resumed_runs = ResumedRuns(self._turns, self._key_in)
+        rpc.listeners.append(self._resumed_runs.on_event)
         rpc.on_change.append(self._gateway_changed)
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
-        self.lessons: Callable[[Envelope], Awaitable[str]] | None = None
+        self.insights: Callable[[Envelope], Awaitable[str]] | None = None
         self.on_wait: Callable[[str], None] = lambda _task_id: None
         """Told of a task that waits for its agent to be fit again, and needs no slot meanwhile."""
 
@@ -98,7 +98,7 @@ class Attempts:
                 return await self._finish(run)
             except TurnLost:
                 log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
-                self._strays.expect(run.session_key)
+                self._resumed_runs.expect(run.session_key)
                 run = _changed(run, state="held")
             except NotBegun:
                 run = self._ledger.runs.get(run.task_id) or run
@@ -119,7 +119,7 @@ class Attempts:
         files = await self._files.of(run.worker, run.task, key=key)
         boot_id = self._rpc.boot_id
         if run.attempt:
-            self._strays.expect(run.session_key)
+            self._resumed_runs.expect(run.session_key)
             await self._turns.abort(run.session_key)
         self._ledger.raised.begin_anew(run.session_key)
         attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
@@ -136,7 +136,7 @@ class Attempts:
 
     async def _call(self, run: Run, files: str, fresh: bool) -> None:
         """The call that starts an attempt; a second one with the same key (not `fresh`) joins it."""
-        known = await self.lessons(run.task) if self.lessons else ""
+        known = await self.insights(run.task) if self.insights else ""
         text = frames.task(run.task, self._org.company, run.attempt, self._strikes, run.key, known)
         text += frames.tools(bound_of(self._org, run.task), run.key) + files
         text += (_ANEW if self._ledger.cut.has(run.session_key) else "") + self._steering.opening(run, fresh)
@@ -145,7 +145,7 @@ class Attempts:
     async def _join(self, run: Run) -> None:
         """Go on with the attempt of an earlier life of this node. Raises TurnLost, GatewayAway or BusAway."""
         await self._same_process(run)
-        if not await self._turns.begun(run.session_key, run.key):
+        if not await self._turns.has_started(run.session_key, run.key):
             await self._call(run, await self._files.of(run.worker, run.task, key=run.key), fresh=False)
         self._outbox.event("resumed", run.task_id, run.worker, attempt=run.attempt)
 
@@ -172,12 +172,12 @@ class Attempts:
         await asyncio.gather(attending, return_exceptions=True)
         if turn.outcome == "failed":
             await self._unless_it_fell(run)
-        if turn.idle and (self._strays.expected(run.session_key) or self._ledger.cut.has(run.session_key)):
+        if turn.idle and (self._resumed_runs.expected(run.session_key) or self._ledger.cut.has(run.session_key)):
             raise TurnLost  # so a turn ends that begins where another one of its session was stopped a moment ago
         turn = await self.blocked.last_word(run, turn)
-        self._strays.at_rest(run.session_key)
+        self._resumed_runs.at_rest(run.session_key)
         if await self._steering.close(run) or turn.outcome == "timed_out":
-            self._strays.expect(run.session_key)
+            self._resumed_runs.expect(run.session_key)
             with contextlib.suppress(GatewayAway):  # what has gone with it needs no stop, and the result is here
                 await self._turns.abort(run.session_key)
         return result(run, _STATUS[turn.outcome], bounded(turn.text, f"the whole stands in session {run.session_key}"))
@@ -203,7 +203,7 @@ class Attempts:
     async def stop(self, run: Run) -> None:
         """Stop the turn of a task that has ended elsewhere, now and if a gateway resumes it. Raises GatewayAway."""
         if run.boot_id != self._rpc.boot_id:
-            self._strays.expect(run.session_key)
+            self._resumed_runs.expect(run.session_key)
         await self._turns.abort(run.session_key)
 
     async def halt(self, run: Run) -> None:
@@ -212,10 +212,10 @@ class Attempts:
         The answer to an abort may be lost, or this node dies before it is written down; the next one stops nothing.
         """
         if run.boot_id != self._rpc.boot_id:
-            self._strays.expect(run.session_key)
+            self._resumed_runs.expect(run.session_key)
         aborted = await self._turns.abort(run.session_key, within_s=_HALT_S)
         aborted = aborted or await self._turns.was_aborted(run.key)
-        if aborted or not await self._turns.begun(run.session_key, run.key):
+        if aborted or not await self._turns.has_started(run.session_key, run.key):
             with self._ledger.together():
                 self._ledger.cut.add(run.session_key, run.worker, of_task=True)
                 self._ledger.runs.not_started(run.task_id)

@@ -37,7 +37,7 @@ class Verdict:
     """How a refused task ends."""
 
 
-class Overseer:
+class OversightGate:
     """Asks people, and reads what they have decided."""
 
     def __init__(self, org: Org, outbox: Outbox, history: History) -> None:

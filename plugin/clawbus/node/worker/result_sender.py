@@ -10,7 +10,7 @@ from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects, new_message_id
 
 
-class Teller:
+class ResultSender:
     """Of one gateway."""
 
     def __init__(self, bus: Bus, org: Org) -> None:

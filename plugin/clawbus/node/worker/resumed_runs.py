@@ -24,7 +24,7 @@ _BEGINS_WITHIN_S = 5.0  # between the first sign of a run and the line in the tr
 _LOOK_S = 0.1
 
 
-class Strays:
+class ResumedRuns:
     """Of one gateway. `mine`: session -> the key of our attempt that is under way there, if one is."""
 
     def __init__(self, turns: Turns, mine: Callable[[str], str | None]) -> None:
@@ -49,7 +49,7 @@ class Strays:
     def expected(self, session: str) -> bool:
         return self._until.get(session, 0.0) > time.monotonic()
 
-    def hear(self, name: str, payload: dict[str, Any]) -> None:
+    def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """An event of the gateway."""
         as_task = name == "task"
         if as_task:
@@ -79,8 +79,8 @@ class Strays:
         """Whether a run is our attempt under an id of the gateway's own. Raises GatewayAway."""
         deadline = time.monotonic() + _BEGINS_WITHIN_S
         while time.monotonic() < deadline:
-            if await self._turns.stands(session, run):
+            if await self._turns.in_transcript(session, run):
                 return False
             await asyncio.sleep(_LOOK_S)
         key = self._mine(session)
-        return key is not None and await self._turns.stands(session, key)
+        return key is not None and await self._turns.in_transcript(session, key)

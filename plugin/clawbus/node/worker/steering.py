@@ -144,7 +144,7 @@ class Steering:
     async def _was_heard(self, run: Run, steer: Steer) -> bool:
         """Whether a turn that is over had heard it. Raises GatewayAway or Refused."""
         if steer.key == run.key:  # it stood in the message that opened the attempt
-            return await self._turns.begun(run.session_key, run.key)
+            return await self._turns.has_started(run.session_key, run.key)
         stands = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
         return bool(stands) and steer.key in self._given  # else that line opens a turn of its own, begun meanwhile
 
@@ -162,7 +162,7 @@ class Steering:
                 async with asyncio.timeout(_JOINED_S):
                     await live.wait()
             except TimeoutError:
-                if await self._turns.begun(run.session_key, run.key):
+                if await self._turns.has_started(run.session_key, run.key):
                     return
             except GatewayAway:
                 await self._rpc.ready.wait()

@@ -12,16 +12,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from clawbus.bus import Bus, Delivery, Taker
+from clawbus.bus import Bus, Delivery, TaskConsumer
 from clawbus.errors import BusAway, GatewayAway, Refused, WireError
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.artifact_check import Proof
-from clawbus.node.worker.executor import Obeying, result
+from clawbus.node.worker.artifact_check import ArtifactCheck
+from clawbus.node.worker.executor import WorkerExecutor, result
 from clawbus.node.worker.groups import Groups
 from clawbus.node.worker.intake import Intake
-from clawbus.node.worker.oversight import Overseer
-from clawbus.node.worker.result_sender import Teller
+from clawbus.node.worker.oversight import OversightGate
+from clawbus.node.worker.result_sender import ResultSender
 from clawbus.node.worker.steering import deaf
 from clawbus.org import Org
 from clawbus.tasks import NOTIFY, STEER, History
@@ -39,26 +39,30 @@ _UNDECIDED_S = 2.0
 
 
 class Worker:
-    """Takes tasks for the agents of one gateway while their doer is ready."""
+    """Takes tasks for the agents of one gateway while their executor is ready."""
 
-    def __init__(self, bus: Bus, doer: Obeying, ledger: Ledger, outbox: Outbox, org: Org, gateway: str) -> None:
+    def __init__(
+        self, bus: Bus, executor: WorkerExecutor, ledger: Ledger, outbox: Outbox, org: Org, gateway: str
+    ) -> None:
         self._bus = bus
-        self._doer = doer
+        self._executor = executor
         self._ledger = ledger
         self._outbox = outbox
         self._subjects = Subjects(org.company)
         self._ends = Ends(bus, self._subjects, org.may_end, org.may_take)
         self._dead = DeadLetters(bus, self._subjects)
-        self._proof = Proof(Store(bus, self._subjects))
-        self._teller = Teller(bus, org)
+        self._proof = ArtifactCheck(Store(bus, self._subjects))
+        self._result_sender = ResultSender(bus, org)
         history = History(bus, org)
         self._groups = Groups(org, gateway, ledger, history)
         self._free = asyncio.Semaphore(org.gateway(gateway).slots)
         self._resuming: set[str] = set()
         self._slots: set[str] = set()
-        self._overseer = Overseer(org, outbox, history)
-        taker = Taker(bus, gateway, org.groups_of(gateway))
-        self._intake = Intake(bus, taker, doer, ledger, outbox, self._groups, self._overseer, self._ends)
+        self._oversight_gate = OversightGate(org, outbox, history)
+        task_consumer = TaskConsumer(bus, gateway, org.groups_of(gateway))
+        self._intake = Intake(
+            bus, task_consumer, executor, ledger, outbox, self._groups, self._oversight_gate, self._ends
+        )
         self._active = self._intake.active
         self.on_steer: Callable[[Envelope, str], Awaitable[None]] = deaf(outbox)
         """Called with what is to be said to a task, and the agent that has it."""
@@ -66,9 +70,9 @@ class Worker:
         """Called with what a person is to be told on a channel of the gateway; returns in how many s again, or 0."""
         self.on_step: Callable[[str, str], Awaitable[None]] | None = None
 
-    async def over(self, moment: datetime | None) -> bool:
+    async def has_passed(self, moment: datetime | None) -> bool:
         """Whether a moment is over by the server's clock. Raises BusAway."""
-        return await self._intake.clock.over(moment)
+        return await self._intake.clock.has_passed(moment)
 
     def load(self) -> dict[str, int]:
         """How many tasks each agent has in hand."""
@@ -132,7 +136,7 @@ class Worker:
                 self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
         elif run.state == "ended" and run.outcome is not None:
             self.give_slot(run.task_id)  # its turn is over: a full inbox keeps nobody else from his
-            await self._teller.tell(run, run.outcome, run.task_id in self._resuming)
+            await self._result_sender.tell(run, run.outcome, run.task_id in self._resuming)
             self._ledger.runs.advance(run.task_id, "told")
         else:
             with contextlib.suppress(Refused):  # its agent has left that pool: whoever gets it next finds the end
@@ -143,7 +147,7 @@ class Worker:
 
     async def _may_report(self, run: Run, files: tuple[Artifact, ...]) -> bool:
         """False as long as a person who wants to see the report has not decided, unless it has ended otherwise."""
-        verdict = await self._overseer.may_report(run, files)
+        verdict = await self._oversight_gate.may_report(run, files)
         if verdict.go or await self._ends.read(run.task_id, run.task.sender, run.task.to) is not None:
             return True
         if verdict.refused is not None:
@@ -171,11 +175,11 @@ class Worker:
         """Run the task, unless it has an end already or its time is over."""
         if (end := await self._ends.read(run.task_id, run.task.sender, run.task.to)) is not None:
             await self._drop(run, end)
-        elif run.state == "held" and await self.over(run.task.expires_at):
+        elif run.state == "held" and await self.has_passed(run.task.expires_at):
             late = result(run, "timed_out", "it had expired before a turn was free")
             self._ledger.runs.advance(run.task_id, "replied", late)
         else:
-            attempt = asyncio.create_task(self._doer.outcome(run), name=f"turn-{run.task_id}")
+            attempt = asyncio.create_task(self._executor.outcome(run), name=f"turn-{run.task_id}")
             self._active[run.task_id] = attempt
             try:
                 self._ledger.runs.advance(run.task_id, "replied", await attempt)
@@ -197,9 +201,9 @@ class Worker:
         """Stop what is being done for a task. False if the gateway has to be waited for: then look again."""
         if run.state == "started":
             try:
-                await self._doer.stop(run)
+                await self._executor.stop(run)
             except GatewayAway:
-                await self._doer.ready.wait()
+                await self._executor.ready.wait()
                 return False
         return True
 
@@ -208,7 +212,11 @@ class Worker:
         to = self._subjects.addressed(delivery.subject)
         try:
             note = await self._bus.verifier.envelope(self._subjects, delivery)
-            if note.subject == STEER and not self._ledger.steers.knows(note.id) and await self.over(note.expires_at):
+            if (
+                note.subject == STEER
+                and not self._ledger.steers.knows(note.id)
+                and await self.has_passed(note.expires_at)
+            ):
                 raise WireError("it had expired")
         except WireError as error:
             await self._dead.refuse(delivery, to, error)

@@ -13,7 +13,7 @@ from clawbus.bus.identity import AGENT_KEY, load_or_create
 from clawbus.bus.jwt import claims_of, read_creds, tags_of
 from clawbus.client.company import Company
 from clawbus.errors import InvalidInput
-from clawbus.ops.apply.departures import Leaving
+from clawbus.ops.apply.departures import Departures
 from clawbus.org import Org
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.provision import withdrawn_rights as taken
@@ -86,7 +86,7 @@ async def apply_bus(company: Company, moves: Mapping[str, str], say: Say) -> Non
     async with company.connect("provisioner") as bus:
         await provision(bus, company.org)
         await publish_keys(bus, company.org, company.home)
-        for line in await Leaving(bus, company.org, moves).settle():
+        for line in await Departures(bus, company.org, moves).settle():
             say(line)
     for path in revoked_keys(company):
         path.unlink()
@@ -97,5 +97,5 @@ async def apply_bus(company: Company, moves: Mapping[str, str], say: Say) -> Non
 async def settle_late(company: Company, moves: Mapping[str, str], say: Say) -> None:
     """Once more, for what others had sent before they heard of the change. Raises BusAway or Refused."""
     async with company.connect("provisioner") as bus:
-        for line in await Leaving(bus, company.org, moves).settle():
+        for line in await Departures(bus, company.org, moves).settle():
             say(line)

@@ -20,7 +20,7 @@ QUEUES = {"tasks": TASKS, "dm": INBOX, "ctl": CTL}
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Waiting:
     """Messages that wait on one subject for somebody who has left."""
 
     name: str
@@ -33,7 +33,7 @@ class Left:
         return QUEUES[self.channel]
 
 
-async def backlog(bus: Bus, org: Org) -> list[Left]:
+async def backlog(bus: Bus, org: Org) -> list[Waiting]:
     """All that waits for nobody. Raises BusAway or Refused."""
     return [one for channel in QUEUES for one in _of_nobody(org, await _waiting(bus, org, channel), channel)]
 
@@ -49,7 +49,7 @@ async def _waiting(bus: Bus, org: Org, channel: str) -> dict[str, int]:
     return found
 
 
-def _of_nobody(org: Org, waiting: dict[str, int], channel: str) -> Iterator[Left]:
+def _of_nobody(org: Org, waiting: dict[str, int], channel: str) -> Iterator[Waiting]:
     agents = {agent.id for agent in org.agents}
     known = agents | set(org.groups) if channel == "tasks" else agents | org.people | {STEWARD, EXTERNAL}
     for subject, count in waiting.items():
@@ -58,4 +58,4 @@ def _of_nobody(org: Org, waiting: dict[str, int], channel: str) -> Iterator[Left
         except WireError:
             continue
         if name is not None and name not in known:
-            yield Left(name, channel, subject, count)
+            yield Waiting(name, channel, subject, count)

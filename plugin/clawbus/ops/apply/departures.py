@@ -9,13 +9,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from clawbus.bus import Bus, Delivery, Kept
+from clawbus.bus import Bus, Delivery, SignedCopy
 from clawbus.bus.messages import Stored
 from clawbus.errors import BacklogFull, OverBudget, WireError
-from clawbus.ops.apply.backlog import Left, backlog
+from clawbus.ops.apply.backlog import Waiting, backlog
 from clawbus.org import STEWARD, Org
 from clawbus.org.tool_bounds import bound_of
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.tasks.chains import path_on_behalf
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.ends import End
@@ -26,21 +26,21 @@ log = logging.getLogger(__name__)
 _RULE = "left"
 
 
-class Leaving:
+class Departures:
     """`moves`: who takes over from whom; what has no heir becomes dead letters."""
 
     def __init__(self, bus: Bus, org: Org, moves: Mapping[str, str]) -> None:
         self._bus = bus
         self._org = org
         self._moves = moves
-        self._desk = Desk(org, bus)
-        self._dead = DeadLetters(bus, self._desk.subjects)
+        self._context = Context(org, bus)
+        self._dead = DeadLetters(bus, self._context.subjects)
 
     async def settle(self) -> list[str]:
         """Deal with all that waits for nobody. Returns a line for each subject. Raises BusAway or Refused."""
         return [await self._settle(one) for one in await backlog(self._bus, self._org)]
 
-    async def _settle(self, left: Left) -> str:
+    async def _settle(self, left: Waiting) -> str:
         moved = letters = 0
         last = 0
         for stored in await self._bus.stored_singly(left.stream, left.subject):
@@ -59,16 +59,16 @@ class Leaving:
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    async def _task(self, left: Left, stored: Stored) -> bool:
+    async def _task(self, left: Waiting, stored: Stored) -> bool:
         """Returns whether it was moved, or had ended already."""
         try:
-            task = await self._bus.verifier.envelope(self._desk.subjects, stored)
+            task = await self._bus.verifier.envelope(self._context.subjects, stored)
             if task.type != "task" or not task.task_id:
                 raise WireError("no task")
         except WireError as error:
             await self._letter(stored, error)
             return False
-        end = await self._desk.ends.read(task.task_id, task.sender, task.to)
+        end = await self._context.ends.read(task.task_id, task.sender, task.to)
         if end is not None:  # it was done: only its acknowledgement is missing, and maybe its result
             await self._tell(task, end)
             return True
@@ -89,11 +89,11 @@ class Leaving:
         """Give the task again, as the steward. Returns its new id, None if the heir cannot take it."""
         if self._org.takers(heir) <= {old.sender, *old.path}:
             return None
-        created, given = now(), self._desk.given(_RULE, old.task_id)
+        created, given = now(), self._context.given(_RULE, old.task_id)
         new_id = given["task_id"]
         task = old.model_copy(
             update={
-                "id": self._desk.message_id(new_id),
+                "id": self._context.message_id(new_id),
                 "sender": STEWARD,
                 "to": heir,
                 **given,
@@ -106,14 +106,14 @@ class Leaving:
             }
         )
         try:
-            await self._desk.give(task, left=gone, **await self._asked_first(old))
+            await self._context.give(task, left=gone, **await self._asked_first(old))
         except (BacklogFull, OverBudget):
             return None
         return new_id
 
     async def _asked_first(self, old: Envelope) -> dict[str, Any]:
         """Where its result goes: to who had asked in the beginning, into the session of that task."""
-        said = await self._desk.accepted(old.task_id or "", STEWARD) if old.sender == STEWARD else None
+        said = await self._context.accepted(old.task_id or "", STEWARD) if old.sender == STEWARD else None
         if said is not None and "chain_of" in said.detail:
             return {name: said.detail[name] for name in ("chain_of", "requester")}
         asked = self._org.alerted[0] if old.sender == STEWARD else old.sender
@@ -121,7 +121,7 @@ class Leaving:
 
     async def _end(self, task: Envelope, status: Status, text: str, stored: Stored) -> None:
         said = Envelope(
-            id=self._desk.message_id(_RULE, task.task_id),
+            id=self._context.message_id(_RULE, task.task_id),
             type="result",
             sender=STEWARD,
             to=task.sender,
@@ -131,25 +131,25 @@ class Leaving:
             subject=task.subject,
             body=text,
         )
-        await self._dead.before(said, task, STEWARD, Kept.of(stored).as_json())
-        _, end = await self._desk.ends.write(said, task.sender, task.to)
+        await self._dead.before(said, task, STEWARD, SignedCopy.of(stored).as_json())
+        _, end = await self._context.ends.write(said, task.sender, task.to)
         await self._tell(task, end)
 
     async def _tell(self, task: Envelope, end: End) -> None:
         """The result to the inbox of who asked; he takes it once, whoever else has sent it."""
         if task.sender in (end.by, STEWARD):
             return
-        message_id = self._desk.message_id(_RULE, task.task_id, "result")
+        message_id = self._context.message_id(_RULE, task.task_id, "result")
         copy = end.envelope.model_copy(update={"sender": STEWARD, "to": task.sender, "id": message_id})
-        await self._desk.publish(self._desk.subjects.dm(task.sender, STEWARD), copy)
+        await self._context.publish(self._context.subjects.dm(task.sender, STEWARD), copy)
 
     # -- mail ---------------------------------------------------------------------------------------------------------
 
-    async def _mail(self, left: Left, stored: Stored) -> bool:
-        heir, sender = self._moves.get(left.name), self._desk.subjects.parse(stored.subject).sender
+    async def _mail(self, left: Waiting, stored: Stored) -> bool:
+        heir, sender = self._moves.get(left.name), self._context.subjects.parse(stored.subject).sender
         why = f"{left.name} has left the company"
         try:
-            mail = await self._bus.verifier.envelope(self._desk.subjects, stored)
+            mail = await self._bus.verifier.envelope(self._context.subjects, stored)
         except WireError as error:
             await self._letter(stored, error)
             return False
@@ -157,8 +157,10 @@ class Leaving:
             await self._letter(stored, f"{why}; a {mail.type} from {sender} lay in its inbox")
             return False
         body = f"[From {sender}, for {left.name}, who has left the company.]\n{mail.body}"
-        ids = {"id": self._desk.message_id(_RULE, "mail", mail.id, stored.seq), "sender": STEWARD, "to": heir}
-        await self._desk.publish(self._desk.subjects.dm(heir, STEWARD), mail.model_copy(update={**ids, "body": body}))
+        ids = {"id": self._context.message_id(_RULE, "mail", mail.id, stored.seq), "sender": STEWARD, "to": heir}
+        await self._context.publish(
+            self._context.subjects.dm(heir, STEWARD), mail.model_copy(update={**ids, "body": body})
+        )
         return True
 
     async def _letter(self, stored: Stored, why: str | WireError) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from clawbus.bus.identity import agent_key, load_or_create
 from clawbus.client.company import Company
 from clawbus.errors import NotFound, Refused
-from clawbus.ops.supervisor.pid_files import Record, read_all
+from clawbus.ops.supervisor.pid_files import ProcessRecord, read_all
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.provision.authority import Authority
 from clawbus.provision.permissions import GATEWAY, grants
@@ -40,7 +40,7 @@ def forget(company: Company, names: Sequence[str]) -> None:
 def restart_holders(home: Home, names: Sequence[str]) -> list[str]:
     """End the processes of `clawbus up` that have read such a key; it starts them again. Returns their names."""
     wanted = {f"node-{name.partition('-')[2]}" if name.startswith("gw-") else name for name in names}
-    holders: list[Record] = [one for one in read_all(home.dir("run")) if one.name in wanted and one.alive]
+    holders: list[ProcessRecord] = [one for one in read_all(home.dir("run")) if one.name in wanted and one.alive]
     for one in holders:
         os.kill(one.pid, signal.SIGTERM)
     return sorted(one.name for one in holders)

@@ -47,9 +47,9 @@ class Invite(BaseModel):
     over: str = ""
 
     def open_at(self, now: float) -> bool:
-        return not self.why_not(now)
+        return not self.refusal(now)
 
-    def why_not(self, now: float) -> str:
+    def refusal(self, now: float) -> str:
         """Why it opens nothing at that time, empty if it does."""
         if self.over:
             return self.over
@@ -152,7 +152,7 @@ def machine_of(keys: Mapping[str, str]) -> str:
 
 
 def _usable(invite: Invite, by: str) -> Invite:
-    why_not = invite.why_not(time.time())
+    why_not = invite.refusal(time.time())
     if not why_not and invite.by not in ("", by):
         why_not = "is being used by another machine, or by another folder"
     if why_not:

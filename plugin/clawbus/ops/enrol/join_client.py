@@ -54,15 +54,15 @@ async def enter(code: Code, org_file: Path) -> Org:
 
 async def _converse(streams: Streams, code: Code, staging: Staging, authority: str) -> Org:
     reader, writer = streams
-    await wire.hear(reader, wire.Greeting)
+    await wire.read_frame(reader, wire.Greeting)
     try:
         await wire.say(writer, wire.Hello(secret=code.secret, keys=staging.keys_of(code.gateways)))
-        offer = await wire.hear(reader, wire.Offer)
+        offer = await wire.read_frame(reader, wire.Offer)
         org = _read(code, offer)
         keys = _make_keys(staging.home, org, offer)
         staging.begin()
         await wire.say(writer, wire.Keys(keys=keys))
-        grant = await wire.hear(reader, wire.Grant)
+        grant = await wire.read_frame(reader, wire.Grant)
     except Refused:  # by the company's own machine, which has heard the secret: there is nothing to go on with
         staging.forget()
         raise
@@ -81,7 +81,7 @@ async def authority_of(code: Code) -> str:
     unproven.check_hostname, unproven.verify_mode = False, ssl.CERT_NONE
     async with _call(code, unproven) as (reader, _):
         try:
-            shown = (await wire.hear(reader, wire.Greeting)).ca
+            shown = (await wire.read_frame(reader, wire.Greeting)).ca
             pin = pin_of(shown)
         except wire.HungUp:  # our own words; the right machine may be busy
             raise
@@ -148,4 +148,4 @@ def _keep(staged: Home, code: Code, offer: wire.Offer, grant: wire.Grant, author
         write_creds(seed.with_suffix(".creds"), grant.credentials[name], seed)
     write_secret(staged.dir("tls") / _CA, authority)
     url = f"tls://{code.host}:{offer.port}"
-    here.write(staged, here.Here(gateways=offer.gateways, url=url, ca=f"tls/{_CA}"))
+    here.write(staged, here.JoinedMachine(gateways=offer.gateways, url=url, ca=f"tls/{_CA}"))

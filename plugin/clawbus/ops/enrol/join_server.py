@@ -29,7 +29,7 @@ _AT_ONCE = 8
 
 
 @dataclass
-class Door:
+class JoinServer:
     """The port of `clawbus join`. `on_entered` is called before a machine that was let in hears of it."""
 
     company: Company
@@ -92,18 +92,18 @@ class Door:
         )  # before it, nobody is believed
         company = Company.open(self.company.org_file)  # as it is now
         invites = Invites(company.home)
-        hello = await wire.hear(reader, wire.Hello)
+        hello = await wire.read_frame(reader, wire.Hello)
         invite = invites.find(hello.secret, machine_of(hello.keys))
         text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
         await wire.say(writer, wire.Offer(org=text, gateways=invite.gateways, port=company.org.bus.port))
-        keys = (await wire.hear(reader, wire.Keys)).keys
+        keys = (await wire.read_frame(reader, wire.Keys)).keys
         company = Company.open(self.company.org_file)  # it may have changed: who has left meanwhile is not let in
         _check(company, invite, keys)
         invites.begin(invite, machine_of(keys))
         granted = admit(company, invite.gateways, keys)
         await self.on_entered()
         await wire.say(writer, wire.Grant(credentials=granted))
-        await wire.hear(reader, wire.Kept)
+        await wire.read_frame(reader, wire.Kept)
         invites.finish(invite)
         log.info("let in: %s", ", ".join(invite.gateways))
 

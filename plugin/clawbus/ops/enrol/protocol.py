@@ -26,22 +26,22 @@ MOST_BYTES = 1 << 20
 WITHIN_S = 10.0
 
 
-class Said(BaseModel):
+class Frame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     v: Literal[1] = 1
 
 
-class Greeting(Said):
+class Greeting(Frame):
     ca: str
 
 
-class Hello(Said):
+class Hello(Frame):
     secret: str = Field(max_length=64, repr=False)
     keys: dict[str, str] = Field(default_factory=dict, max_length=1024)
 
 
-class Offer(Said):
+class Offer(Frame):
     """`port`: the bus's, on the machine that was called."""
 
     org: str
@@ -49,23 +49,23 @@ class Offer(Said):
     port: int
 
 
-class Keys(Said):
+class Keys(Frame):
     """Public keys by name: `gw-<gateway>` and `agent-<agent>`."""
 
     keys: dict[str, str] = Field(max_length=1024)
 
 
-class Grant(Said):
+class Grant(Frame):
     """JWTs by the name of the key."""
 
     credentials: dict[str, str]
 
 
-class Kept(Said):
+class Kept(Frame):
     """Everything is written."""
 
 
-class Refusal(Said):
+class Refusal(Frame):
     """`away`: it is not the machine that is refused: something is away that is needed, and it may try again."""
 
     error: str
@@ -77,16 +77,16 @@ class HungUp(Away):
     """The other side has ended the call."""
 
 
-S = TypeVar("S", bound=Said)
+S = TypeVar("S", bound=Frame)
 
 
-class _Answer(Said):
+class _Answer(Frame):
     error: str | None = None
     remedy: str = ""
     away: bool = False
 
 
-async def hear(reader: asyncio.StreamReader, kind: type[S]) -> S:
+async def read_frame(reader: asyncio.StreamReader, kind: type[S]) -> S:
     """The other side's next line. Raises Refused or Away with its words; HungUp; Away if it says nothing that fits."""
     try:
         line = await reader.readline()
@@ -100,7 +100,7 @@ async def hear(reader: asyncio.StreamReader, kind: type[S]) -> S:
         raise Away("the other side said nothing that can be understood", "Try again.") from None
 
 
-async def say(writer: asyncio.StreamWriter, what: Said) -> None:
+async def say(writer: asyncio.StreamWriter, what: Frame) -> None:
     """Raises Away if the other side has gone."""
     try:
         writer.write(what.model_dump_json().encode() + b"\n")

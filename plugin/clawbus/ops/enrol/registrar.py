@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from clawbus.client.company import Company
-from clawbus.ops.enrol.join_server import Door
+from clawbus.ops.enrol.join_server import JoinServer
 from clawbus.ops.enrol.registrar_answers import Answers
 from clawbus.provision.account_push import push
 from clawbus.provision.key_directory import publish_keys
@@ -40,7 +40,7 @@ class Registrar:
 
             parts = [Answers(company, bus, learned).run()]
             if company.org.bus.shared:
-                parts += [Door(company, entered).run(), self._keep_certificate()]
+                parts += [JoinServer(company, entered).run(), self._keep_certificate()]
             async with asyncio.TaskGroup() as group:
                 for part in parts:
                     group.create_task(part)

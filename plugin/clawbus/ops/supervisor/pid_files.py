@@ -26,7 +26,7 @@ _LOCK = "up.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ProcessRecord:
     """A running process as a pid file has it. `began` is what `began_at` said when it was started."""
 
     name: str
@@ -63,18 +63,18 @@ def write(folder: Path, name: str, pid: int) -> Path:
     return file
 
 
-def read_all(folder: Path) -> list[Record]:
+def read_all(folder: Path) -> list[ProcessRecord]:
     """The records of a folder, the last started first. What cannot be read is no record."""
     files = sorted(folder.glob("*.pid"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     found = []
     for file in files:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             data = json.loads(file.read_text())
-            found.append(Record(file.stem, int(data["pid"]), str(data["began"]), file))
+            found.append(ProcessRecord(file.stem, int(data["pid"]), str(data["began"]), file))
     return found
 
 
-async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[Record]:
+async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[ProcessRecord]:
     """End what an earlier supervisor left running, with its process groups; return it. Removes all pid files.
 
     What has been ended may hold its ports for a moment yet: the threads of a process die one after the other.

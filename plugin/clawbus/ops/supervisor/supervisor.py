@@ -26,7 +26,7 @@ class Supervisor:
         self._on_event = on_event
         self._groups: list[list[Child]] = []
         self._lock: IO[str] | None = None
-        self.ended: list[record.Record] = []
+        self.ended: list[record.ProcessRecord] = []
         """What a killed one had left behind, and was ended on entering."""
 
     async def __aenter__(self) -> Self:

@@ -2,12 +2,12 @@
 
 from clawbus.ops.up.control_file import ask_up, asked, survive_questions
 from clawbus.ops.up.reconcile import reconcile, running
-from clawbus.ops.up.services import GATEWAY, SERVER, Plan, model_port, planned_model_url
+from clawbus.ops.up.services import GATEWAY, SERVER, ServicePlan, model_port, planned_model_url
 
 __all__ = [
     "GATEWAY",
     "SERVER",
-    "Plan",
+    "ServicePlan",
     "ask_up",
     "asked",
     "model_port",

@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Leaf:
+class LeafProcess:
     """What is to run: `port` on the loopback, the hub and whose certificate it shows, the nats-server program."""
 
     company: Company

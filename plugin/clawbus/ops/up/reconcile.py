@@ -12,13 +12,13 @@ from clawbus.errors import Refused
 from clawbus.ops.apply.apply import apply_bus, write_server_config
 from clawbus.ops.supervisor import Service, Supervisor
 from clawbus.ops.up.disk_check import refuse_without_room, say_room
-from clawbus.ops.up.server_watch import Keeping
+from clawbus.ops.up.server_watch import ServerWatch
 from clawbus.ops.up.services import (
     GATEWAY,
     MODEL,
     NODE,
-    Plan,
     Say,
+    ServicePlan,
     gateway_services,
     leaf_service,
     model_service,
@@ -34,7 +34,7 @@ from clawbus.provision.server import greets
 
 
 @contextlib.asynccontextmanager
-async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None]) -> AsyncIterator[Supervisor]:
+async def running(plan: ServicePlan, say: Say, on_event: Callable[[str, str, str], None]) -> AsyncIterator[Supervisor]:
     """Bring the company up, keep it up while the block runs, and end all of it after.
 
     Raises Missing (a port in use, a program that is missing), or what a part says that cannot start.
@@ -58,12 +58,12 @@ async def running(plan: Plan, say: Say, on_event: Callable[[str, str, str], None
 
 
 @contextlib.asynccontextmanager
-async def _kept(supervisor: Supervisor, plan: Plan, say: Say) -> AsyncIterator[None]:
+async def _kept(supervisor: Supervisor, plan: ServicePlan, say: Say) -> AsyncIterator[None]:
     """While the block runs, a server of our own is watched: whether it keeps what is said."""
     if plan.company.store is None:
         yield
         return
-    watching = asyncio.create_task(Keeping(supervisor, plan.company, say).run())
+    watching = asyncio.create_task(ServerWatch(supervisor, plan.company, say).run())
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ async def _kept(supervisor: Supervisor, plan: Plan, say: Say) -> AsyncIterator[N
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _bus(supervisor: Supervisor, plan: Plan, say: Say) -> None:
+async def _bus(supervisor: Supervisor, plan: ServicePlan, say: Say) -> None:
     """What only the company's own machine runs: server, steward, and for other machines the registrar.
 
     Here nobody has to ask for credentials: the authority's keys lie here.
@@ -93,7 +93,7 @@ def _of_an_older_one(company: Company) -> Path | None:
     return folder if folder.exists() else None
 
 
-async def _leaf(supervisor: Supervisor, plan: Plan, link: LeafLink, say: Say) -> None:
+async def _leaf(supervisor: Supervisor, plan: ServicePlan, link: LeafLink, say: Say) -> None:
     """The leaf of a machine that has one, unless `clawbus leaf` runs beside us."""
     if await greets(LOOPBACK, link.port):
         say(f"what answers on {LOOPBACK}:{link.port} is taken for the leaf: it is not started here")
@@ -102,14 +102,14 @@ async def _leaf(supervisor: Supervisor, plan: Plan, link: LeafLink, say: Say) ->
     await supervisor.add(leaf_service(plan.company, plan.nats_server))
 
 
-async def _refuse_taken_ports(plan: Plan, ended: Collection[int]) -> None:
+async def _refuse_taken_ports(plan: ServicePlan, ended: Collection[int]) -> None:
     """Raises Missing. `ended`: the processes of an earlier `up` that were ended just now, and may not be quite gone."""
     for field, port, host in _ports(plan):
         await wait_for_port(port, ended, host)
         refuse_taken_port(field, port, plan.company.org_file, host)
 
 
-def _ports(plan: Plan) -> Iterator[tuple[str, int, str]]:
+def _ports(plan: ServicePlan) -> Iterator[tuple[str, int, str]]:
     """Those that this machine's processes listen on, each with its place in org.toml and the address."""
     bus = plan.company.org.bus
     if bus.url is None and plan.company.here is None:
@@ -122,7 +122,7 @@ def _ports(plan: Plan) -> Iterator[tuple[str, int, str]]:
             yield f"gateways[{gateway.id}].port", gateway.port, LOOPBACK
 
 
-async def reconcile(supervisor: Supervisor, before: Plan, plan: Plan, say: Say) -> None:
+async def reconcile(supervisor: Supervisor, before: ServicePlan, plan: ServicePlan, say: Say) -> None:
     """Bring the running processes to what org.toml says now; the bus has been changed already (`change.apply_bus`).
 
     What is the same goes on. A node reads org.toml when it starts, so each is restarted if that has changed, one

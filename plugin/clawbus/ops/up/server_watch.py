@@ -23,7 +23,7 @@ _FIRST_S, _LONGEST_S = 10.0, 600.0
 """Between two restarts that follow each other."""
 
 
-class Keeping:
+class ServerWatch:
     """Watches the server of a company that runs here. `say`: what people at the terminal hear."""
 
     def __init__(self, supervisor: Supervisor, company: Company, say: Say) -> None:

@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServicePlan:
     """What is to run. `claw` is needed when org.toml has own gateways; `model_url` when an agent is scripted."""
 
     company: Company
@@ -55,7 +55,7 @@ class Plan:
         return [gateway.id for gateway in self.company.gateways_here if gateway.is_ours]
 
 
-def nats_service(plan: Plan, config: Path) -> Service:
+def nats_service(plan: ServicePlan, config: Path) -> Service:
     company = plan.company
     argv = server.command(server.find_server(plan.nats_server), config)
     bus = company.org.bus
@@ -83,7 +83,7 @@ def leaf_service(company: Company, nats_server: Path | None) -> Service:
     return Service(LEAF, argv, child_environment(), company.home.log("leaf-keeper"), ready)
 
 
-def model_service(plan: Plan, port: int) -> Service:
+def model_service(plan: ServicePlan, port: int) -> Service:
     """Remembers the port, too: only here, where this company's lock is held, and no second `up` can do it."""
     home = plan.company.home
     _port_file(plan.company).write_text(str(port))
@@ -100,7 +100,7 @@ def model_service(plan: Plan, port: int) -> Service:
     return Service(MODEL, argv, child_environment(), home.log("model"), None)
 
 
-def gateway_services(plan: Plan, say: Say) -> list[Service]:
+def gateway_services(plan: ServicePlan, say: Say) -> list[Service]:
     """The own gateways, with settings, plugin and souls written. One that runs reads its settings again by itself."""
     return [_gateway(plan, gateway, say) for gateway in plan.own_gateways]
 
@@ -120,7 +120,7 @@ def _facts(service: Service) -> tuple[object, ...]:
     return list(service.argv), dict(service.env), service.cwd, ready
 
 
-def _gateway(plan: Plan, gateway: str, say: Say) -> Service:
+def _gateway(plan: ServicePlan, gateway: str, say: Say) -> Service:
     company = plan.company
     if plan.claw is None:
         raise Missing("there is no OpenClaw to run the company's own gateways", "Run `clawbus doctor`.")

@@ -22,24 +22,24 @@ class Approvals(Duty):
     rule: ClassVar[str] = "approval"
 
     async def on_event(self, event: Event) -> None:
-        people = self.desk.org.people
+        people = self.context.org.people
         if event.kind == "waiting_approval" and event.sender not in people:
-            if event.detail.get("to") in people and not await self.desk.timer(self.rule, self._key(event)):
+            if event.detail.get("to") in people and not await self.context.timer(self.rule, self._key(event)):
                 await self._ask(event, 0)
         elif event.kind in ("approved", "refused") and event.sender in people:
             await self._settled(self._key(event), f"{event.kind} by {event.sender}")
 
     async def on_end(self, end: Envelope) -> None:
-        for alert in await self.desk.alerts.raised(self.rule):
+        for alert in await self.context.alerts.raised(self.rule):
             if alert.detail.get("task") == end.task_id and await self._has_ended(end.task_id or ""):
                 await self._settled(alert.key, "the task has ended")
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
         task_id, asked = str(body.get("task")), int(body.get("asked", 0))
-        events = await self.desk.history.events(task_id)
+        events = await self.context.history.events(task_id)
         question = next((one for one in events if one.kind == "waiting_approval" and self._key(one) == key), None)
         decided = any(
-            one.kind in ("approved", "refused") and one.sender in self.desk.org.people and self._key(one) == key
+            one.kind in ("approved", "refused") and one.sender in self.context.org.people and self._key(one) == key
             for one in events
         )
         if question is None or decided or await self._has_ended(task_id):
@@ -49,7 +49,7 @@ class Approvals(Duty):
             await self._ask(question, asked + 1)
             return
         text = f"Nobody has decided on task {task_id} of {question.sender}. Asked: {', '.join(line)}."
-        await self.desk.alert(self.rule, key, True, f"{text}\n\n{_how(question)}", told=line, task=task_id)
+        await self.context.alert(self.rule, key, True, f"{text}\n\n{_how(question)}", told=line, task=task_id)
 
     async def _ask(self, question: Event, number: int) -> None:
         """Reach the person of that place in the line; the timer says when the next one is asked."""
@@ -57,7 +57,7 @@ class Approvals(Duty):
         key, cause = self._key(question), (self.rule, self._key(question), number)
         what = "wants to start on a task" if detail.get("side") == "dispatch" else "has a report that waits"
         source = " ".join(str(detail.get("for")).split())[:64]
-        wait_s = self.desk.org.policies.escalate_s
+        wait_s = self.context.org.policies.escalate_s
         why = f"{line[number - 1]} has not decided within {in_words(wait_s)}.\n\n" if number else ""
         text = (
             f"{why}{question.sender} {what} of {source} (task {task_id}).\n\n{_how(question)}\n\n"
@@ -65,29 +65,31 @@ class Approvals(Duty):
         )
         subject = f"approval: {detail.get('label') or task_id}"
         whole = f"clawbus approvals {task_id}"
-        await self.desk.reach(line[number], text, cause=cause, subject=subject, task_id=task_id, whole=whole)
+        await self.context.reach(line[number], text, cause=cause, subject=subject, task_id=task_id, whole=whole)
         if number:
-            await self.desk.event("escalated", task_id, cause=cause, to=line[number], after=line[number - 1])
+            await self.context.event("escalated", task_id, cause=cause, to=line[number], after=line[number - 1])
         due = now() + timedelta(seconds=wait_s)
-        await self.desk.at(self.rule, key, due, {"task": task_id, "asked": number})
+        await self.context.at(self.rule, key, due, {"task": task_id, "asked": number})
 
     def _line(self, question: Event) -> tuple[str, ...]:
         first = str(question.detail.get("to"))
-        return (first, *self.desk.org.people_above(first))
+        return (first, *self.context.org.people_above(first))
 
     def _key(self, event: Event) -> str:
         """Of a question, and of the decision on it, which names who had asked."""
         asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
-        return self.desk.task_id(self.rule, event.task_id, event.detail.get("side"), event.detail.get("digest"), asks)
+        return self.context.task_id(
+            self.rule, event.task_id, event.detail.get("side"), event.detail.get("digest"), asks
+        )
 
     async def _has_ended(self, task_id: str) -> bool:
-        given = await self.desk.history.given(task_id)
+        given = await self.context.history.given(task_id)
         to = str(given.detail.get("to", "")) if given is not None else ""
-        return given is not None and await self.desk.ends.read(task_id, given.sender, to) is not None
+        return given is not None and await self.context.ends.read(task_id, given.sender, to) is not None
 
     async def _settled(self, key: str, why: str) -> None:
-        await self.desk.forget_timer(self.rule, key)
-        await self.desk.alert(self.rule, key, False, why)
+        await self.context.forget_timer(self.rule, key)
+        await self.context.alert(self.rule, key, False, why)
 
 
 def _how(question: Event) -> str:

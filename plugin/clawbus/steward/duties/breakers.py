@@ -9,7 +9,7 @@ from clawbus.steward.duty import Duty
 from clawbus.wire.events import Event
 
 
-class Breaker(Duty):
+class Breakers(Duty):
     """Each edge, from an agent to whom it gives tasks, has one alert; it clears when one of them is done again."""
 
     rule: ClassVar[str] = "breaker"
@@ -18,15 +18,15 @@ class Breaker(Duty):
         if event.kind not in ("breaker_open", "breaker_closed"):
             return
         to = in_line(str(event.detail.get("to")))
-        if not any(agent.id == event.sender for agent in self.desk.org.agents):
+        if not any(agent.id == event.sender for agent in self.context.org.agents):
             return
-        key = self.desk.task_id(self.rule, event.sender, to)
+        key = self.context.task_id(self.rule, event.sender, to)
         if event.kind == "breaker_closed":
-            await self.desk.alert(self.rule, key, False, f"{event.sender} -> {to}: a task was done again")
+            await self.context.alert(self.rule, key, False, f"{event.sender} -> {to}: a task was done again")
             return
         text = (
             f"{event.number('failures')} tasks in a row of {event.sender} for {to} have failed alike: "
             f"{in_line(str(event.detail.get('why')))[:300]}\nNo more are sent for a while, then one, to see.\n\n"
             f"Look: clawbus replay --task {event.task_id}"
         )
-        await self.desk.alert(self.rule, key, True, text, source=event.sender, to=to)
+        await self.context.alert(self.rule, key, True, text, source=event.sender, to=to)

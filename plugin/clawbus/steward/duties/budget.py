@@ -30,24 +30,24 @@ class Budget(Duty):
             f"Look: clawbus budget {event.task_id}\nWhat happened: clawbus replay --task {event.task_id}\n"
             f"Allow it more: clawbus budget {event.task_id} --raise turns=20"
         )
-        above = [one for one in self.desk.org.chain(event.sender) if one not in self.desk.org.alerted]
-        if not await self.desk.alert(self.rule, event.task_id, True, text, over=over, by=event.sender):
+        above = [one for one in self.context.org.chain(event.sender) if one not in self.context.org.alerted]
+        if not await self.context.alert(self.rule, event.task_id, True, text, over=over, by=event.sender):
             return
         for one in above:
             cause = (self.rule, event.task_id)
-            if one in self.desk.org.people:
-                await self.desk.reach(one, text, cause=cause, subject="a budget is used up")
+            if one in self.context.org.people:
+                await self.context.reach(one, text, cause=cause, subject="a budget is used up")
             else:
-                await self.desk.tell(one, text, cause=cause, subject="a budget is used up", kind="report")
+                await self.context.tell(one, text, cause=cause, subject="a budget is used up", kind="report")
 
     async def tick(self) -> None:
-        for alert in await self.desk.alerts.raised(self.rule):
+        for alert in await self.context.alerts.raised(self.rule):
             if not await self._over(alert.key):
-                await self.desk.alert(self.rule, alert.key, False, "it may go on")
+                await self.context.alert(self.rule, alert.key, False, "it may go on")
 
     async def _over(self, trace: str) -> str:
         try:
-            tree = await self.desk.spend.tree(trace)
+            tree = await self.context.spend.tree(trace)
         except InvalidInput:
             return ""
-        return tree.over(self.desk.spend.bound)
+        return tree.over(self.context.spend.bound)

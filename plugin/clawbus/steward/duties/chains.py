@@ -38,17 +38,17 @@ class Chains(Duty):
             await self._look(event)
 
     async def on_end(self, end: Envelope) -> None:
-        said = await self.desk.accepted(end.task_id or "", end.to)
+        said = await self.context.accepted(end.task_id or "", end.to)
         if said is not None and ("then_to" in said.detail or "chain_of" in said.detail):
             await self._look(said)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        if (said := await self.desk.accepted(key, str(body.get("requester")))) is not None:
+        if (said := await self.context.accepted(key, str(body.get("requester")))) is not None:
             await self._look(said)
 
     async def _look(self, said: Event) -> None:
         """A link of a chain, as its giver has announced it: has it ended, and what follows from that?"""
-        end = await self.desk.ends.read(said.task_id, said.sender, str(said.detail.get("to")))
+        end = await self.context.ends.read(said.task_id, said.sender, str(said.detail.get("to")))
         if end is None:
             return
         if said.sender == STEWARD and "chain_of" in said.detail:
@@ -58,7 +58,7 @@ class Chains(Duty):
 
     async def _go_on(self, said: Event, end: End) -> None:
         then = OnComplete(to=str(said.detail["then_to"]), template=str(said.detail.get("then_template", "")))
-        edge = edge_for(self.desk.org, str(said.detail.get("to")), then, end.by)
+        edge = edge_for(self.context.org, str(said.detail.get("to")), then, end.by)
         why = self._why_not(said, end, then, edge)
         if edge is None or why:
             if end.status == "done":
@@ -69,10 +69,10 @@ class Chains(Duty):
         begun = said.detail if said.sender == STEWARD and "chain_of" in said.detail else {}
         first, by = begun.get("chain_of", said.task_id), begun.get("requester", said.sender)
         try:
-            await self.desk.give(task, chain_of=first, requester=by, after=end.by)
+            await self.context.give(task, chain_of=first, requester=by, after=end.by)
         except BacklogFull:
             log.info("the task after %s waits: the queue of %s is full", said.task_id, then.to)
-            await self.desk.at(self.rule, said.task_id, now() + _AGAIN, {"requester": said.sender})
+            await self.context.at(self.rule, said.task_id, now() + _AGAIN, {"requester": said.sender})
             return
         except OverBudget as error:
             await self._explain(said, f"{then.to} does not take over after task {said.task_id}: {error}")
@@ -83,7 +83,7 @@ class Chains(Duty):
     def _why_not(self, said: Event, end: End, then: OnComplete, edge: Edge | None) -> str:
         if end.status != "done":
             return f"{end.by} ended it as {end.status}"
-        workers = self.desk.org.may_take(str(said.detail.get("to"))) | takers_in(said)
+        workers = self.context.org.may_take(str(said.detail.get("to"))) | takers_in(said)
         if end.by == said.sender or end.by not in workers:
             return f"{end.by}, who ended it, had no part in it"
         if edge is None:
@@ -102,16 +102,16 @@ class Chains(Duty):
             "label": detail.get("label", ""),
         }
         text = next_body(edge, words, end.envelope.body)
-        given, created = self.desk.given(self.rule, said.task_id), now()
+        given, created = self.context.given(self.rule, said.task_id), now()
         priority: Priority = next((p for p in get_args(Priority) if p == detail.get("priority")), "medium")
         return Envelope(
-            id=self.desk.message_id(given["task_id"]),
+            id=self.context.message_id(given["task_id"]),
             type="task",
             sender=STEWARD,
             to=edge.to,
             task_id=given["task_id"],
             seed=given["seed"],
-            takers=self.desk.org.members(edge.to) or None,
+            takers=self.context.org.members(edge.to) or None,
             trace_id=detail.get("trace_id") or said.task_id,
             parent=said.task_id,
             path=(*detail.get("path", "").split(), said.sender),
@@ -120,10 +120,10 @@ class Chains(Duty):
             body=f"Given on behalf of {said.sender}{guest}, after task {said.task_id} of {end.by}.\n\n{text}",
             priority=priority,
             created_at=created,
-            expires_at=created + lifetime(self.desk.org),
-            run_timeout_s=self.desk.org.policies.run_deadline_s,
+            expires_at=created + lifetime(self.context.org),
+            run_timeout_s=self.context.org.policies.run_deadline_s,
             on_complete=OnComplete(to=edge.then) if edge.then else None,
-            tools=meet(tools_in(said), delegable(self.desk.org, said.sender)),
+            tools=meet(tools_in(said), delegable(self.context.org, said.sender)),
         )
 
     async def _forward(self, said: Event, end: End) -> None:
@@ -138,7 +138,7 @@ class Chains(Duty):
             took = f"{gone} has left the company, and its task {first} was given to {end.by}"
         result = end.envelope.model_copy(
             update={
-                "id": self.desk.message_id(said.task_id, "result"),
+                "id": self.context.message_id(said.task_id, "result"),
                 "sender": STEWARD,
                 "to": requester,
                 "task_id": said.task_id,
@@ -146,28 +146,28 @@ class Chains(Duty):
                 "body": f"{took}. It ended as {end.status}:\n\n{end.envelope.body}",
             }
         )
-        await self.desk.publish(self.desk.subjects.dm(requester, STEWARD), result)
-        await self.desk.event("announced", said.task_id, cause=(said.task_id, "result"), how="handed on")
+        await self.context.publish(self.context.subjects.dm(requester, STEWARD), result)
+        await self.context.event("announced", said.task_id, cause=(said.task_id, "result"), how="handed on")
 
     async def _explain(self, said: Event, why: str) -> None:
         """Who waits for a next task that does not come is told why: who began the chain. For a guest people hear it."""
         is_link = said.sender == STEWARD and "chain_of" in said.detail
         waits = str(said.detail["requester"]) if is_link else said.sender
         cause, subject = (self.rule, said.task_id), "a chain has ended early"
-        for one in (waits,) if self._is_member(waits) else self.desk.org.alerted:
-            await self.desk.tell(one, why, cause=cause, subject=subject, parent=said.task_id)
+        for one in (waits,) if self._is_member(waits) else self.context.org.alerted:
+            await self.context.tell(one, why, cause=cause, subject=subject, parent=said.task_id)
 
     async def _decided(self, said: Event, **detail: Any) -> None:
         """The event `chained` of the first task: what is decided is not decided again."""
-        await self.desk.event("chained", said.task_id, cause=(self.rule, said.task_id), **detail)
+        await self.context.event("chained", said.task_id, cause=(self.rule, said.task_id), **detail)
 
     async def _has_decided(self, task_id: str) -> bool:
-        pattern = self.desk.subjects.event(task_id, STEWARD)
-        for stored in await self.desk.bus.stored_singly(EVENTS, pattern):
+        pattern = self.context.subjects.event(task_id, STEWARD)
+        for stored in await self.context.bus.stored_singly(EVENTS, pattern):
             with contextlib.suppress(WireError):
-                if (await self.desk.bus.verifier.event(self.desk.subjects, stored)).kind == "chained":
+                if (await self.context.bus.verifier.event(self.context.subjects, stored)).kind == "chained":
                     return True
         return False
 
     def _is_member(self, name: str) -> bool:
-        return name in self.desk.org.people or any(agent.id == name for agent in self.desk.org.agents)
+        return name in self.context.org.people or any(agent.id == name for agent in self.context.org.agents)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
-from clawbus.bus import Kept, Stored
+from clawbus.bus import SignedCopy, Stored
 from clawbus.errors import Away, ClawbusError, WireError
 from clawbus.org import STEWARD
 from clawbus.org.tool_bounds import bound_of
@@ -43,13 +43,13 @@ class DeadLetters(Duty):
         if letter.get("refused"):  # a forged one: `forged` alerts, once for each name
             return
         if await self._letters(task_id):  # else it was decided on before this steward came to it
-            await self.desk.alert(self.rule, task_id, True, text, reason=reason)
+            await self.context.alert(self.rule, task_id, True, text, reason=reason)
 
     async def on_control(self, note: Envelope) -> None:
         order = _object(note.body)
         if order.get("do") not in ("redrive", "prune", "purge") or (note.task_id is None) != (order["do"] == "purge"):
             return
-        if note.sender not in self.desk.org.people:
+        if note.sender not in self.context.org.people:
             log.warning("%s ordered to %s dead letters (%s): only people may", note.sender, order["do"], note.task_id)
             return
         if note.task_id is None:
@@ -66,12 +66,14 @@ class DeadLetters(Duty):
                 raise
             except ClawbusError as error:  # a full backlog, an agent that has left, bytes that are no task
                 cause, subject = (self.rule, note.id), "not redriven"
-                await self.desk.tell(note.sender, f"Dead letter {note.task_id}: {error}", cause=cause, subject=subject)
+                await self.context.tell(
+                    note.sender, f"Dead letter {note.task_id}: {error}", cause=cause, subject=subject
+                )
                 return
             done = f"redriven by {note.sender} as task {new}"
-        await self.desk.alert(self.rule, note.task_id, False, done)
-        pattern = self.desk.subjects.filter("dead", task=note.task_id)
-        await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"filter": pattern})
+        await self.context.alert(self.rule, note.task_id, False, done)
+        pattern = self.context.subjects.filter("dead", task=note.task_id)
+        await self.context.bus.api(f"STREAM.PURGE.{DEAD}", {"filter": pattern})
         log.info("dead letter %s: %s", note.task_id, done)
 
     async def _purge(self, seq: object, by: str) -> None:
@@ -79,40 +81,40 @@ class DeadLetters(Duty):
         if not isinstance(seq, int) or seq < 1:
             log.warning("%s ordered to purge dead letters before %r, which is no number of one", by, seq)
             return
-        done = await self.desk.bus.api(f"STREAM.PURGE.{DEAD}", {"seq": seq})
-        for alert in await self.desk.alerts.raised(self.rule):
+        done = await self.context.bus.api(f"STREAM.PURGE.{DEAD}", {"seq": seq})
+        for alert in await self.context.alerts.raised(self.rule):
             if not await self._letters(alert.key):
-                await self.desk.alert(self.rule, alert.key, False, f"pruned by {by}")
+                await self.context.alert(self.rule, alert.key, False, f"pruned by {by}")
         log.info("%s dead letters pruned by %s", done.get("purged"), by)
 
     async def _letters(self, task_id: str) -> list[Stored]:
-        pattern = self.desk.subjects.filter("dead", task=task_id)
-        return await self.desk.bus.stored_singly(DEAD, pattern)
+        pattern = self.context.subjects.filter("dead", task=task_id)
+        return await self.context.bus.stored_singly(DEAD, pattern)
 
     async def _redrive(self, task_id: str, letters: list[Stored], to: str, by: str) -> str:
         """Give the task again. Returns its new id. Raises ClawbusError: then the letter stays where it is."""
         seq, old = letters[0].seq, await self._task(task_id, letters[0])
         address = to or old.to
-        self.desk.org.takers(address, "to")
-        given, created = self.desk.given(self.rule, task_id, seq), now()
+        self.context.org.takers(address, "to")
+        given, created = self.context.given(self.rule, task_id, seq), now()
         new_id = given["task_id"]
         task = old.model_copy(
             update={
-                "id": self.desk.message_id(new_id),
+                "id": self.context.message_id(new_id),
                 "sender": STEWARD,
                 "to": address,
                 **given,
-                "takers": self.desk.org.members(address) or None,
-                "tools": bound_of(self.desk.org, old),
+                "takers": self.context.org.members(address) or None,
+                "tools": bound_of(self.context.org, old),
                 "path": path_on_behalf(old),
                 "parent": task_id,
                 "created_at": created,
-                "expires_at": created + lifetime(self.desk.org),
+                "expires_at": created + lifetime(self.context.org),
             }
         )
-        await self.desk.give(task, again_by=by, **await self._asked_first(old, by))
+        await self.context.give(task, again_by=by, **await self._asked_first(old, by))
         said = {"to": address, "started": True, "task": new_id, "why": f"redriven by {by}"}
-        await self.desk.event("chained", task_id, cause=(self.rule, task_id, seq), **said)
+        await self.context.event("chained", task_id, cause=(self.rule, task_id, seq), **said)
         return new_id
 
     async def _task(self, task_id: str, letter: Stored) -> Envelope:
@@ -120,10 +122,10 @@ class DeadLetters(Duty):
 
         Raises ClawbusError if there is none in it, or if it is not his.
         """
-        subjects = self.desk.subjects
+        subjects = self.context.subjects
         try:
-            kept = Kept.read(_object(letter.data).get("signed"), letter.at)
-            await self.desk.bus.verifier.check(kept, sent_now=False)
+            kept = SignedCopy.read(_object(letter.data).get("signed"), letter.at)
+            await self.context.bus.verifier.check(kept, sent_now=False)
             task = decode(kept.data, subjects.parse(kept.subject).sender)
         except WireError as error:
             problem = f"{task_id} holds no task that could be given again: {error.message}"
@@ -136,7 +138,7 @@ class DeadLetters(Duty):
         """Whose task it was in the beginning, and its id there: the result goes there, after any number of redrives."""
         if old.sender != STEWARD:
             return {"chain_of": old.task_id, "requester": old.sender}
-        said = await self.desk.accepted(old.task_id or "", STEWARD)
+        said = await self.context.accepted(old.task_id or "", STEWARD)
         if said is not None and "chain_of" in said.detail:
             return {name: said.detail[name] for name in ("chain_of", "requester")}
         return {"chain_of": old.task_id, "requester": by}  # the steward's own, such as recurring work

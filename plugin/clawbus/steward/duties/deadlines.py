@@ -51,12 +51,12 @@ class Deadlines(Duty):
             await self._next(self._task(event), "")
 
     async def on_end(self, end: Envelope) -> None:
-        said = await self.desk.history.given(end.task_id or "")
+        said = await self.context.history.given(end.task_id or "")
         if said is not None and await self._end(self._task(said)) is not None:  # anybody may write one that is none
-            await self.desk.forget_timer(self.rule, said.task_id)
+            await self.context.forget_timer(self.rule, said.task_id)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        events = await self.desk.history.events(key)
+        events = await self.context.history.events(key)
         said = next((event for event in events if event.kind == "accepted"), None)
         if said is None:
             return
@@ -71,22 +71,22 @@ class Deadlines(Duty):
 
     async def tick(self) -> None:
         """What has been taken or has ended since: its alert is cleared, and nobody is asked about it any more."""
-        for alert in await self.desk.alerts.raised(self.rule):
+        for alert in await self.context.alerts.raised(self.rule):
             await self._look_again(alert)
 
     async def _is_first(self, event: Event) -> bool:
         """Whether it is the `accepted` that counts: a later one cannot move a deadline."""
-        pattern = self.desk.subjects.events_of(event.task_id)
-        first = await self.desk.bus.next_message(EVENTS, pattern)
+        pattern = self.context.subjects.events_of(event.task_id)
+        first = await self.context.bus.next_message(EVENTS, pattern)
         if first is not None and first.data == event.encode():
             return True
-        said = await self.desk.history.given(event.task_id)
+        said = await self.context.history.given(event.task_id)
         return said is not None and said.id == event.id
 
     # -- one task ---------------------------------------------------------------------------------------------------
 
     def _task(self, said: Event) -> _Task:
-        life_s = self.desk.org.policies.task_life_s
+        life_s = self.context.org.policies.task_life_s
         moments = [(said.at + timedelta(seconds=life_s), "end", life_s)]
         if (expires := _time(said.detail.get("expires_at"))) is not None:
             moments = [(expires, "end", 0)]
@@ -101,13 +101,13 @@ class Deadlines(Duty):
         names = [what for _, what, _ in task.moments]
         left = task.moments[names.index(after) + 1 :] if after in names else task.moments
         if left:
-            await self.desk.at(self.rule, task.id, left[0][0], {"what": left[0][1]})
+            await self.context.at(self.rule, task.id, left[0][0], {"what": left[0][1]})
 
     async def _end(self, task: _Task) -> End | None:
-        return await self.desk.ends.read(task.id, task.requester, task.to)
+        return await self.context.ends.read(task.id, task.requester, task.to)
 
     def _taken_by(self, task: _Task, events: list[Event]) -> str:
-        takers = self.desk.org.may_take(task.to)
+        takers = self.context.org.may_take(task.to)
         return next((one.sender for one in reversed(events) if one.kind in _TAKEN and one.sender in takers), "")
 
     # -- a breach -----------------------------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ class Deadlines(Duty):
             f"Task {task.id}{label}, which {task.requester} gave to {task.to}, was {_WORDS[what]} within "
             f"{in_words(within_s)}: {where}."
         )
-        chain, thread = self._above(worker or task.to), self.desk.task_id(self.rule, task.id, what)
+        chain, thread = self._above(worker or task.to), self.context.task_id(self.rule, task.id, what)
         cause = (self.rule, task.id, what)
         subject = f"SLA: {_WORDS[what]} in time: {task.label or task.id}"[:200]
-        await self.desk.event("breached", task.id, cause=cause, what=what, within_s=within_s, to=chain[0], why=text)
-        await self.desk.tell(
+        await self.context.event("breached", task.id, cause=cause, what=what, within_s=within_s, to=chain[0], why=text)
+        await self.context.tell(
             chain[0],
             text,
             cause=cause,
@@ -135,14 +135,14 @@ class Deadlines(Duty):
             parent=task.id,
         )
         raised = {"chain": " ".join(chain), "to": chain[0], "subject": subject, "about": task.id, "body": text}
-        await self.desk.event("raised", thread, cause=cause, **raised)
+        await self.context.event("raised", thread, cause=cause, **raised)
         detail = {"task": task.id, "what": what, "requester": task.requester, "to": task.to}
-        await self.desk.alert(self.rule, f"{task.id}-{what}", True, text, told=chain[:1], **detail)
+        await self.context.alert(self.rule, f"{task.id}-{what}", True, text, told=chain[:1], **detail)
 
     def _above(self, to: str) -> tuple[str, ...]:
         """Who is asked about a breach: those above the worker. Of a team or pool that nobody has taken it for, those
         above all of its members: one member's superior could not send the others to work."""
-        org = self.desk.org
+        org = self.context.org
         chains = [org.chain(one) for one in sorted(org.may_take(to))]
         common = next((one for one in chains[0] if all(one in chain for chain in chains)), org.humans[0].id)
         return (common, *(() if common in org.people else org.chain(common)))
@@ -151,20 +151,20 @@ class Deadlines(Duty):
         detail = {name: str(value) for name, value in alert.detail.items()}
         task = _Task(detail["task"], detail["requester"], detail["to"], "", ())
         end = await self._end(task)
-        taken = detail["what"] == "ack" and self._taken_by(task, await self.desk.history.events(task.id))
+        taken = detail["what"] == "ack" and self._taken_by(task, await self.context.history.events(task.id))
         if end is None and not taken:
             return
         now_so = f"it has ended: {end.status}" if end is not None else f"{taken} has taken it"
-        thread = self.desk.task_id(self.rule, task.id, detail["what"])
-        await self.desk.event("resolved", thread, cause=(self.rule, task.id, detail["what"]), by=now_so)
-        await self.desk.alert(self.rule, alert.key, False, now_so, **alert.detail)
+        thread = self.context.task_id(self.rule, task.id, detail["what"])
+        await self.context.event("resolved", thread, cause=(self.rule, task.id, detail["what"]), by=now_so)
+        await self.context.alert(self.rule, alert.key, False, now_so, **alert.detail)
 
     # -- its time is over ---------------------------------------------------------------------------------------------
 
     async def _expire(self, task: _Task) -> None:
         """The end, as the steward; then its copy to who asked, and a word to whoever may be working on it."""
         late = Envelope(
-            id=self.desk.message_id(self.rule, task.id, "expired"),
+            id=self.context.message_id(self.rule, task.id, "expired"),
             type="result",
             sender=STEWARD,
             to=task.requester,
@@ -173,15 +173,15 @@ class Deadlines(Duty):
             subject=task.label,
             body=f"The time of this task was over before {task.to} had done it.",
         )
-        won, end = await self.desk.ends.write(late, task.requester, task.to)
+        won, end = await self.context.ends.write(late, task.requester, task.to)
         if not won:
             return
         if task.requester not in (EXTERNAL, STEWARD):
-            await self.desk.publish(self.desk.subjects.dm(task.requester, STEWARD), end.envelope)
-        for worker in sorted(self.desk.org.may_take(task.to)):
-            note_id = self.desk.message_id(self.rule, task.id, "expired", worker)
+            await self.context.publish(self.context.subjects.dm(task.requester, STEWARD), end.envelope)
+        for worker in sorted(self.context.org.may_take(task.to)):
+            note_id = self.context.message_id(self.rule, task.id, "expired", worker)
             note = control(late, STEWARD, worker).model_copy(update={"id": note_id})
-            await self.desk.publish(self.desk.subjects.ctl(worker, STEWARD), note)
+            await self.context.publish(self.context.subjects.ctl(worker, STEWARD), note)
         log.info("task %s has expired", task.id)
 
 

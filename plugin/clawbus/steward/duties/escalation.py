@@ -40,10 +40,12 @@ class Escalation(Duty):
         if blocker is None or blocker.resolved_by:
             return
         first = blocker.chain[0]
-        if first in self.desk.org.people:  # the message itself lies in his inbox
+        if first in self.context.org.people:  # the message itself lies in his inbox
             cause = (self.rule, blocker.id, 0)
             text = _text(blocker, "")
-            await self.desk.reach(first, text, cause=cause, subject=_subject(blocker), task_id=blocker.id, inbox=False)
+            await self.context.reach(
+                first, text, cause=cause, subject=_subject(blocker), task_id=blocker.id, inbox=False
+            )
         await self._wait(blocker)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
@@ -60,14 +62,14 @@ class Escalation(Duty):
     async def _ask(self, blocker: Blocker, to: str) -> None:
         """Bring a blocker to the next superior."""
         key, cause = blocker.id, (self.rule, blocker.id, len(blocker.asked))
-        waited = in_words(self.desk.org.policies.escalate_s)
+        waited = in_words(self.context.org.policies.escalate_s)
         why, subject = f"{blocker.asked[-1]} has not answered it within {waited}.", _subject(blocker)
-        if to in self.desk.org.people:
+        if to in self.context.org.people:
             text = _text(blocker, why)
-            await self.desk.reach(to, text, cause=cause, subject=subject, kind="blocker", task_id=key)
+            await self.context.reach(to, text, cause=cause, subject=subject, kind="blocker", task_id=key)
         else:
             text = _text(blocker, why, "nats_inbox, action answer")
-            await self.desk.tell(
+            await self.context.tell(
                 to,
                 text,
                 cause=cause,
@@ -77,7 +79,7 @@ class Escalation(Duty):
                 task_id=key,
                 tools=blocker.tools,
             )
-        await self.desk.event("escalated", key, cause=cause, to=to, after=blocker.asked[-1])
+        await self.context.event("escalated", key, cause=cause, to=to, after=blocker.asked[-1])
         log.info("blocker %s of %s goes on to %s", key, blocker.raised_by, to)
         if (further := await self._blocker(key)) is not None:
             await self._wait(further)
@@ -88,34 +90,34 @@ class Escalation(Duty):
         if blocker is None or mail.sender not in blocker.asked:
             return
         if blocker.raised_by != STEWARD:
-            await self.desk.tell(
+            await self.context.tell(
                 blocker.raised_by,
                 f"{mail.sender} answers your blocker {blocker.id}:\n\n{quoted(mail.body)}",
                 cause=(self.rule, mail.id),
                 subject=f"Re: {blocker.subject}",
                 priority="high",
                 task_id=blocker.id,
-                tools=bound_of(self.desk.org, mail),
+                tools=bound_of(self.context.org, mail),
             )
         if not blocker.resolved_by:
-            await self.desk.event("resolved", blocker.id, cause=(self.rule, mail.id), by=mail.sender)
+            await self.context.event("resolved", blocker.id, cause=(self.rule, mail.id), by=mail.sender)
 
     async def _nobody_answers(self, blocker: Blocker) -> None:
         asked = ", ".join(blocker.asked)
         about = in_line(blocker.subject)
         text = f"Nobody has answered the blocker {blocker.id} of {blocker.raised_by}: {about}. Asked: {asked}."
-        await self.desk.alert(self.rule, blocker.id, True, f"{text}\n\n{_words(blocker)}")
+        await self.context.alert(self.rule, blocker.id, True, f"{text}\n\n{_words(blocker)}")
 
     async def _over(self, blocker: Blocker) -> None:
-        await self.desk.forget_timer(self.rule, blocker.id)
-        await self.desk.alert(self.rule, blocker.id, False, f"resolved by {blocker.resolved_by}")
+        await self.context.forget_timer(self.rule, blocker.id)
+        await self.context.alert(self.rule, blocker.id, False, f"resolved by {blocker.resolved_by}")
 
     async def _wait(self, blocker: Blocker) -> None:
-        due = now() + timedelta(seconds=self.desk.org.policies.escalate_s)
-        await self.desk.at(self.rule, blocker.id, due, {"asked": len(blocker.asked)})
+        due = now() + timedelta(seconds=self.context.org.policies.escalate_s)
+        await self.context.at(self.rule, blocker.id, due, {"asked": len(blocker.asked)})
 
     async def _blocker(self, thread: str) -> Blocker | None:
-        return fold(await self.desk.history.events(thread), self.desk.org)
+        return fold(await self.context.history.events(thread), self.context.org)
 
 
 def _subject(blocker: Blocker) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.errors import InvalidInput
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duty import Duty
 from clawbus.wire.envelope import now
 from clawbus.wire.subjects import check_id
@@ -20,13 +20,13 @@ _QUIET = timedelta(hours=1)
 _SAID_FOR_S = 60.0
 
 
-class Forged(Duty):
+class ForgedMessages(Duty):
     """One alert for each name that was misused, until nothing has come under it for an hour."""
 
     rule: ClassVar[str] = "forged"
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._said: dict[str, float] = {}  # of a flood under one name, each minute's first is enough
 
     async def on_forged(self, subject: str, reason: str) -> None:
@@ -38,7 +38,7 @@ class Forged(Duty):
             await self._alarm(subject, reason, f"its receiver turned it away: clawbus dead show {task_id}")
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
-        await self.desk.alert(self.rule, key, False, "nothing more has come for an hour")
+        await self.context.alert(self.rule, key, False, "nothing more has come for an hour")
 
     async def _alarm(self, subject: str, reason: str, what: str) -> None:
         claimed = subject.rpartition(".")[2]
@@ -53,6 +53,6 @@ class Forged(Duty):
             f"It came on {subject[:300]}; {what}.\n"
             "It was shown to no agent. Who can publish there has a key of the company: see docs/security.md."
         )
-        await self.desk.at(self.rule, claimed, now() + _QUIET, {})
-        await self.desk.alert(self.rule, claimed, True, text, reason=reason[:300], subject=subject[:300])
+        await self.context.at(self.rule, claimed, now() + _QUIET, {})
+        await self.context.alert(self.rule, claimed, True, text, reason=reason[:300], subject=subject[:300])
         self._said[claimed] = time.monotonic() + _SAID_FOR_S

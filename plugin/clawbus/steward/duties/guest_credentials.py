@@ -11,16 +11,16 @@ from clawbus.provision.authority import Authority
 from clawbus.provision.credentials import credentials
 from clawbus.settings import Home
 from clawbus.steward.duty import Duty
-from clawbus.tasks.guests import GUEST, heard
+from clawbus.tasks.guests import GUEST, guest_subjects
 
 
-class GuestKey(Duty):
+class GuestCredentials(Duty):
     """`credentials` looks at the file, and writes it when half of its life is over."""
 
     rule: ClassVar[str] = "guestkey"
     period_s: ClassVar[float | None] = 4.0  # org.toml allows a life of 10 s
 
     async def tick(self) -> None:
-        home = Home(self.desk.folder / ".clawbus")
-        if heard(self.desk.org) and Authority(home).is_here:
-            credentials(home, self.desk.org, GUEST)
+        home = Home(self.context.folder / ".clawbus")
+        if guest_subjects(self.context.org) and Authority(home).is_here:
+            credentials(home, self.context.org, GUEST)

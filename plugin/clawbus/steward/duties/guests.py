@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from clawbus.bus import Message
 from clawbus.errors import Away, ClawbusError
 from clawbus.org import EXTERNAL
-from clawbus.steward.context import Desk, in_line
+from clawbus.steward.context import Context, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import Following
 from clawbus.tasks.guests import ANSWERS, Place, Words, place, read
@@ -42,9 +42,9 @@ class Guests(Duty):
 
     rule: ClassVar[str] = "guests"
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
-        self._following = Following(desk.bus, desk.subjects, desk.ends)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._following = Following(context.bus, context.subjects, context.ends)
         self._answering: set[asyncio.Task[None]] = set()
         self._live: OrderedDict[bytes, bool] = OrderedDict()
         """What was heard as it was said, by its digest: whether somebody waits for an answer."""
@@ -52,16 +52,16 @@ class Guests(Duty):
 
     async def on_start(self) -> None:
         """Hear queries as they are said."""
-        guests = self.desk.org.guests
+        guests = self.context.org.guests
         if guests.enabled and self._stop is None:
-            self._stop = await self.desk.bus.listen(f"{guests.genbrain}.agents.*.inbox", self._heard)
+            self._stop = await self.context.bus.listen(f"{guests.genbrain}.agents.*.inbox", self._heard)
 
     async def on_guest(self, subject: str, data: bytes, seq: int) -> None:
-        where = place(self.desk.org, subject)
+        where = place(self.context.org, subject)
         if where is None:
             await self._lost(subject)
             return
-        words = read(self.desk.org, data, where.box)
+        words = read(self.context.org, data, where.box)
         if words.asks and self._is_answered(subject):
             if await self._is_waited_for(subject, data):
                 return
@@ -72,20 +72,20 @@ class Guests(Duty):
     async def _lost(self, subject: str) -> None:
         """People hear of it, of any number of them once: nothing is dropped in silence."""
         log.warning("a guest spoke on %s, where nobody listens", subject)
-        await self.desk.at(self.rule, _NOBODY, now() + _QUIET, {})
+        await self.context.at(self.rule, _NOBODY, now() + _QUIET, {})
         text = (
             f"A guest spoke on {in_line(subject)[:200]}, where nobody of the company listens: it is lost.\n"
             "Is an agent of that id or that role, or a team, missing in org.toml?"
         )
-        await self.desk.alert(self.rule, _NOBODY, True, text, subject=subject[:300])
+        await self.context.alert(self.rule, _NOBODY, True, text, subject=subject[:300])
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
-        await self.desk.alert(self.rule, key, False, "for an hour no guest has spoken where nobody listens")
+        await self.context.alert(self.rule, key, False, "for an hour no guest has spoken where nobody listens")
 
     def _is_answered(self, subject: str) -> bool:
         """Whether queries on a subject are answered as they are said."""
         first, *rest = subject.split(".")
-        return first == self.desk.org.guests.genbrain and rest[:1] == ["agents"] and rest[-1] == "inbox"
+        return first == self.context.org.guests.genbrain and rest[:1] == ["agents"] and rest[-1] == "inbox"
 
     async def _is_waited_for(self, subject: str, data: bytes) -> bool:
         """Whether a query of the stream was heard with a reply subject, as all stewards hear it: then it is a task."""
@@ -98,10 +98,10 @@ class Guests(Duty):
         envelope = self._envelope(words, to, cause)
         box = "tasks" if words.kind == "task" else where.box
         tokens = {**where.tokens, "to": to, "priority": words.priority}
-        subject = self.desk.subjects.build(box, EXTERNAL, **tokens)
+        subject = self.context.subjects.build(box, EXTERNAL, **tokens)
         if words.kind == "task":
-            await self.desk.spend.reserve(envelope)
-        await self.desk.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
+            await self.context.spend.reserve(envelope)
+        await self.context.bus.publish(subject, envelope.encode(), msg_id=envelope.id)
         if words.kind == "task":
             await self._accepted(envelope)
         if words.unmet:
@@ -110,22 +110,22 @@ class Guests(Duty):
 
     async def _tell_people(self, task: Envelope, unmet: str) -> None:
         """A guest cannot be told anything: what he wanted and does not get, the people of [alerts] read."""
-        for person in self.desk.org.alerted:
+        for person in self.context.org.alerted:
             text = f"A guest gave {task.to} task {task.task_id}. When it is done, {unmet}."
             cause, subject = (self.rule, task.task_id, "unmet"), "not all that a guest wants"
-            await self.desk.tell(person, text, cause=cause, subject=subject, kind="report")
+            await self.context.tell(person, text, cause=cause, subject=subject, kind="report")
 
     def _envelope(self, words: Words, to: str, cause: tuple[object, ...]) -> Envelope:
-        given = self.desk.given(self.rule, to, *cause, sender=EXTERNAL)
+        given = self.context.given(self.rule, to, *cause, sender=EXTERNAL)
         task_id = given["task_id"]
         return Envelope(
-            id=self.desk.guest_message_id(self.rule, to, *cause),
+            id=self.context.guest_message_id(self.rule, to, *cause),
             type=words.kind,
             sender=EXTERNAL,
             to=to,
             task_id=task_id,
             seed=given["seed"] if words.kind == "task" else None,
-            takers=self.desk.org.members(to) or None if words.kind == "task" else None,
+            takers=self.context.org.members(to) or None if words.kind == "task" else None,
             trace_id=task_id,
             subject=words.title,
             body=words.text,
@@ -133,21 +133,21 @@ class Guests(Duty):
             sla=words.sla,
             on_complete=words.on_complete,
             artifacts=words.artifacts,
-            run_timeout_s=self.desk.org.policies.run_deadline_s if words.kind == "task" else None,
+            run_timeout_s=self.context.org.policies.run_deadline_s if words.kind == "task" else None,
         )
 
     async def _accepted(self, task: Envelope) -> None:
         """What a node says of its agents' tasks: the board and the other duties go by it."""
         task_id = task.task_id or ""
         event = Event(
-            id=self.desk.guest_message_id(task_id, "accepted"),
+            id=self.context.guest_message_id(task_id, "accepted"),
             kind="accepted",
             task_id=task_id,
             sender=EXTERNAL,
             detail=accepted(task),
         )
-        subject = self.desk.subjects.event(task_id, EXTERNAL)
-        await self.desk.bus.publish(subject, event.encode(), msg_id=event.id)
+        subject = self.context.subjects.event(task_id, EXTERNAL)
+        await self.context.bus.publish(subject, event.encode(), msg_id=event.id)
 
     # -- queries ---------------------------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ class Guests(Duty):
             self._live.popitem(last=False)
 
     async def _answer(self, subject: str, data: bytes, reply: str) -> None:
-        where = place(self.desk.org, subject)
-        words = read(self.desk.org, data, "dm")
+        where = place(self.context.org, subject)
+        words = read(self.context.org, data, "dm")
         if not words.asks:
             return
         try:
@@ -177,7 +177,7 @@ class Guests(Duty):
         except ClawbusError as error:
             said = {"status": "refused", "error": error.message}
         with contextlib.suppress(Away):
-            await self.desk.bus.tell(reply, json.dumps(said, ensure_ascii=False).encode())
+            await self.context.bus.tell(reply, json.dumps(said, ensure_ascii=False).encode())
 
     async def _ask(self, where: Place, words: Words, reply: str) -> dict[str, Any]:
         """The answer of an agent. All stewards hear a query; its task's id follows from the reply subject: one task."""

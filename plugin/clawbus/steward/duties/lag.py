@@ -20,18 +20,20 @@ class Lag(Duty):
 
     async def tick(self) -> None:
         waiting = await self._waiting()
-        bound = self.desk.org.policies.lag_alert
-        for one in (*(agent.id for agent in self.desk.org.agents), *self.desk.org.groups):
+        bound = self.context.org.policies.lag_alert
+        for one in (*(agent.id for agent in self.context.org.agents), *self.context.org.groups):
             count = waiting[one]
             text = f"{count} tasks wait for {one}; more than {bound} is too many. Look: clawbus tasks --open"
-            await self.desk.alert(self.rule, one, count > bound, text, waiting=count, bound=bound)
-        await self.desk.clear_others(self.rule, {agent.id for agent in self.desk.org.agents} | {*self.desk.org.groups})
+            await self.context.alert(self.rule, one, count > bound, text, waiting=count, bound=bound)
+        await self.context.clear_others(
+            self.rule, {agent.id for agent in self.context.org.agents} | {*self.context.org.groups}
+        )
 
     async def _waiting(self) -> Counter[str]:
         """Tasks that have not been acknowledged, by whom they are for; what is being worked on counts."""
-        pattern = self.desk.subjects.everything("tasks")
-        answer = await self.desk.bus.api(f"STREAM.INFO.{TASKS}", {"subjects_filter": pattern})
+        pattern = self.context.subjects.everything("tasks")
+        answer = await self.context.bus.api(f"STREAM.INFO.{TASKS}", {"subjects_filter": pattern})
         found: Counter[str] = Counter()
         for subject, count in (answer["state"].get("subjects") or {}).items():
-            found[self.desk.subjects.addressed(subject)] += count
+            found[self.context.subjects.addressed(subject)] += count
         return found

@@ -34,10 +34,10 @@ class Learning(Duty):
     async def on_learning(self, said: Envelope) -> None:
         if said.sender == STEWARD:
             return
-        insight = (await insights(self.desk.bus, self.desk.org)).get(said.task_id or "")
+        insight = (await insights(self.context.bus, self.context.org)).get(said.task_id or "")
         if insight is None:
             return
-        auto = self.desk.org.learning.promotion == "auto"
+        auto = self.context.org.learning.promotion == "auto"
         if insight.state == "awaiting" and (insight.decision == "promote" or auto):
             await self._record(insight, PROMOTED)
         elif insight.state == "awaiting" and not insight.asked:
@@ -53,18 +53,18 @@ class Learning(Duty):
             f"clawbus learning promote {insight.id}\nclawbus learning refuse {insight.id}"
         )
         title = f"an insight asks to be promoted: {insight.subject}".rstrip(": ")
-        for person in self.desk.org.alerted:
+        for person in self.context.org.alerted:
             cause = (self.rule, insight.id)
-            await self.desk.tell(person, text, cause=cause, subject=title, priority="high", task_id=insight.id)
+            await self.context.tell(person, text, cause=cause, subject=title, priority="high", task_id=insight.id)
         await self._record(insight, ASKED)
 
     async def _record(self, insight: Insight, word: str) -> None:
         said = Envelope(
-            id=self.desk.message_id(self.rule, insight.id, word, insight.decisions),
+            id=self.context.message_id(self.rule, insight.id, word, insight.decisions),
             type="confirm",
             sender=STEWARD,
             to="learning",
             task_id=insight.id,
             body=word,
         )
-        await self.desk.publish(self.desk.subjects.build("learning", STEWARD), said)
+        await self.context.publish(self.context.subjects.build("learning", STEWARD), said)

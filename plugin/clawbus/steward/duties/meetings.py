@@ -26,34 +26,34 @@ class Meetings(Duty):
     rule: ClassVar[str] = meeting.RULE
 
     async def on_control(self, note: Envelope) -> None:
-        if note.subject != ORDER or note.sender not in self.desk.org.people:
+        if note.subject != ORDER or note.sender not in self.context.org.people:
             return
         try:
             check_task_id("task_id", note.task_id or "")
             asked = _asked(read_object(note.body))
-            meeting.members(self.desk.org, asked["of"])
+            meeting.members(self.context.org, asked["of"])
         except (ValueError, TypeError, KeyError, OverflowError, InvalidInput, WireError) as error:
             log.warning("a meeting that %s has called is refused: %s", note.sender, error)
             return
-        self.desk.check_running()
+        self.context.check_running()
         deadline = now() + timedelta(seconds=asked["lasts_s"])
         called = Meeting(note.task_id or "", asked["of"], asked["agenda"], deadline, note.sender)
-        await meeting.begin(self.desk, called)
+        await meeting.begin(self.context, called)
 
     async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
         """One more contribution: perhaps it was the last that the meeting waits for."""
         if said.type != "contribution" or parsed.channel != "topics" or parsed.tokens["kind"] != "meeting":
             return
-        body = await self.desk.timer(self.rule, parsed.tokens["name"])
+        body = await self.context.timer(self.rule, parsed.tokens["name"])
         if body is None:  # over, or never called
             return
         held = Meeting.read(parsed.tokens["name"], body)
-        asked = {*meeting.asked(self.desk.org, held.of)}
-        if asked and asked <= {*await meeting.contributions(self.desk, held)}:
-            await meeting.end(self.desk, held)
+        asked = {*meeting.asked(self.context.org, held.of)}
+        if asked and asked <= {*await meeting.contributions(self.context, held)}:
+            await meeting.end(self.context, held)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        await meeting.end(self.desk, Meeting.read(key, body))
+        await meeting.end(self.context, Meeting.read(key, body))
 
 
 def _asked(body: dict[str, Any]) -> dict[str, Any]:

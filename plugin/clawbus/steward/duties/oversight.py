@@ -23,34 +23,34 @@ class Oversight(Duty):
             if rule is not None:
                 label = in_line(str(event.detail.get("label") or "")) or "(no label)"
                 text = f"{event.sender} gave {in_line(to)} task {event.task_id}: {label}"
-                await self.desk.tell(
+                await self.context.tell(
                     self._human(rule), text, cause=(self.rule, event.task_id, "given"), subject="a task was given"
                 )
 
     async def on_end(self, end: Envelope) -> None:
-        if not any(rule.level == "told" for rule in self.desk.org.oversight):
+        if not any(rule.level == "told" for rule in self.context.org.oversight):
             return
         task_id = end.task_id or ""
-        given = await self.desk.history.given(task_id)
+        given = await self.context.history.given(task_id)
         if given is None:
             return
         rule = self._watched(given.sender, str(given.detail.get("to", "")))
         if rule is None:
             return
-        counts = await self.desk.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
+        counts = await self.context.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
         if counts is None or counts.envelope.id != end.id:  # one that is written later ends nothing
             return
         said = f"{counts.status}, by {counts.by}.\n\n{quoted(counts.envelope.body)}"
         text = f"Task {task_id} of {given.sender} ended: {said}"
-        await self.desk.tell(
+        await self.context.tell(
             self._human(rule), text, cause=(self.rule, task_id, "ended"), subject="a task has ended", kind="report"
         )
 
     def _watched(self, source: str, to: str) -> Rule | None:
         """The rule by which somebody is told; of a team or pool that of the first member that has one."""
-        org = self.desk.org
+        org = self.context.org
         rules = (rule for one in (to, *org.members(to)) for rule in org.watching(source, to, one))
         return next((rule for rule in rules if rule.level == "told"), None)
 
     def _human(self, rule: Rule) -> str:
-        return rule.human or self.desk.org.humans[0].id
+        return rule.human or self.context.org.humans[0].id

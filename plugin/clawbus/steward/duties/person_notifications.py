@@ -1,8 +1,8 @@
 """Reaching a person beyond his inbox: a webhook, a chat channel of one of the company's gateways.
 
-A timer of this duty is something to say (`Desk.reach` sets it, due at once). Before a webhook is called the timer for
-the next try is set, and taken back when it was heard: a steward may die in between, and nothing waits for a slow one.
-The receiver may get it twice; `id` tells.
+A timer of this duty is something to say (`Context.reach` sets it, due at once). The duty sets the timer for the next
+try before it calls a webhook, and takes it back when the webhook was heard: a steward may die in between, and nothing
+waits for a slow webhook. The receiver may get a message twice; `id` tells.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from clawbus.errors import ClawbusError, Missing
 from clawbus.org import STEWARD, Human
 from clawbus.sanitize import inert
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duty import Duty
 from clawbus.steward.webhook import post, read_url
 from clawbus.tasks import NOTIFY
@@ -27,17 +27,17 @@ _WAITS_S = (15, 60, 300, 1800, 7200)
 """Between the tries of a webhook; after the last one it is given up: the message lies in the inbox all the same."""
 
 
-class Reach(Duty):
+class PersonNotifications(Duty):
     """The ways to people that stand in [[humans]] of org.toml."""
 
     rule: ClassVar[str] = "reach"
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._posting: set[asyncio.Task[None]] = set()
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        human = next((one for one in self.desk.org.humans if one.id == body.get("to")), None)
+        human = next((one for one in self.context.org.humans if one.id == body.get("to")), None)
         if human is None:
             return
         tries = int(body.get("tries", 0))
@@ -49,7 +49,7 @@ class Reach(Duty):
     async def _over_channel(self, human: Human, body: dict[str, Any]) -> None:
         """The gateway's node says it; the message waits on the bus until the node has."""
         gateway = human.channel.gateway if human.channel else ""
-        agents = self.desk.org.agents_of(gateway)
+        agents = self.context.org.agents_of(gateway)
         if not agents:
             log.error(
                 "humans[%s].channel: the gateway %s has no agent through which it hears the bus", human.id, gateway
@@ -66,12 +66,12 @@ class Reach(Duty):
             subject=NOTIFY,
             body=json.dumps(said),
         )
-        await self.desk.publish(self.desk.subjects.ctl(agents[0].id, STEWARD), note)
+        await self.context.publish(self.context.subjects.ctl(agents[0].id, STEWARD), note)
 
     async def _over_webhook(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
         if tries < len(_WAITS_S):
             due = now() + timedelta(seconds=_WAITS_S[tries])
-            await self.desk.at(self.rule, key, due, {**body, "tries": tries + 1})
+            await self.context.at(self.rule, key, due, {**body, "tries": tries + 1})
         posting = asyncio.get_running_loop().create_task(self._post(human, key, body, tries))
         self._posting.add(posting)
         posting.add_done_callback(self._posting.discard)
@@ -80,9 +80,9 @@ class Reach(Duty):
         said = {name: body.get(name) for name in ("id", "to", "task_id")}
         said |= {name: inert(str(body.get(name) or "")) for name in ("subject", "text")}  # a person will read it
         try:
-            url = read_url(self.desk.folder / (human.webhook_file or ""))
-            await post(url, {"v": 1, "company": self.desk.org.company, "from": STEWARD, **said})
-            await self.desk.forget_timer(self.rule, key)
+            url = read_url(self.context.folder / (human.webhook_file or ""))
+            await post(url, {"v": 1, "company": self.context.org.company, "from": STEWARD, **said})
+            await self.context.forget_timer(self.rule, key)
         except Missing as problem:
             log.error("%s is not reached by webhook: %s", human.id, problem)
         except ClawbusError as error:

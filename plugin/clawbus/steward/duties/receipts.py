@@ -30,45 +30,45 @@ class Receipts(Duty):
     period_s: ClassVar[float | None] = 2.0
 
     async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
-        agents = expected(self.desk.org, said, channel_of(self.desk.org, said.to))
+        agents = expected(self.context.org, said, channel_of(self.context.org, said.to))
         if not agents or said.to != place(parsed):  # the nodes refuse what names another address than its subject
             return
         if said.task_id is None:  # who has seen it cannot be said: a receipt stands under the thread's id
             log.warning("a broadcast of %s has no id of its own; there are no receipts for it", said.sender)
             return
-        due = min(said.created_at, now()) + timedelta(seconds=self.desk.org.policies.receipts_s)
+        due = min(said.created_at, now()) + timedelta(seconds=self.context.org.policies.receipts_s)
         body = {"from": said.sender, "to": said.to, "subject": said.subject, "agents": agents}
-        await self.desk.at(self.rule, said.task_id, due, body)
+        await self.context.at(self.rule, said.task_id, due, body)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
         agents, sender = list(map(str, body["agents"])), str(body["from"])
         missing = await self._missing(key, agents)
         if not missing:
             return
-        within = in_words(self.desk.org.policies.receipts_s)
+        within = in_words(self.context.org.policies.receipts_s)
         what = f"The broadcast {key} of {sender} to {body['to']}{_named(str(body.get('subject') or ''))}"
         text = (
             f"{what} was seen by {len(agents) - len(missing)} of {len(agents)} within {within}; "
             f"not by: {', '.join(missing)}."
         )
-        told = (sender,) if sender in self.desk.org.people else ()
+        told = (sender,) if sender in self.context.org.people else ()
         if sender not in (STEWARD, EXTERNAL):
-            await self.desk.tell(
+            await self.context.tell(
                 sender, text, cause=(self.rule, key), subject="not seen by all", kind="report", parent=key
             )
-        await self.desk.alert(self.rule, key, True, text, told=told, agents=agents, missing=missing)
+        await self.context.alert(self.rule, key, True, text, told=told, agents=agents, missing=missing)
 
     async def tick(self) -> None:
         """A flag is taken down when all have seen it."""
-        for alert in await self.desk.alerts.raised(self.rule):
+        for alert in await self.context.alerts.raised(self.rule):
             agents = list(map(str, alert.detail.get("agents", [])))
             if not await self._missing(alert.key, agents):
-                await self.desk.alert(self.rule, alert.key, False, "seen by all", agents=agents)
+                await self.context.alert(self.rule, alert.key, False, "seen by all", agents=agents)
 
     async def _missing(self, thread: str, agents: list[str]) -> list[str]:
         """Those who have not seen it; who has left the company since is not waited for."""
-        have = seen(await self.desk.history.events(thread))
-        here = {agent.id for agent in self.desk.org.agents}
+        have = seen(await self.context.history.events(thread))
+        here = {agent.id for agent in self.context.org.agents}
         return [agent for agent in agents if agent not in have and agent in here]
 
 

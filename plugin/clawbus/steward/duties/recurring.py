@@ -35,90 +35,90 @@ class Recurring(Duty):
 
         What is set already goes on: a steward that starts again must not begin the interval anew.
         """
-        entries = {entry.id: entry for entry in self.desk.org.recurring}
-        for key in await self.desk.timer_keys(self.rule):
+        entries = {entry.id: entry for entry in self.context.org.recurring}
+        for key in await self.context.timer_keys(self.rule):
             if key not in entries:
-                await self.desk.forget_timer(self.rule, key)
+                await self.context.forget_timer(self.rule, key)
         for entry in entries.values():
-            held = await self.desk.timer(self.rule, entry.id)
+            held = await self.context.timer(self.rule, entry.id)
             if held is None or held.get("schedule") != _schedule(entry):
                 await self._set(entry, now())
 
     async def tick(self) -> None:
         """Set what the server has lost: it keeps a timer 60 days, and a cron line may be longer."""
-        keys = await self.desk.timer_keys(self.rule)
-        for entry in self.desk.org.recurring:
+        keys = await self.context.timer_keys(self.rule)
+        for entry in self.context.org.recurring:
             if entry.id not in keys:
                 await self._set(entry, now())
-        await self.desk.clear_others(self.rule, [entry.id for entry in self.desk.org.recurring])
+        await self.context.clear_others(self.rule, [entry.id for entry in self.context.org.recurring])
 
     async def _set(self, entry: Entry, after: datetime) -> None:
         due = _next(entry, after)
         body = {"schedule": _schedule(entry), "due": due.isoformat()}
-        await self.desk.at(self.rule, entry.id, due, body)
+        await self.context.at(self.rule, entry.id, due, body)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        entry = next((one for one in self.desk.org.recurring if one.id == key), None)
+        entry = next((one for one in self.context.org.recurring if one.id == key), None)
         if entry is None or body.get("schedule") != _schedule(entry):  # of an earlier org.toml
             return
-        self.desk.check_running()
+        self.context.check_running()
         due = datetime.fromisoformat(body["due"])
         try:
             await (self._meet(entry, due) if entry.meeting else self._give(entry, due))
-            await self.desk.alert(self.rule, entry.id, False, f"{entry.id} is due again")
+            await self.context.alert(self.rule, entry.id, False, f"{entry.id} is due again")
         except Away:
             raise
         except ClawbusError as error:  # a full backlog, an agent that has left: the next time it is tried again
             text = f"the recurring {entry.id} was not given away: {error}"
-            await self.desk.alert(self.rule, entry.id, True, text)
+            await self.context.alert(self.rule, entry.id, True, text)
         await self._set(entry, due)
 
     async def _give(self, entry: Entry, due: datetime) -> None:
         new = NewTask(entry.to or "", entry.task, f"recurring: {entry.id}")
-        given = self.desk.given(self.rule, entry.id, due)
-        ids = {"id": self.desk.message_id(given["task_id"]), "trace_id": given["task_id"], **given}
-        made = make_task(self.desk.org, STEWARD, new)
+        given = self.context.given(self.rule, entry.id, due)
+        ids = {"id": self.context.message_id(given["task_id"]), "trace_id": given["task_id"], **given}
+        made = make_task(self.context.org, STEWARD, new)
         task = made.model_copy(update=ids | {"parent": self._thread(entry)})
         if await self._open(task):
             log.info("recurring %s: the last one has not ended, so this time is left out", entry.id)
             return
-        await self.desk.give(task)
+        await self.context.give(task)
 
     async def _open(self, task: Envelope) -> bool:
         """Whether an earlier task of the same entry waits or is being worked on."""
-        for stored in await self.desk.bus.stored(TASKS, self.desk.subjects.task(task.to, task.priority, STEWARD)):
+        for stored in await self.context.bus.stored(TASKS, self.context.subjects.task(task.to, task.priority, STEWARD)):
             try:
-                other = await self.desk.bus.verifier.envelope(self.desk.subjects, stored)
+                other = await self.context.bus.verifier.envelope(self.context.subjects, stored)
             except WireError:
                 continue
             if other.parent != task.parent or other.task_id == task.task_id:
                 continue
-            if await self.desk.ends.read(other.task_id or "", STEWARD, other.to) is None:
+            if await self.context.ends.read(other.task_id or "", STEWARD, other.to) is None:
                 return True
         return False
 
     async def _meet(self, entry: Entry, due: datetime) -> None:
-        meeting_id = self.desk.task_id(self.rule, entry.id, due)
-        if any(one.series == entry.id and one.id != meeting_id for one in await meeting.open_meetings(self.desk)):
+        meeting_id = self.context.task_id(self.rule, entry.id, due)
+        if any(one.series == entry.id and one.id != meeting_id for one in await meeting.open_meetings(self.context)):
             log.info("recurring %s: the last meeting goes on, so this time is left out", entry.id)
             return
         deadline = now() + timedelta(seconds=entry.lasts_s)
         of, to = entry.meeting or "", self._report_to(entry)
-        meeting.members(self.desk.org, of)
-        await meeting.begin(self.desk, Meeting(meeting_id, of, entry.agenda, deadline, to, entry.id))
+        meeting.members(self.context.org, of)
+        await meeting.begin(self.context, Meeting(meeting_id, of, entry.agenda, deadline, to, entry.id))
 
     async def on_end(self, end: Envelope) -> None:
         """The result of a task of ours becomes a report."""
         if end.to != STEWARD:
             return
-        said = await self.desk.accepted(end.task_id or "", STEWARD)
-        threads = {self._thread(entry): entry for entry in self.desk.org.recurring}
+        said = await self.context.accepted(end.task_id or "", STEWARD)
+        threads = {self._thread(entry): entry for entry in self.context.org.recurring}
         entry = threads.get(str(said.detail.get("parent"))) if said else None
         if said is None or entry is None:
             return
-        counts = await self.desk.ends.read(said.task_id, STEWARD, str(said.detail.get("to")))
+        counts = await self.context.ends.read(said.task_id, STEWARD, str(said.detail.get("to")))
         if counts is not None:
-            await self.desk.tell(
+            await self.context.tell(
                 self._report_to(entry),
                 f"The recurring {entry.id} ended as {counts.status}, written by {counts.by}:\n{counts.envelope.body}",
                 cause=(self.rule, said.task_id),
@@ -130,10 +130,10 @@ class Recurring(Duty):
 
     def _thread(self, entry: Entry) -> str:
         """What all tasks of an entry have as their parent."""
-        return self.desk.task_id(self.rule, entry.id)
+        return self.context.task_id(self.rule, entry.id)
 
     def _report_to(self, entry: Entry) -> str:
-        return entry.report_to or self.desk.org.humans[0].id
+        return entry.report_to or self.context.org.humans[0].id
 
 
 def _schedule(entry: Entry) -> str:

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from clawbus.provision.permission_probe import LABEL, tried_by_the_doctor
-from clawbus.provision.server_log import STRANGER, Refusal, Refusals
+from clawbus.provision.server_log import STRANGER, Refusal, ServerLog
 from clawbus.provision.withdrawn_rights import was_its_own
 from clawbus.settings import Home
-from clawbus.steward.context import Desk
+from clawbus.steward.context import Context
 from clawbus.steward.duty import Duty
 from clawbus.wire.envelope import now
 
@@ -23,7 +23,7 @@ _MOST_OF_DOCTORS = 50
 """Within one look: some `clawbus doctor` at once."""
 
 
-class Refused(Duty):
+class ServerRefusals(Duty):
     """One alert for each key, until an hour has passed without anything more. `counted`: how often, by key.
 
     None for what a change of org.toml has taken from a key a moment ago: its node has not heard of it yet.
@@ -32,10 +32,10 @@ class Refused(Duty):
     rule: ClassVar[str] = "refused"
     period_s: ClassVar[float | None] = 1.0
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
-        self._home = Home(desk.folder / ".clawbus")
-        self._refusals = Refusals(self._home)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._home = Home(context.folder / ".clawbus")
+        self._refusals = ServerLog(self._home)
         self.counted: Counter[str] = Counter()
         self._tried: dict[str, frozenset[str]] = {}
 
@@ -44,7 +44,7 @@ class Refused(Duty):
         doctors: Counter[str] = Counter()
         for one in self._refusals.fresh():
             self.counted[one.key] += 1
-            if was_its_own(self._home, self.desk.org, one):
+            if was_its_own(self._home, self.context.org, one):
                 continue
             if self._is_the_doctors(one) and doctors[one.key] < _MOST_OF_DOCTORS:
                 doctors[one.key] += 1
@@ -56,8 +56,8 @@ class Refused(Duty):
                 if key == STRANGER
                 else f"The key {key} has tried to {one.what} {one.subject[:300]}, which is not its own."
             )
-            await self.desk.at(self.rule, key, now() + _QUIET, {})
-            await self.desk.alert(
+            await self.context.at(self.rule, key, now() + _QUIET, {})
+            await self.context.alert(
                 self.rule,
                 key,
                 True,
@@ -70,8 +70,8 @@ class Refused(Duty):
         if one.label != f"clawbus {LABEL}":
             return False
         if one.key not in self._tried:
-            self._tried[one.key] = tried_by_the_doctor(self.desk.org, one.key)
+            self._tried[one.key] = tried_by_the_doctor(self.context.org, one.key)
         return one.subject in self._tried[one.key]
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
-        await self.desk.alert(self.rule, key, False, "nothing more was refused for an hour")
+        await self.context.alert(self.rule, key, False, "nothing more was refused for an hour")

@@ -24,14 +24,14 @@ _DISK, _ACCOUNT = "disk", "account"
 _DISK_CLEARED = 1.25
 
 
-class Room(Duty):
+class StreamCapacity(Duty):
     """An alert's key is the stream's name, `disk` or `account`. Of a stream it says who has written there last."""
 
     rule: ClassVar[str] = "room"
     period_s: ClassVar[float | None] = 15.0
 
     async def tick(self) -> None:
-        raised = {alert.key for alert in await self.desk.alerts.raised(self.rule)}
+        raised = {alert.key for alert in await self.context.alerts.raised(self.rule)}
         await self._look_at_disk(_DISK in raised)
         await self._look_at_account(_ACCOUNT in raised)
         for stream in STREAMS:
@@ -43,7 +43,7 @@ class Room(Duty):
                 log.warning("the stream %s is not looked at: %s", stream.name, refusal.message)
 
     async def _look_at_disk(self, is_raised: bool) -> None:
-        folder = self.desk.bus.store
+        folder = self.context.bus.store
         if folder is None or (free := free_bytes(folder)) is None:
             return
         low = low_bytes(folder)
@@ -52,14 +52,14 @@ class Room(Duty):
                 f"The disk of {folder} has {in_words(free)} left; when it is full, nothing more is kept: no task, no "
                 "mail, no result.\nFree space there: `df -h` and `du` say what takes it."
             )
-            await self.desk.alert(self.rule, _DISK, True, text, free=free)
+            await self.context.alert(self.rule, _DISK, True, text, free=free)
         elif is_raised and free > low * _DISK_CLEARED:
-            await self.desk.alert(self.rule, _DISK, False, f"the disk has room again: {in_words(free)}")
+            await self.context.alert(self.rule, _DISK, False, f"the disk has room again: {in_words(free)}")
 
     async def _look_at_account(self, is_raised: bool) -> None:
-        if self.desk.bus.store is not None:  # our own server bounds its streams, and nothing else
+        if self.context.bus.store is not None:  # our own server bounds its streams, and nothing else
             return
-        said = await self.desk.bus.api("INFO")
+        said = await self.context.bus.api("INFO")
         most, used = int(said["limits"]["max_storage"]), int(said["storage"])
         part = used / most if most > 0 else 0.0
         if part > _RAISED:
@@ -67,21 +67,21 @@ class Room(Duty):
                 f"The company's account on the nats-server keeps {in_words(used)} of the {in_words(most)} that it may; "
                 "then nothing more is kept.\nRaise its storage limit there (max_file, or disk_storage)."
             )
-            await self.desk.alert(self.rule, _ACCOUNT, True, text, percent=round(100 * part))
+            await self.context.alert(self.rule, _ACCOUNT, True, text, percent=round(100 * part))
         elif is_raised and part < _CLEARED:
-            await self.desk.alert(self.rule, _ACCOUNT, False, "the account has room again")
+            await self.context.alert(self.rule, _ACCOUNT, False, "the account has room again")
 
     async def _look(self, name: str, is_raised: bool) -> None:
-        info = await self.desk.bus.api(f"STREAM.INFO.{name}")
+        info = await self.context.bus.api(f"STREAM.INFO.{name}")
         part = info["state"]["bytes"] / info["config"]["max_bytes"]
         if part > _RAISED:
             await self._raise(name, part, int(info["state"]["last_seq"]))
         elif is_raised and part < _CLEARED:
-            await self.desk.alert(self.rule, name.lower(), False, f"{name} has room again")
+            await self.context.alert(self.rule, name.lower(), False, f"{name} has room again")
 
     async def _raise(self, name: str, part: float, last: int) -> None:
-        pattern = f"{self.desk.org.company}.>"
-        latest = await self.desk.bus.stored(name, pattern, max(1, last - _LATEST + 1))
+        pattern = f"{self.context.org.company}.>"
+        latest = await self.context.bus.stored(name, pattern, max(1, last - _LATEST + 1))
         writers = Counter(one.subject.rpartition(".")[2] for one in latest)  # the server vouches for nothing else there
         named = ", ".join(f"{count} of {sender}" for sender, count in writers.most_common(5))
         text = (
@@ -90,4 +90,4 @@ class Room(Duty):
             "clawbus apply --new-key KEY. What it holds goes by its age. If all of it is honest, write "
             f"`{name.lower()} = MIB` under [streams] in org.toml, then clawbus apply."
         )
-        await self.desk.alert(self.rule, name.lower(), True, text, percent=round(100 * part))
+        await self.context.alert(self.rule, name.lower(), True, text, percent=round(100 * part))

@@ -10,39 +10,39 @@ from typing import ClassVar
 
 from clawbus.bus import Message
 from clawbus.org import Gateway
-from clawbus.steward.context import Desk, in_line
+from clawbus.steward.context import Context, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks.roster import Roster, Unwell, remedy
 
 
-class GatewayUnwell(Duty):
+class UnfitAgents(Duty):
     """One alert for each gateway."""
 
     rule: ClassVar[str] = "gateway"
     period_s: ClassVar[float | None] = 2.0
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk)
-        self._roster = Roster(desk.subjects)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._roster = Roster(context.subjects)
 
     async def on_start(self) -> None:
-        await self.desk.bus.listen(self.desk.subjects.everything("presence"), self._hear)
+        await self.context.bus.listen(self.context.subjects.everything("presence"), self._hear)
 
     def _hear(self, message: Message) -> None:
-        self._roster.hear(message)
+        self._roster.on_presence(message)
 
     async def tick(self) -> None:
-        org = self.desk.org
-        raised = {alert.key for alert in await self.desk.alerts.raised(self.rule)}
+        org = self.context.org
+        raised = {alert.key for alert in await self.context.alerts.raised(self.rule)}
         for gateway in org.gateways:
             agents = [agent.id for agent in org.agents_of(gateway.id)]
             found = {one: unwell for one in agents if (unwell := self._roster.unwell(one)) is not None}
             calls = {one: unwell for one, unwell in found.items() if unwell.needs_person}
             if calls:
-                await self.desk.alert(self.rule, gateway.id, True, _text(gateway, calls), agents=sorted(calls))
-            elif gateway.id in raised and not found and self._roster.heard(agents):
-                await self.desk.alert(self.rule, gateway.id, False, f"the turns of {gateway.id} may go on")
-        await self.desk.clear_others(self.rule, {gateway.id for gateway in org.gateways})
+                await self.context.alert(self.rule, gateway.id, True, _text(gateway, calls), agents=sorted(calls))
+            elif gateway.id in raised and not found and self._roster.has_heard(agents):
+                await self.context.alert(self.rule, gateway.id, False, f"the turns of {gateway.id} may go on")
+        await self.context.clear_others(self.rule, {gateway.id for gateway in org.gateways})
 
 
 def _text(gateway: Gateway, unwell: dict[str, Unwell]) -> str:

@@ -15,7 +15,7 @@ ANSWERS = "_R_."
 """Where the server awaits an answer to what another account has asked: the only replies that are answered."""
 
 
-def heard(org: Org) -> tuple[str, ...]:
+def guest_subjects(org: Org) -> tuple[str, ...]:
     """The subjects on which guests are heard; none while they are off.
 
     A subject that is a channel of the company itself is left out: there, only the company's own keys speak.
