@@ -7,13 +7,15 @@ CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo check test test-long test-host lint types layers drift shim unit gateways rows bench lock clean
+.PHONY: help demo quick check test one test-long test-host lint types layers drift shim pure server gateways rows bench lock clean
 
 help:
 	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
 	@echo "make demo COMPANY=1   three gateways, a question that climbs to a person, a review"
-	@echo "make test        lint, types, layers, drift, and every test, real gateways included"
-	@echo "make check       the same without the gateways (about 12 minutes)"
+	@echo "make quick       lint, types, layers, drift, and the tests that start nothing"
+	@echo "make check       the same, and the tests that start nats-server, nodes and programs"
+	@echo "make test        the same, and the tests that start real gateways"
+	@echo "make one T=tests/server/test_pools.py   one file, or one test (FILE::TEST)"
 	@echo "make test-long   the long forms: ten random kills of each process, 5,000 new examples of each property"
 	@echo "make test-host   what needs root or a mount: a disk that is really full"
 	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
@@ -35,7 +37,9 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 demo: $(VENV)/run.done
 	@$(BIN)/clawbus demo $(if $(APP),--app "$(APP)") $(if $(KILL),--kill $(KILL)) $(if $(COMPANY),--company)
 
-check: lint types layers drift shim unit
+quick: lint types layers drift pure
+
+check: quick shim server
 
 test: check gateways
 
@@ -56,14 +60,17 @@ drift: $(VENV)/dev.done
 shim: $(VENV)/dev.done
 	$(BIN)/python -m clawbus.gateway.setup.nodejs --test tests/shim/*.test.mjs
 
-# Real servers and gateways on a shared machine: what fails is tried once more, alone, and both runs are shown.
-AGAIN = (echo "==> once more, what has failed:" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+pure: $(VENV)/dev.done
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/pure
 
-unit: $(VENV)/dev.done
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gateway and not long and not host" || $(AGAIN) -m "not gateway and not long and not host")
+server: $(VENV)/dev.done
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" tests/server
 
 gateways: $(VENV)/dev.done
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "gateway and not long and not host" --timeout 600 || $(AGAIN) -m "gateway and not long and not host" --timeout 600)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" --timeout 600 tests/gateway
+
+one: $(VENV)/dev.done
+	$(BIN)/python -m pytest --timeout 600 $(T)
 
 rows: $(VENV)/dev.done
 	$(BIN)/python -m tests.breaks --check --strict
@@ -71,7 +78,7 @@ rows: $(VENV)/dev.done
 
 test-long: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m long --timeout 3600
-	$(BIN)/python -m pytest -m "not gateway and not long and not host" --hypothesis-profile search --timeout 1800 $$(grep -l hypothesis tests/unit/*.py)
+	$(BIN)/python -m pytest -m "not long" --hypothesis-profile search --timeout 1800 $$(grep -l hypothesis tests/pure/*.py tests/server/*.py)
 
 test-host: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m host --timeout 600

@@ -36,7 +36,7 @@ from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.new_message import NewMessage, make_message
 from clawbus.wire.envelope import Envelope, Priority
 from tests.company import Live, free_ports, live
-from tests.unit.crew import Crew, crew, crew_toml
+from tests.server.crew import Crew, crew, crew_toml
 
 EACH = 5_000
 SIDE_BY_SIDE = 100

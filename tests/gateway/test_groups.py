@@ -12,7 +12,7 @@ from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.node.prompts.frames import GROUP_MARK
 from tests.company import Live, free_ports, live, until
-from tests.unit.test_channels import trio_toml
+from tests.server.test_channels import trio_toml
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 MAIN = "agent:ceo:main"

@@ -19,7 +19,7 @@ from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
 from tests.company import Live, until
 from tests.corpus import CASES
 from tests.gateway.conftest import MAIN
-from tests.unit.test_hostile_text import FENCE, acting, meaning
+from tests.server.test_hostile_text import FENCE, acting, meaning
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CEO, CTO, ACME = "ceo-genesis", "cto-athena", Subjects("acme")

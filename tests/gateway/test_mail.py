@@ -17,7 +17,7 @@ from clawbus.errors import GatewayAway
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.tasks.new_message import NewMessage, make_message
 from tests.company import Live, free_ports, live, until
-from tests.unit.test_channels import events, trio_toml, until_event
+from tests.server.test_channels import events, trio_toml, until_event
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 FROM_CEO = "agent:cto:nats:from-ceo"

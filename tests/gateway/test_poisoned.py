@@ -23,7 +23,7 @@ from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.steward.alerts import Alert
 from tests.company import Live, duo_toml, free_ports, live, until
 from tests.gateway.hurting import hurt, hurting
-from tests.unit.office import alert_of
+from tests.server.office import alert_of
 from tests.up import Up
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]

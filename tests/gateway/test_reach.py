@@ -10,7 +10,7 @@ from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.org import STEWARD
 from tests.company import duo_toml, free_ports, live
-from tests.unit.office import mail_of, steward
+from tests.server.office import mail_of, steward
 
 pytestmark = pytest.mark.gateway
 CHANNEL = '[[humans]]\nid = "boss"\nchannel = {gateway = "lab", channel = "telegram", to = "@boss"}\n'

@@ -12,7 +12,7 @@ from clawbus.gateway.setup import installation as openclaw
 from tests.company import until
 from tests.gateway.test_join import UserGateway
 from tests.netns import Machine, two_machines
-from tests.unit.test_second_machine import CLAWBUS, Place, invited, org_toml
+from tests.server.test_second_machine import CLAWBUS, Place, invited, org_toml
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 

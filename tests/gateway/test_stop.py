@@ -22,7 +22,7 @@ from clawbus.wire.channels import STATE
 from clawbus.wire.envelope import now
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
-from tests.unit.office import clawbus
+from tests.server.office import clawbus
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 AGENTS = ("ceo-genesis", "cto-athena")

@@ -16,7 +16,7 @@ from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.tasks import TaskView
 from tests.company import Live, free_ports, live, until
 from tests.gateway.conftest import MAIN
-from tests.unit.test_guests import KOMODO_TASK, QUERY, guest
+from tests.server.test_guests import KOMODO_TASK, QUERY, guest
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 APP = folder("examples") / "node18-app"

@@ -19,7 +19,7 @@ from clawbus.wire.channels import INBOX, SPEND
 from clawbus.wire.events import Event
 from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import Live, duo_toml, free_ports, until
-from tests.unit.test_full_disk import FIRM
+from tests.server.test_full_disk import FIRM
 from tests.up import Up
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(300)]

@@ -1,0 +1,44 @@
+"""`clawbus --help`: every command in it, each on its line; and what is said of a command that there is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from clawbus.cli import cli
+from tests.server.test_mistakes import clawbus, refused
+
+ROOT = Path(__file__).parents[2]
+CONTEXT = click.Context(cli)
+NAMES = cli.list_commands(CONTEXT)
+
+
+def test_the_list_names_each_command_once_on_a_line_of_its_own(tmp_path: Path) -> None:
+    """Nothing is cut with dots, as click does it, in a terminal of 80 columns."""
+    said = clawbus(tmp_path, "--help").stdout
+    assert [sum(line.startswith(f"  {name} ") for line in said.splitlines()) for name in NAMES] == [1] * len(NAMES)
+    assert "..." not in said.partition("\nBegin:")[2]
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_the_list_is_printed_without_loading_what_the_commands_need() -> None:
+    look = "import sys\nfrom clawbus.cli import main\ntry: main(['--help'])\nfinally: print('pydantic' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_says_what_it_does_and_stands_in_the_documents(name: str) -> None:
+    command = cli.get_command(CONTEXT, name)
+    assert command is not None
+    assert command.help
+    assert "..." not in command.get_help(click.Context(command)).partition("Commands:")[2]
+    assert f"`{name}" in (ROOT / "docs/cli.md").read_text()
+
+
+def test_a_misspelt_command_is_told_its_neighbour(tmp_path: Path) -> None:
+    refused(clawbus(tmp_path, "tsks"), 2, "no such command: 'tsks'. Did you mean 'tasks'?")
