@@ -14,6 +14,7 @@
     │   ├── NodeAway
     │   └── Halted        people have stopped it: it goes on when they resume it
     ├── Refused           a rule or a quota said no                      exit 6
+    │   ├── Forbidden     the key has no right to that subject
     │   ├── BacklogFull
     │   └── OverBudget
     ├── EndConflict       somebody else wrote the task's end first       (internal)
@@ -126,7 +127,11 @@ class Refused(ClawbusError):
 
     exit_code = 6
     code = 0
-    """The err_code of nats-server's answer, if it was that which said no."""
+    """The err_code of nats-server's answer; 0 if another rule said no."""
+
+
+class Forbidden(Refused):
+    """nats-server does not let this key publish there."""
 
 
 class BacklogFull(Refused):

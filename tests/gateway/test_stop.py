@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from clawbus.bus import last_message
 from clawbus.client.halt import WITHIN_S, obedience, order
 from clawbus.client.person import Person
 from clawbus.demo.model.server import ScriptedModel
@@ -100,7 +99,7 @@ async def test_n7_a_stop_aborts_running_turns_and_a_resume_finishes_the_task_onc
         ended_at = now()
         await stopping
     async with duo.owner() as bus:
-        stored = await last_message(bus, STATE, "acme.state.all.owner")
+        stored = await bus.last_message(STATE, "acme.state.all.owner")
     (cut,) = await events(duo, task_id, "interrupted")
     assert stored is not None
     ended_s = (ended_at - stored.at).total_seconds()

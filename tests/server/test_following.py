@@ -265,7 +265,7 @@ async def test_a_key_that_could_not_be_published_is_published_when_it_is_told_ag
     async with contextlib.AsyncExitStack() as stack:
         me = load_or_create("provisioner", tmp_path / "provisioner.nk")
         bus = Bus(company.url, me, "test")  # never connected: the question comes to the answers directly
-        stack.push_async_callback(bus._link.close)
+        stack.push_async_callback(bus._connection.close)
         answers = Answers(company, bus, publish)
         assert "error" in json.loads(await answers._answer(question))
         assert elsewhere.public_key(company.home, "agent-lab-agent") == key
@@ -286,7 +286,7 @@ async def test_an_org_toml_with_a_mark_before_its_first_letter_is_sent_without(t
 
     async with contextlib.AsyncExitStack() as stack:
         bus = Bus(company.url, load_or_create("provisioner", tmp_path / "provisioner.nk"), "test")  # never connected
-        stack.push_async_callback(bus._link.close)
+        stack.push_async_callback(bus._connection.close)
         answers = Answers(company, bus, publish)
         for digest, sent in (("another", org_toml("lab")), (digest_of(org_toml("lab")), None)):
             answer = await answers._answer(Asked("acme.creds.gw-lab", json.dumps({"org": digest}).encode()))

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clawbus.bus import last_message
 from clawbus.errors import InvalidInput
 from clawbus.org import STEWARD, parse
 from clawbus.org.cron import Cron
@@ -157,7 +156,7 @@ async def test_a_full_queue_raises_an_alert_that_clears(tmp_path: Path) -> None:
             async def cleared() -> bool:
                 async with company.owner() as bus:
                     subject = company.company.subjects.build("alerts", STEWARD, rule="recurring", key="health")
-                    last = await last_message(bus, ALERTS, subject)
+                    last = await bus.last_message(ALERTS, subject)
                 return last is not None and not json.loads(last.data)["raised"]
 
             await until(cleared, "the alert cleared")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clawbus import Client, Task, connect, serve
-from clawbus.bus import Bus, Stored, last_message
+from clawbus.bus import Bus, Stored
 from clawbus.client.company import Company
 from clawbus.client.halt import WITHIN_S, obedience, order, standing
 from clawbus.errors import BusAway, NotBegun, Refused
@@ -184,7 +184,7 @@ async def test_n7_no_turn_starts_anywhere_five_seconds_after_a_stop(acme: Live, 
     await until(lambda: events(acme, "started", *tasks), "the first task to start")
     async with acme.owner() as bus:
         await order(bus, acme.company, "owner", "all", "stopped")
-        stored = await last_message(bus, STATE, "acme.state.all.owner")
+        stored = await bus.last_message(STATE, "acme.state.all.owner")
         found = await obedience(bus, acme.company, "owner")
     obeyed_at = now()
     assert stored is not None

@@ -1,12 +1,11 @@
-"""The bus: one connection to nats-server, what is published, pulled and ended over it.
+"""NATS JetStream for the other packages: one connection, publishing, durable consumers, signatures.
 
-The only package besides `provision` that imports nats. Its exceptions become ours here.
+No other package imports nats-py. Its exceptions become ours here.
 """
 
 from clawbus.bus.bus import Bus
 from clawbus.bus.consumer import Consumer, fetch_now
 from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
-from clawbus.bus.last import last_message
 from clawbus.bus.messages import Ack, Delivery, Message, Stored, handed_out, stored_seq
 from clawbus.bus.server_clock import ServerClock
 from clawbus.bus.signed_copy import SignedCopy
@@ -30,7 +29,6 @@ __all__ = [
     "gateway_reader",
     "group_durable",
     "handed_out",
-    "last_message",
     "person_reader",
     "stored_seq",
     "task_durable",

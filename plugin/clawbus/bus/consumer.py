@@ -1,7 +1,7 @@
-"""Pulling from durable consumers by the wire API: nats-py's own `fetch` stalls when the server restarts.
+"""Pull requests to durable consumers, sent by the wire API: nats-py's own `fetch` stalls when the server restarts.
 
-`Consumer` is the continuous one, for mail and control. A pull request lives in the server's memory: it is asked for
-again on reconnect, when it runs out, and when two heartbeats are missed (nats-server ADR-13, ADR-37).
+`Consumer` pulls without end, for mail and control. A pull request lives in the server's memory, so it is sent again
+after a reconnect, when it runs out, and when two heartbeats are missed (nats-server ADR-13, ADR-37).
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from nats.aio.msg import Msg
 from clawbus.bus.bus import Bus
 from clawbus.bus.messages import Delivery, handed_out, stored_seq
 from clawbus.errors import BusAway
+from clawbus.retry import retry
 
 log = logging.getLogger(__name__)
 
 EXPIRES_S = 30.0
 HEARTBEAT_S = 5.0
+_AGAIN_S = 0.5
 
 
 def delivery_of(message: Msg) -> Delivery:
-    """A consumer's message with what its reply subject says (`$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`)."""
+    """The delivery in a consumer's message; its reply subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`."""
     headers = message.headers or {}
     return Delivery(
         message.subject,
@@ -40,7 +42,7 @@ def delivery_of(message: Msg) -> Delivery:
 
 
 def status_of(message: Msg) -> str | None:
-    """The status code of a message that is none (100 heartbeat, 404, 408, 409), None for a real one."""
+    """The code of a status message (100 heartbeat, 404, 408, 409); None for a real message."""
     return None if message.reply else (message.headers or {}).get("Status")
 
 
@@ -52,12 +54,12 @@ async def ask(bus: Bus, stream: str, durable: str, inbox: str, request: dict[str
 
 
 def patient(batch: int) -> dict[str, Any]:
-    """A pull request that waits at the server, with heartbeats."""
+    """The body of a pull request that waits at the server, with heartbeats."""
     return {"batch": batch, "expires": round(EXPIRES_S * 1e9), "idle_heartbeat": round(HEARTBEAT_S * 1e9)}
 
 
 class Consumer:
-    """Hands each message of a durable to `handler`, one after the other, for as long as it runs."""
+    """Hands each message of a durable consumer to `handler`, one after the other, while it runs."""
 
     def __init__(
         self,
@@ -75,36 +77,29 @@ class Consumer:
         self._queue: asyncio.Queue[Msg | None] = asyncio.Queue()
 
     async def drain(self) -> None:
-        """Handle all that waits now. Raises BusAway."""
+        """Handle all messages that wait now. Raises BusAway."""
         while waiting := await fetch_now(self._bus, self._stream, self._durable, self._batch):
             for delivery in waiting:
                 await self._handle(delivery)
 
     async def catch_up(self) -> None:
-        """As `drain`, for as long as the bus has to be waited for."""
-        while True:
-            try:
-                await self.drain()
-            except BusAway:
-                await asyncio.sleep(0.5)
-            else:
-                return
+        """As `drain`, but wait while the bus is away."""
+        await retry(self.drain, BusAway, _AGAIN_S)
 
     async def run(self) -> None:
-        """Until cancelled. What the handler raises is logged, and its message is given back after 5 s."""
-        wake = lambda: self._queue.put_nowait(None)  # noqa: E731
-        self._bus.on_reconnect.append(wake)
+        """Handle messages until cancelled. An error of the handler is logged; its message comes again after 5 s."""
+        self._bus.on_reconnect.append(self._request_is_lost)
         try:
             while True:
-                try:
-                    await self._one_request()
-                except BusAway:
-                    await asyncio.sleep(0.5)
+                await retry(self._one_request, BusAway, _AGAIN_S)
         finally:
-            self._bus.on_reconnect.remove(wake)
+            self._bus.on_reconnect.remove(self._request_is_lost)
+
+    def _request_is_lost(self) -> None:
+        self._queue.put_nowait(None)
 
     async def _one_request(self) -> None:
-        """Send one request and live on it until it is used up, refused, lost or silent."""
+        """Send one request; handle what it brings until it is used up, refused, lost or silent. Raises BusAway."""
         inbox = self._bus.new_inbox()
         stop = await self._bus.listen(inbox, self._queue.put_nowait, lasting=False)
         try:
@@ -113,7 +108,7 @@ class Consumer:
             while left:
                 async with asyncio.timeout(2 * HEARTBEAT_S + 1):  # wait_for of Python 3.11 can swallow a cancellation
                     message = await self._queue.get()
-                if message is None:  # reconnected: the request died with the old server
+                if message is None:  # reconnected: the request was lost with the old connection
                     return
                 status = status_of(message)
                 if status is None:
@@ -129,7 +124,7 @@ class Consumer:
             await self._finish_late()
 
     async def _finish_late(self) -> None:
-        """Messages that came between the last look and the end of the subscription."""
+        """Handle the messages that came between the last look and the end of the subscription."""
         while not self._queue.empty():
             message = self._queue.get_nowait()
             if message is not None and status_of(message) is None and message.reply:
@@ -151,7 +146,7 @@ class Consumer:
 
 
 async def fetch_now(bus: Bus, stream: str, durable: str, batch: int) -> list[Delivery]:
-    """Take at most `batch` messages that wait now; each is under a lease then. Raises BusAway."""
+    """Take at most `batch` messages that wait now; each comes under a lease. Raises BusAway."""
     inbox = bus.new_inbox()
     answers: asyncio.Queue[Msg] = asyncio.Queue()
     stop = await bus.listen(inbox, answers.put_nowait, lasting=False)

@@ -1,4 +1,4 @@
-"""Credentials that live shortly, renewed at half of their life: the connection is made anew before they end."""
+"""Renews short-lived credentials at half of their life, and reconnects with the new ones before the old ones end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRY_S = 5.0
 
 
 class Renewable(Protocol):
-    """A bus, as far as this has to know it."""
+    """The part of a bus that renewal needs."""
 
     identity: Identity
 
@@ -29,11 +29,11 @@ class Renewable(Protocol):
 
 
 Renew = Callable[[Renewable], Awaitable[None]]
-"""Sees to it that newer credentials lie in the file, from wherever they come. Raises ClawbusError if it cannot."""
+"""Puts newer credentials into the file, from wherever they come. Raises ClawbusError if it cannot."""
 
 
 async def keep_fresh(bus: Renewable, renew: Renew) -> None:
-    """Until cancelled. What fails is tried again: credentials are asked for long before they are needed."""
+    """Renew until cancelled. After a failure it tries again: it asks for credentials long before they are needed."""
     creds = bus.identity.creds_file
     if creds is None:
         return
@@ -41,12 +41,12 @@ async def keep_fresh(bus: Renewable, renew: Renew) -> None:
     while True:
         left_s = _until_half(used)
         if left_s > 0:
-            await asyncio.sleep(min(left_s, _LONGEST_S))  # a machine may sleep meanwhile, and its clock runs on
+            await asyncio.sleep(min(left_s, _LONGEST_S))  # in steps: a machine may sleep while its clock runs on
             continue
         try:
             await renew(bus)
             fresh = read_creds(creds)
-        except (ClawbusError, OSError) as error:  # a full disk is no reason to be shut out in the end
+        except (ClawbusError, OSError) as error:  # also of a full disk: later there may be room
             why = str(error).partition("\n")[0]
             log.warning("the credentials of %s could not be renewed: %s", bus.identity.name, why)
             fresh = used
@@ -59,7 +59,7 @@ async def keep_fresh(bus: Renewable, renew: Renew) -> None:
 
 
 def _until_half(token: str) -> float:
-    """Seconds until half of a JWT's life is over."""
-    said = claims_of(token)
-    issued, ends = float(said.get("iat", 0)), float(said.get("exp", 0))
+    """The seconds until half of a JWT's life is over; for one without an end `_LONGEST_S`."""
+    claims = claims_of(token)
+    issued, ends = float(claims.get("iat", 0)), float(claims.get("exp", 0))
     return (issued + ends) / 2 - time.time() if ends else _LONGEST_S

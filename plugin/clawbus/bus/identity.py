@@ -1,8 +1,8 @@
-"""Who one is on the bus: an nkey, Ed25519, its seed in a file of mode 600.
+"""Identities on the bus: an nkey (Ed25519), whose seed lies in a file of mode 600.
 
-The server knows public keys only, and ties each to the subjects that its holder may use: by a JWT that the company's
-account keys have signed, in a credentials file beside the seed, or by its configuration (docs.nats.io, "NKeys" and
-"JWT"). Whoever has the file is the holder: see docs/security.md.
+The server knows public keys only, and ties each to the subjects that its holder may use. It does so by its
+configuration, or by a JWT in a credentials file beside the seed, which the company's account keys have signed
+(docs.nats.io, "NKeys" and "JWT"). Whoever has the file is the holder: see docs/security.md.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from clawbus.settings import write_secret
 USER, ACCOUNT, OPERATOR = nkeys.PREFIX_BYTE_USER, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_OPERATOR
 AGENT_KEY = "agent-"
 SERVER_API = "$JS.API"
-"""Where JetStream's API is asked in the account that has it. Other accounts import it under a name of their own."""
+"""The subjects of JetStream's API in the account that has it. Other accounts import it under another name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A name, its public key and the file with the seed. The seed itself is never held here.
+    """A name, its public key and the file with the seed; never the seed itself.
 
-    `creds_file`: the credentials file, where the server wants a JWT. `api`: where its account finds JetStream's API.
+    `creds_file`: the credentials file, if the server wants a JWT. `api`: where its account finds JetStream's API.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Identity:
 
 
 def load_or_create(name: str, seed_file: Path, prefix: int = USER) -> Identity:
-    """The identity kept in `seed_file`; a new one of that kind, written with mode 600, if there is no such file.
+    """The identity of `seed_file`. If there is no such file, a new one is made, with mode 600.
 
     Raises InvalidInput if the file is not an nkey seed, or if others may read it.
     """
@@ -62,19 +62,19 @@ def load_or_create(name: str, seed_file: Path, prefix: int = USER) -> Identity:
 
 
 def refuse_readable(file: Path) -> None:
-    """Raises InvalidInput if others than its owner may read a file that holds a seed."""
+    """Raise InvalidInput if others than its owner may read a file that holds a seed."""
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         raise InvalidInput("key file", str(file), f"others may read it (mode {mode:o})", f"chmod 600 {file}")
 
 
 def agent_key(agent: str) -> str:
-    """The name of the key that an agent signs with; its file lies where the agent lives."""
+    """The name of an agent's signing key; its file lies on the machine of the agent."""
     return f"{AGENT_KEY}{agent}"
 
 
 def sign(seed_file: Path, data: bytes) -> bytes:
-    """The Ed25519 signature, 64 bytes, by the key of a seed file. The seed is read for this, and forgotten."""
+    """The Ed25519 signature (64 bytes) by the key of a seed file. The seed is read for this, and wiped."""
     pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
     signature = bytes(pair.sign(data))
     pair.wipe()
@@ -82,7 +82,7 @@ def sign(seed_file: Path, data: bytes) -> bytes:
 
 
 def is_public_key(text: str) -> bool:
-    """Whether a text is the public nkey of a user: what may stand in the server's configuration."""
+    """True if a text is the public nkey of a user, and so may stand in the server's configuration."""
     try:
         raw = base64.b32decode(text + "=" * (-len(text) % 8))
     except ValueError:

@@ -1,6 +1,6 @@
 """The JWTs of nats-server: claims signed by an nkey (nats-io/jwt version 2, nats-server ADR-14).
 
-Written here in a page, on nkeys: the one library for it on PyPI calls itself not well tested, and brings four more.
+They are written here, on nkeys: the one library for them on PyPI calls itself not well tested, and needs four others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SEED_BEGIN, _SEED_END = "-----BEGIN USER NKEY SEED-----", "------END USER NKEY 
 def encode(subject: str, name: str, nats: Mapping[str, Any], issuer: Identity, **more: Any) -> str:
     """A JWT about the public key `subject`, signed by `issuer`.
 
-    `nats`: the part that the server reads, `type` and what belongs to it; `more`: `iat` and `exp`, in seconds.
+    `nats`: the claims that the server reads, such as `type`; `more`: `iat` and `exp`, in seconds.
     """
     claims = {"iss": issuer.public_key, "sub": subject, "name": name, **more, "nats": {**nats, "version": 2}}
     digest = hashlib.new("sha512_256", _json(claims)).digest()
@@ -34,7 +34,7 @@ def encode(subject: str, name: str, nats: Mapping[str, Any], issuer: Identity, *
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a JWT says. The signature is the server's to check. Raises InvalidInput if it is none."""
+    """The claims of a JWT; the server checks its signature. Raises InvalidInput if it is no JWT."""
     try:
         middle = token.split(".")[1]
         found = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
@@ -46,12 +46,12 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def tags_of(claims: Mapping[str, Any]) -> list[str]:
-    """What a user's claims say that the key calls its own."""
+    """The tags of a user's claims: the members whose names its key may use."""
     return list(claims.get("nats", {}).get("tags", ()))
 
 
 def write_creds(creds_file: Path, token: str, seed_file: Path) -> None:
-    """A credentials file as all NATS clients read it (docs.nats.io, "Credentials Files"): the JWT and the seed."""
+    """Write a credentials file: the JWT and the seed, as all NATS clients read it (docs.nats.io)."""
     seed = seed_file.read_text().strip()
     write_secret(creds_file, f"{_BEGIN}\n{token}\n{_END}\n\n{_SEED_BEGIN}\n{seed}\n{_SEED_END}\n")
 

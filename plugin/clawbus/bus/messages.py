@@ -1,4 +1,4 @@
-"""What comes over the wire: deliveries, stored messages, errors; read here, as values of our own."""
+"""Messages and errors of nats-server, read into values of our own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from clawbus.bus.quota_errors import no_room
 from clawbus.errors import BusAway, ClawbusError, EndConflict, Refused
 
 ANSWER_S = 5.0
-"""How long the server may take to answer."""
-_WRONG_LAST_SEQUENCE = (10071, 10164)  # nats-server errors.json: JSStreamWrongLastSequenceErrF and its constant form
+"""The time within which the server has to answer."""
+# Codes of nats-server's errors.json.
+NO_MESSAGE = 10037
+_WRONG_LAST_SEQUENCE = (10071, 10164)  # JSStreamWrongLastSequenceErrF and its constant form
 MISSING = (10059, 10014)
 """No such stream, no such consumer."""
 NOT_WRITTEN = (10049, 10069, 10012)
-"""A stream could not be made, or changed, or a consumer made: of a full disk there is no code of its own."""
+"""A stream could not be made or changed, or a consumer not made. A full disk has no code of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message that a durable consumer handed out, and the words to answer it with.
+    """A message that a durable consumer handed out, under a lease.
 
-    `ack_subject` stays valid across reconnects and process restarts until the lease runs out, so it is kept in
-    the ledger (docs.nats.io, "JetStream wire API: acking messages").
+    `ack_subject` is valid until the lease ends, also after a reconnect or a restart of this process; so the ledger
+    keeps it (docs.nats.io, "JetStream wire API: acking messages").
     """
 
     subject: str
@@ -36,12 +38,12 @@ class Delivery:
     msg_id: str
     stream_seq: int
     delivered: int
-    """How often the server has handed this message out, this time included."""
+    """The number of times that the server has handed it out, this time included."""
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def at(self) -> datetime | None:
-        """When the server stored it, by the server's clock; None where there is no ack subject."""
+        """The moment at which the server stored it, by its clock; None without an ack subject."""
         tokens = self.ack_subject.split(".")
         if len(tokens) < 9:
             return None
@@ -49,7 +51,7 @@ class Delivery:
 
 
 def handed_out(ack_subject: str) -> int:
-    """How often a message had been handed out when this ack subject came with it.
+    """The number of times that a message had been handed out when this ack subject came with it.
 
     `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>…`, or with domain and account before the stream (nats-server ADR-15).
     """
@@ -58,21 +60,21 @@ def handed_out(ack_subject: str) -> int:
 
 
 def stored_seq(ack_subject: str) -> int:
-    """The number of the message in its stream, from its ack subject; 0 if there is none."""
+    """The message's sequence in its stream, from its ack subject; 0 without one."""
     tokens = ack_subject.split(".")
     return int(tokens[5 if len(tokens) == 9 else 7]) if len(tokens) >= 9 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The server has a message. `duplicate`: it had one of that id before, and kept that one."""
+    """The server has stored a message. `duplicate`: it has one of that id already, and keeps that one."""
 
     seq: int
     duplicate: bool
 
 
 class Message(Protocol):
-    """What a listener is given: nats-py's message, as far as others may know it."""
+    """A message as a listener gets it: the part of nats-py's that others may know."""
 
     subject: str
     data: bytes
@@ -98,7 +100,7 @@ class Stored:
 
 
 async def one_batch(answers: asyncio.Queue[Msg]) -> tuple[list[Stored], bool]:
-    """The messages of one batch, and whether there are more behind it."""
+    """The messages of one batch of direct get; True if more messages wait behind them. Raises BusAway."""
     found: list[Stored] = []
     while True:
         try:
@@ -132,7 +134,7 @@ def stored_of(raw: dict[str, Any]) -> Stored:
 
 
 def _headers(block: bytes) -> dict[str, str]:
-    """A block `NATS/1.0`, one header a line; of a name that stands twice the first counts, as it does for nats-py."""
+    """The headers of a block `NATS/1.0`. Of a name that stands twice the first counts, as in nats-py."""
     found: dict[str, str] = {}
     for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
@@ -142,15 +144,16 @@ def _headers(block: bytes) -> dict[str, str]:
 
 
 def parse_time(stamp: str) -> datetime:
-    """RFC 3339 with nanoseconds, as the server writes it; Python 3.11 reads six digits."""
+    """The moment of a stamp of the server (RFC 3339, nanoseconds)."""
+    # Python 3.11 reads no more than six digits.
     head, _, tail = stamp.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{head}.{(tail + '000000')[:6]}+00:00")
 
 
 def translate(error: dict[str, Any], subject: str, own: bool = False) -> ClawbusError:
-    """What an error of JetStream's API means to us, by its code.
+    """Our error for one of JetStream's API, by its `err_code`.
 
-    `subject`: what was published, or the method; `own`: whether the server is the company's own.
+    `subject`: the one that was published, or the method; `own`: True if the server is the company's own.
     """
     code, text = int(error.get("err_code", 0)), error.get("description", "unknown error")
     if code in _WRONG_LAST_SEQUENCE:

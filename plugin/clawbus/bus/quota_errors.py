@@ -1,19 +1,19 @@
-"""What is full where nats-server has no room: by the code of its error, with the setting that widens it.
+"""Errors of a nats-server that has no room, by their code: what is full, and the setting that widens it.
 
-The codes are those of nats-server's errors.json. A server of our own has one bound that people set, the sizes under
-`[streams]` of org.toml; on somebody else's (`bus.url`) the limits of the account and of the server hold, too.
+The codes are those of nats-server's errors.json. On a server of our own people set one bound, the sizes under
+`[streams]` of org.toml. On another's (`bus.url`) the limits of the account and of the server hold, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clawbus.bus.server_words import is_bound_of_subject
 from clawbus.errors import BacklogFull, Refused
 from clawbus.wire.channels import CHANNELS, INBOX, STREAMS, TASKS
 
 STORE_FAILED = 10077
-"""For the server one code: the stream has as many bytes or messages as it may, or the subject has."""
-_PER_SUBJECT = "per subject"
+"""One code for two bounds: the stream, or one of its subjects, has as many bytes or messages as it may."""
 _TOO_LARGE = (10054, 10097)
 _NAMES = frozenset(stream.name for stream in STREAMS)
 _OURS = "Run `clawbus up` anew: it starts the server without that bound."
@@ -22,7 +22,7 @@ _SERVER, _ACCOUNT = "in the block jetstream of its configuration", "of the compa
 
 @dataclass(frozen=True, slots=True)
 class _Full:
-    """`what` is full; `{stream}` is the one that was written or made. `theirs`: the setting of another's server."""
+    """`what` is full, `{stream}` being the one that was written or made. `theirs`: the setting on another's server."""
 
     what: str
     theirs: str
@@ -50,13 +50,14 @@ _FULL = {
 
 
 def no_room(code: int, text: str, subject: str, own: bool) -> Refused | None:
-    """The error to raise if the server's answer says that something is full; None if it says anything else.
+    """The error to raise if `code` says that something is full; None for any other code.
 
-    `subject`: what was published, or the method that was called. `own`: whether the server is the company's own.
+    `text`: the server's words. `subject`: the one that was published, or the method that was called. `own`: True if
+    the server is the company's own.
     """
     stream = stream_of(subject)
-    if code == STORE_FAILED:  # the one place where only its words tell what is full
-        return _backlog(stream, subject) if _PER_SUBJECT in text else _full_stream(stream)
+    if code == STORE_FAILED:
+        return _backlog(stream, subject) if is_bound_of_subject(text) else _full_stream(stream)
     if code in _TOO_LARGE:
         return Refused(
             f"the message is larger than {_named(stream)} takes in one ({text})",
@@ -70,7 +71,7 @@ def no_room(code: int, text: str, subject: str, own: bool) -> Refused | None:
 
 
 def stream_of(subject: str) -> str:
-    """The stream that a subject is kept in, or that a method of JetStream's API is about; empty if it is none."""
+    """The stream of a subject, or of a method of JetStream's API; empty if there is none."""
     tokens = subject.split(".")
     kept = next((row.stream for row in CHANNELS if len(tokens) > 1 and row.name == tokens[1]), None)
     return kept or next((token for token in tokens if token in _NAMES), "")
@@ -90,7 +91,7 @@ def _full_stream(stream: str) -> Refused:
 
 
 def _backlog(stream: str, subject: str) -> BacklogFull:
-    """Of one sender for one receiver: whoever knows the number says it (`BacklogFull.count`)."""
+    """The error for a full queue of one sender for one receiver. A caller that knows its length adds it (`count`)."""
     receiver = subject.split(".")[2] if stream in (TASKS, INBOX) else ""
     whose = f" of {receiver}" if receiver else ""
     wider = " People can raise policies.quota in org.toml." if stream == TASKS else ""

@@ -1,4 +1,4 @@
-"""The server's clock, as this connection may know it: whether a moment is over must not hang on one machine's clock."""
+"""The server's clock: a deadline must not depend on the clock of one machine."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from clawbus.bus.bus import Bus
 from clawbus.bus.messages import parse_time
 from clawbus.wire.envelope import now
 
-_AGAIN_S = 60.0
+_VALID_S = 60.0
 
 
 class ServerClock:
-    """Asks a consumer that its owner may look at: the answer carries the server's time (nats-server, ConsumerInfo)."""
+    """Reads the server's time from the info of a durable consumer (nats-server, ConsumerInfo)."""
 
     def __init__(self, bus: Bus, stream: str, durable: str) -> None:
         self._bus = bus
         self._method = f"CONSUMER.INFO.{stream}.{durable}"
         self._ahead = timedelta()
-        """How far the server's clock is ahead of this machine's."""
+        """The server's clock minus this machine's."""
         self._looked_at: float | None = None
 
     async def has_passed(self, moment: datetime | None) -> bool:
-        """Whether a moment is over; None never is. Looks at the server's clock once a minute. Raises BusAway."""
+        """True if a moment is over; None never is. Reads the server's clock once a minute. Raises BusAway."""
         if moment is None:
             return False
-        if self._looked_at is None or time.monotonic() - self._looked_at > _AGAIN_S:
-            said = await self._bus.api(self._method)
-            self._ahead = parse_time(said["ts"]) - now()
+        if self._looked_at is None or time.monotonic() - self._looked_at > _VALID_S:
+            info = await self._bus.api(self._method)
+            self._ahead = parse_time(info["ts"]) - now()
             self._looked_at = time.monotonic()
         return moment < now() + self._ahead

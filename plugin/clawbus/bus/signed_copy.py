@@ -1,4 +1,4 @@
-"""A message as it was signed, to be kept with what is made of it: whoever gets it later can verify it himself."""
+"""A message as it was signed, kept beside what is made of it, so that a later receiver can verify it too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SignedCopy:
-    """Subject, id, header and bytes of a message. `at`: a moment at which the server had it already."""
+    """The subject, id, header and bytes of a message. `at`: a moment at which the server had it already."""
 
     subject: str
     msg_id: str
@@ -28,29 +28,30 @@ class SignedCopy:
 
     @classmethod
     def of(cls, message: Received) -> SignedCopy:
+        """A copy of a message of a stream."""
         header = {name: value for name, value in message.headers.items() if name == HEADER}
         return cls(message.subject, message.msg_id, header, message.data)
 
     @classmethod
     def of_message(cls, message: Message) -> SignedCopy:
-        """What a core subscription has brought."""
+        """A copy of a message of a core subscription."""
         headers = dict(message.headers or {})
         return cls(message.subject, headers.get("Nats-Msg-Id", ""), headers, message.data)
 
     def as_json(self) -> dict[str, str]:
-        """For a dead letter; empty where the message is too large to be kept in one."""
+        """The form that a dead letter keeps; empty if the message is too large for one."""
         if len(self.data) > _MAX_BYTES:
             return {}
         raw = base64.b64encode(self.data).decode()
         return {"subject": self.subject, "id": self.msg_id, "header": self.headers.get(HEADER, ""), "raw": raw}
 
     @classmethod
-    def read(cls, said: Any, at: datetime | None) -> SignedCopy:
-        """Raises WireError if it is not what `as_json` gives."""
+    def read(cls, copy: Any, at: datetime | None) -> SignedCopy:
+        """The copy in the form of `as_json`. Raises WireError for anything else."""
         try:
-            words = [said[name] for name in ("subject", "id", "header", "raw")]
-            if all(isinstance(word, str) for word in words):
-                return cls(words[0], words[1], {HEADER: words[2]}, base64.b64decode(words[3], validate=True), at)
+            parts = [copy[name] for name in ("subject", "id", "header", "raw")]
+            if all(isinstance(part, str) for part in parts):
+                return cls(parts[0], parts[1], {HEADER: parts[2]}, base64.b64decode(parts[3], validate=True), at)
         except (KeyError, TypeError, binascii.Error, ValueError):
             pass
         raise WireError("the message is not there as it was signed")

@@ -1,8 +1,8 @@
 """Signed messages: the header `Agent-Sender` of the Synadia Agent Protocol, in its form for stored messages.
 
-The server ties a subject's last token to a connection; the signature ties the bytes to the agent, and stays with them
-in the stream. Format and rules: the protocol's chapter 13 (13.5 the header, 13.6 what is signed, 13.8 stored
-messages); what clawbus asks beyond them stands in docs/protocol.md and docs/adr/0018-signatures.md.
+The server ties a subject's last token to a connection. The signature ties the bytes to the agent, and stays with them
+in the stream. Source: chapter 13 of the protocol (13.5 the header, 13.6 the signed text, 13.8 stored messages).
+docs/protocol.md and docs/adr/0018-signatures.md have the rules that clawbus adds.
 """
 
 from __future__ import annotations
@@ -31,34 +31,32 @@ _TAG = "AGENT-SENDER-V1"
 
 
 class Signer:
-    """Signs what one member of a company says, with the key that it alone has."""
+    """Signs the messages of one member of a company, with the key that it alone has."""
 
     def __init__(self, company: str, name: str, seed_file: Path) -> None:
-        """The key is made if there is no such file. Raises InvalidInput if the file is no nkey seed of ours alone."""
+        """Make the key if there is no such file. Raises InvalidInput if it holds no seed, or others may read it."""
         self.company = company
         self.name = name
         self.public_key = load_or_create(name, seed_file).public_key
         self._pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
 
     def header(self, subject: str, payload: bytes, msg_id: str) -> str:
-        """The header's value for a message that is published on `subject` under `msg_id`, signed now."""
+        """The value of the header for a message that is published on `subject` under `msg_id` now."""
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         claim = Claim(self.company, self.public_key, self.name, subject, stamp, nonce_of(msg_id), "")
         signature = self._pair.sign(claim.signed(payload))
         return claim.text(base64.urlsafe_b64encode(signature).decode().rstrip("="))
 
     def secret_word(self, text: str) -> str:
-        """26 characters that follow from a text, and that nobody can foretell who has not the key.
-
-        Ed25519 signs deterministically (RFC 8032): whoever has the key comes to the same word.
-        """
+        """26 characters that follow from a text, and that nobody can foretell without the key."""
+        # Ed25519 signs deterministically (RFC 8032): the same key gives the same word.
         signature = self._pair.sign(b"CLAWBUS-WORD-V1\n" + text.encode())
         return base64.b32encode(hashlib.sha256(signature).digest()[:16]).decode().rstrip("=").lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A header's fields, as they were read or are to be written. Nothing of it is true before `verify`."""
+    """The fields of a header, to be written or as they were read. Nothing in it is trusted before `verify`."""
 
     account: str
     user: str
@@ -71,35 +69,35 @@ class Claim:
     def text(self, sig: str) -> str:
         """The canonical form: compact JSON, the fields in the protocol's order."""
         values = (1, self.account, self.user, self.name, self.sub, self.ts, self.nonce, sig)
-        said = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
-        return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        fields = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
     def signed(self, payload: bytes) -> bytes:
-        """What the signature is over: never sent, built again by the receiver."""
+        """The text under the signature. It is never sent: the receiver builds it again."""
         digest = hashlib.sha256(payload).hexdigest()
         lines = (_TAG, self.account, self.user, self.sub, self.ts, self.nonce, digest)
         return ("\n".join(lines) + "\n").encode()
 
 
 def nonce_of(msg_id: str) -> str:
-    """The nonce of a message: its `Nats-Msg-Id`, or a digest of one that is no nonce by the protocol's rule."""
+    """The nonce of a message: its `Nats-Msg-Id`, or a digest of one that the protocol does not allow as a nonce."""
     if _NONCE.fullmatch(msg_id):
         return msg_id
     return base64.urlsafe_b64encode(hashlib.sha256(msg_id.encode()).digest()).decode().rstrip("=")
 
 
 def read(header: str | None) -> Claim:
-    """Take a header apart. Raises Unverified: there is none, or it is not in the canonical form of version 1."""
+    """Parse a header. Raises Unverified if there is none, or if it is not in the canonical form of version 1."""
     if not header:
         raise Unverified("unsigned: it has no Agent-Sender header")
     if len(header) > MAX_HEADER_BYTES:
         raise Unverified(f"forged: its Agent-Sender header has {len(header)} characters")
     try:
-        said = json.loads(header)
-        claim = Claim(*(said.get(name) for name in _FIELDS[1:]))
+        fields = json.loads(header)
+        claim = Claim(*(fields.get(name) for name in _FIELDS[1:]))
         parts = (claim.account, claim.user, claim.name or "", claim.sub, claim.ts, claim.nonce, claim.sig)
         sound = all(isinstance(part, str) and part.isprintable() for part in parts)
-        if sound and said.get("v") == 1 and claim.text(claim.sig) == header:
+        if sound and fields.get("v") == 1 and claim.text(claim.sig) == header:
             return claim
     except (ValueError, AttributeError, RecursionError):
         pass
@@ -107,10 +105,10 @@ def read(header: str | None) -> Claim:
 
 
 def verify(claim: Claim, subject: str, payload: bytes, msg_id: str, key: str) -> datetime:
-    """Check that the holder of `key` has signed this message for this subject. Returns when, by his clock.
+    """Check that the holder of `key` has signed this message for this subject.
 
-    `subject` and `msg_id` as they arrived. Raises Unverified, whose text begins with the kind: forged, re-addressed,
-    or replayed under another id.
+    `subject` and `msg_id`: as they arrived. Returns the moment of signing, by the signer's clock. Raises Unverified,
+    whose text begins with the kind: forged, re-addressed, or replayed under another id.
     """
     if claim.sub != subject:
         raise Unverified(f"re-addressed: it was signed for {claim.sub[:200]}")
@@ -138,7 +136,7 @@ def _raw(key: str) -> bytes:
 
 
 def _signature(text: str) -> bytes:
-    """64 bytes in base64url without padding; one spelling only. Raises ValueError."""
+    """The 64 bytes of a signature in base64url without padding. Raises ValueError for any other spelling of them."""
     try:
         found = base64.b64decode(text + "==", altchars=b"-_", validate=True)
     except binascii.Error:

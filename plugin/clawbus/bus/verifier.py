@@ -1,7 +1,6 @@
-"""Whether a message that came from a stream is its sender's: looked at here before anything of it is believed.
+"""Checks that a message of a stream is its sender's, before anything of it is believed.
 
-The public keys are in the stream KEYS, which only the provisioner writes. Kept in memory; asked for again for each
-message that does not fit, and at once: whoever was made to wait would wait behind a flood of forgeries.
+The public keys are in the stream KEYS, which only the provisioner writes.
 """
 
 from __future__ import annotations
@@ -10,30 +9,28 @@ import contextlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from clawbus.bus.messages import Delivery, stored_of
+from clawbus.bus.messages import Delivery, Stored
 from clawbus.bus.signing import HEADER, read, verify
-from clawbus.errors import InvalidInput, Refused, Unverified
+from clawbus.errors import InvalidInput, Unverified
 from clawbus.wire.channels import KEYS
 from clawbus.wire.envelope import Envelope, decode
 from clawbus.wire.events import Event, decode_event
 from clawbus.wire.subjects import Subjects
 
-if TYPE_CHECKING:
-    from clawbus.bus.bus import Bus
-
 log = logging.getLogger(__name__)
 MAX_AGE = timedelta(days=1)
-"""How far the signer's clock may be from the server's. What is older is a replay (ledgers remember for 60 days)."""
+"""The greatest difference between the signer's clock and the server's. An older message is a replay; ledgers
+remember ids for 60 days."""
 PUBLISHER = "provisioner"
 
 
 class Received(Protocol):
-    """What is verified: a delivery of a consumer, or a message as a stream holds it."""
+    """A message to verify: a delivery of a consumer, or one as a stream holds it."""
 
     @property
     def subject(self) -> str: ...
@@ -45,33 +42,35 @@ class Received(Protocol):
     def headers(self) -> dict[str, str]: ...
     @property
     def at(self) -> datetime | None:
-        """When the server stored it, by its clock."""
+        """The moment at which the server stored it, by its clock."""
 
 
 @dataclass(slots=True)
 class _Keys:
-    """The public keys of one member: the one that counts, and earlier ones with the moment until which they did."""
+    """The public keys of one member: the valid one, and earlier ones with the moment at which they ended."""
 
     key: str | None = None
     former: list[tuple[str, datetime]] = field(default_factory=list)
 
     def fits(self, key: str, at: datetime | None) -> bool:
-        return key == self.key or any(key == one and at is not None and at <= until for one, until in self.former)
+        """True if the member held `key` at that moment."""
+        return key == self.key or any(key == old and at is not None and at <= until for old, until in self.former)
 
 
 class Verifier:
-    """Of one connection. `refused` counts what was turned away, by kind: unsigned, forged, re-addressed, replayed."""
+    """Verifies for one connection. `refused` counts by kind: unsigned, forged, re-addressed, replayed."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, last_message: Callable[[str, str], Awaitable[Stored | None]]) -> None:
+        """`last_message(stream, subject)`: see `Bus.last_message`."""
+        self._last_message = last_message
         self._known: dict[tuple[str, str], _Keys] = {}
         self.refused: Counter[str] = Counter()
 
     async def check(self, message: Received, sent_now: bool = True) -> None:
         """Return if the sender that the subject names has signed this message for this subject.
 
-        `sent_now=False`: a copy that was kept elsewhere, of which the server's time says nothing. Raises Unverified;
-        BusAway or Refused if the keys cannot be read: then nothing is known of the message.
+        `sent_now=False`: it is a copy that was kept elsewhere, and the server's time says nothing of it.
+        Raises Unverified, or BusAway or Refused if the keys cannot be read: then nothing is known of the message.
         """
         with self._counting():
             await self._check(message, sent_now)
@@ -85,9 +84,9 @@ class Verifier:
             raise
 
     def count_copy(self, message: Delivery, known_seq: int) -> None:
-        """Count a message that was received before as `known_seq` of its stream, if it is another copy of it.
+        """Count and log a message as a replay, if it was received before under another sequence, `known_seq`.
 
-        A copy is never acted on: its receiver has the first one in its ledger.
+        0: it was not received before. Nobody acts on a copy: the receiver's ledger has the first one.
         """
         seq = message.stream_seq
         if known_seq and seq != known_seq:
@@ -95,23 +94,23 @@ class Verifier:
             log.warning("%s: message %d is a copy of %d, and was ignored", message.subject, seq, known_seq)
 
     async def envelope(self, subjects: Subjects, message: Received) -> Envelope:
-        """The envelope of a message that its sender has signed. Raises WireError, of which Unverified is one."""
-        await self.check(message)  # first, since who has not signed it may have written anything into the subject, too
+        """The envelope of a message that its sender has signed. Raises WireError (Unverified is one), or as `check`."""
+        await self.check(message)  # first: without a signature anything may stand in the subject, too
         with self._counting():
             found = decode(message.data, subjects.parse(message.subject).sender)
             self._same_id(found.id, message)
         return found
 
     async def event(self, subjects: Subjects, message: Received) -> Event:
-        """As `envelope`, for an event of a task."""
+        """The event of a task that its sender has signed. Raises as `envelope`."""
         await self.check(message)
         with self._counting():
             found = decode_event(message.data, subjects.parse(message.subject))
             self._same_id(found.id, message)
         return found
 
-    def _same_id(self, said: str, message: Received) -> None:
-        if said != message.msg_id:
+    def _same_id(self, inner_id: str, message: Received) -> None:
+        if inner_id != message.msg_id:
             raise Unverified("replayed: it was sent under another message id than its own")
 
     async def _check(self, message: Received, sent_now: bool) -> None:
@@ -129,21 +128,20 @@ class Verifier:
         known = self._known.get((company, sender))
         if known is not None and known.fits(key, at):
             return True
-        try:  # a key that was published a moment ago must not lose its first message
+        # The keys are read anew for each message that does not fit: one may have been published a moment ago. There is
+        # no pause between two looks: a flood of forgeries would make honest senders wait.
+        try:
             subject = Subjects(company).build("keys", PUBLISHER, member=sender)
         except InvalidInput:
             return False
-        known = self._known[company, sender] = await self._look(subject)
+        known = self._known[company, sender] = await self._read_keys(subject)
         return known.fits(key, at)
 
-    async def _look(self, subject: str) -> _Keys:
-        """What KEYS says now. Raises BusAway or Refused."""
-        try:
-            answer = await self._bus.api(f"STREAM.MSG.GET.{KEYS}", {"last_by_subj": subject})
-        except Refused as refusal:
-            if "no message found" not in refusal.message:
-                raise
+    async def _read_keys(self, subject: str) -> _Keys:
+        """The keys that the stream KEYS has under a subject now. Raises BusAway or Refused."""
+        stored = await self._last_message(KEYS, subject)
+        if stored is None:
             return _Keys()
-        said: dict[str, Any] = json.loads(stored_of(answer["message"]).data)
-        former = [(one["key"], datetime.fromisoformat(one["until"])) for one in said.get("former", ())]
-        return _Keys(said.get("key"), former)
+        published: dict[str, Any] = json.loads(stored.data)
+        former = [(old["key"], datetime.fromisoformat(old["until"])) for old in published.get("former", ())]
+        return _Keys(published.get("key"), former)

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from clawbus.bus import Bus
-from clawbus.errors import BusAway, Refused
+from clawbus.errors import BusAway, Forbidden, Refused
 from clawbus.org import STEWARD, Org
 from clawbus.provision.accounts import API_PREFIX
 from clawbus.provision.permissions import PROVISIONER, grants
@@ -20,7 +20,6 @@ from clawbus.wire.subjects import Subjects, new_message_id
 LABEL = "doctor"
 _NOT_STORED = {"Nats-Expected-Stream": "none"}
 _ANSWER_S = 2.0
-_NO = "may not publish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,10 @@ async def _is_refused(bus: Bus, one: ForbiddenCall) -> bool:
             await bus.ask(one.subject, one.body, _ANSWER_S)
         else:
             await bus.publish(one.subject, one.body, msg_id=new_message_id(LABEL), headers=_NOT_STORED)
-    except Refused as refused:
-        return _NO in refused.message
+    except Forbidden:
+        return True
+    except Refused:  # the server has done something about it, and only then said no
+        return False
     except BusAway:
         if not bus.up:
             raise  # else nobody answers there, but it was let pass

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from clawbus.bus import Bus, last_message
+from clawbus.bus import Bus
 from clawbus.errors import EndConflict, Halted, OverBudget, WireError
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.org.tool_bounds import Bound
@@ -197,7 +197,7 @@ class Context:
     async def timer(self, rule: str, key: str) -> dict[str, Any] | None:
         """The body of a timer that is set and has not fired; None if there is none."""
         subject = self.subjects.build("timers", STEWARD, phase="set", rule=rule, key=key)
-        stored = await last_message(self.bus, TIMERS, subject)
+        stored = await self.bus.last_message(TIMERS, subject)
         return json.loads(stored.data) if stored else None
 
     async def timer_keys(self, rule: str) -> list[str]:
@@ -225,7 +225,7 @@ class Context:
         nobody else has: so two stewards tell once, and one that dies in between is made up for.
         """
         subject = self.subjects.build("alerts", STEWARD, rule=rule, key=key)
-        last = await last_message(self.bus, ALERTS, subject)
+        last = await self.bus.last_message(ALERTS, subject)
         before = json.loads(last.data) if last else {"raised": False}
         if bool(before.get("raised")) == raised:
             return False

@@ -15,6 +15,7 @@ from typing import Any
 from clawbus.bus import Bus, gateway_reader
 from clawbus.bus.credential_renewal import keep_fresh
 from clawbus.bus.identity import Identity
+from clawbus.bus.server_words import is_refusal
 from clawbus.client.company import Company
 from clawbus.errors import BusAway, ClawbusError, Refused
 from clawbus.ops.supervisor import Service, Supervisor
@@ -117,7 +118,7 @@ class LeafProcess:
             if await look(self.hub, self.company.org.bus) is Port.NOBODY:
                 return f"nobody answers at {self.hub}; what is sent waits here"
             error = _last_error(log_file(self.company.home))
-            if "Authorization Violation" in error:
+            if is_refusal(error):
                 return (
                     f"{self.hub} refuses it. Was it shut out? `clawbus invite` there lets it in again, in a new folder"
                 )
