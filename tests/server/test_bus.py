@@ -6,11 +6,14 @@ import asyncio
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clawbus.bus import Bus, Consumer, Delivery, TaskConsumer, fetch_now, gateway_reader
-from clawbus.errors import BacklogFull, BusAway, Refused, WireError
+from clawbus.bus import Bus, Consumer, Delivery, SignedCopy, TaskConsumer, fetch_now, gateway_reader
+from clawbus.bus.messages import MISSING
+from clawbus.bus.signing import HEADER, Signer
+from clawbus.errors import BacklogFull, BusAway, EndConflict, Refused, Unverified, WireError
 from clawbus.org import parse
 from clawbus.provision.config import write_config
 from clawbus.provision.credentials import credentials
@@ -248,8 +251,9 @@ async def test_an_agent_moves_to_another_gateway_with_its_backlog(bus_only: Live
         async with TaskConsumer(admin, "hq") as task_consumer:
             delivery = await asyncio.wait_for(task_consumer.next_task(), 10)
         assert decode(delivery.data, "ceo-genesis").body == "waiting for a new home"
-        with pytest.raises(Refused, match="not found"):
+        with pytest.raises(Refused) as caught:
             await admin.api(f"CONSUMER.INFO.{INBOX}.gw-lab")
+        assert caught.value.code in MISSING
 
 
 async def test_a_publish_that_is_forbidden_is_refused_and_not_waited_for(bus_only: Live) -> None:
@@ -274,3 +278,45 @@ async def test_a_stored_message_cannot_be_sent_on_as_it_is(bus_only: Live) -> No
         for delivery in found:
             with pytest.raises(WireError):
                 decode(delivery.data, "owner")
+
+
+def reword(bus: Bus) -> None:
+    """From now on each error of the server has another text; its code stays."""
+    request = bus._request
+
+    async def reworded(*args: Any, **options: Any) -> dict[str, Any]:
+        answer = await request(*args, **options)
+        return answer | ({"error": answer["error"] | {"description": "something else"}} if "error" in answer else {})
+
+    bus._request = reworded  # type: ignore[method-assign]
+
+
+async def test_errors_are_known_by_their_code_whatever_their_words(bus_only: Live) -> None:
+    """No message, no stream, no consumer, a wrong last sequence, a key that is not published."""
+    async with bus_only.company.connect("provisioner") as bus:
+        reword(bus)
+        nobody = SUBJECTS.dm("cto-athena", "ceo-genesis")
+        assert await bus.next_message(INBOX, nobody) is None
+        assert await bus.last_message(INBOX, nobody) is None
+        for call in (
+            lambda: bus.next_message("NONE", nobody),
+            lambda: bus.last_message("NONE", nobody),
+            lambda: bus.api("STREAM.INFO.NONE"),
+            lambda: bus.api(f"CONSUMER.INFO.{INBOX}.none"),
+        ):
+            with pytest.raises(Refused, match="clawbus apply") as caught:
+                await call()
+            assert caught.value.code in MISSING
+        with pytest.raises(EndConflict, match="something else"):
+            await bus.publish(nobody, b"{}", msg_id=new_message_id("x"), last_seq=(nobody, 7))
+
+
+async def test_a_signature_is_checked_whatever_the_server_calls_an_absent_key(bus_only: Live) -> None:
+    """Whoever has published no key has signed nothing: that is known, and no reason to wait."""
+    async with bus_only.company.connect("gw-lab") as bus:
+        reword(bus)
+        subject, data, msg_id = "acme.dm.cto-athena.nobody", b"{}", new_message_id("nobody")
+        signer = Signer("acme", "nobody", bus_only.company.home.key("nobody"))
+        forged = SignedCopy(subject, msg_id, {HEADER: signer.header(subject, data, msg_id)}, data)
+        with pytest.raises(Unverified, match="not nobody's"):
+            await bus.verifier.check(forged)
