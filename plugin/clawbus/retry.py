@@ -22,6 +22,10 @@ class Backoff:
         """Begin with `first_s` again: a try has gone well."""
         self._next_s = self._first_s
 
+    def slow_down(self) -> None:
+        """Let the next pause be the longest: it will not go well soon."""
+        self._next_s = self._longest_s
+
     def next_s(self) -> float:
         """The length of the next pause."""
         pause_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
@@ -34,12 +38,12 @@ class Backoff:
 
 async def retry(
     call: Callable[[], Awaitable[T]],
-    on: type[Exception],
+    on: type[Exception] | tuple[type[Exception], ...],
     pause_s: float,
     *,
     tries: int | None = None,
     within_s: float | None = None,
-    unless: tuple[type[Exception], ...] = (),
+    unless: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> T:
     """Await `call()` until it raises no `on`; return its result.
 
