@@ -16,6 +16,7 @@ from typing import Any
 
 from clawbus.errors import ClawbusError
 from clawbus.gateway import Fitness, GatewayRpc
+from clawbus.retry import pause
 from clawbus.sanitize import inert
 
 log = logging.getLogger(__name__)
@@ -85,9 +86,7 @@ class GatewayRepair:
             self._tell()
             return
         self._restarts += 1
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOES_S):
-                await self._rpc.gone.wait()
+        await pause(self._rpc.gone, _GOES_S)
         await self._rpc.ready.wait()  # it may take minutes to start, and is not to be ended meanwhile
         if self._can_restart():
             self._next_at = time.monotonic() + _PAUSES_S[self._restarts]

@@ -10,6 +10,7 @@ from typing import Any
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway
 from clawbus.org import Org
+from clawbus.retry import pause
 from clawbus.tasks.roster import PERIOD_S, Roster, presence
 from clawbus.version import __version__
 from clawbus.wire.subjects import Subjects
@@ -58,9 +59,7 @@ class Heartbeat:
         stops = [await self._bus.listen(self._subjects.everything(name), self._hear) for name in ("presence", "roll")]
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PERIOD_S):
-                        await self._speak.wait()
+                await pause(self._speak, PERIOD_S)
                 self._speak.clear()
                 with contextlib.suppress(BusAway):
                     await self._say()

@@ -8,7 +8,6 @@ ended is told so once, when its agent may work again. A user's own turns, and wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import Collection
@@ -18,6 +17,7 @@ from clawbus.errors import GatewayAway, Refused
 from clawbus.gateway import GatewayRpc, Turns, active
 from clawbus.node.ledger import InterruptedRun, Ledger
 from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
+from clawbus.retry import pause
 from clawbus.tasks.halt import Halt
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,7 @@ class HaltedSessions:
                 except (GatewayAway, Refused) as error:
                     log.debug("turns of the bus cannot be ended yet: %s", error.message)
                 self._begun.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_AGAIN_S):
-                        await self._begun.wait()
+                await pause(self._begun, _AGAIN_S)
 
     def _hear(self, name: str, payload: dict[str, Any]) -> None:
         """Some turn has begun: while people have stopped it, look at once whether it is one to be ended."""

@@ -23,6 +23,7 @@ from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, unt
 from clawbus.node.prompts import frames
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of
+from clawbus.retry import pause
 from clawbus.wire.envelope import now
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,7 @@ class MailTurns:
             wake = self._cut_off() or self._urgent() or self._digest()
             if wake is not None:
                 return wake
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._until_a_digest()):
-                    await self._news.wait()
+            await pause(self._news, self._until_a_digest())
 
     def _cut_off(self) -> Wake | None:
         """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from clawbus.bus import Bus
 from clawbus.errors import BusAway, ClawbusError, DiskFull, Refused
 from clawbus.node.ledger import Ledger, Outgoing
+from clawbus.retry import retry
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event, Kind, Value
 from clawbus.wire.subjects import Subjects, new_message_id
@@ -119,12 +120,8 @@ class Outbox:
         self._bus.on_reconnect.append(self._wake.set)
         while True:
             self._wake.clear()
-            try:
-                await self.drain()
-            except BusAway:
-                await asyncio.sleep(_RETRY_S)
-            else:
-                await self._wake.wait()
+            await retry(self.drain, BusAway, _RETRY_S)
+            await self._wake.wait()
 
     async def drain(self) -> None:
         """Publish all that waits now, in order. Raises BusAway."""

@@ -8,13 +8,13 @@ may be a repeat.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clawbus.gateway import KEY_PREFIX, Announcements, GatewayRpc
+from clawbus.retry import Backoff
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -42,15 +42,14 @@ class Delivery:
 
 async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
     """Try until it is done, waiting longer each time. What a try raises is logged: one that fails stops no other."""
-    pause_s = _AGAIN_S
+    backoff = Backoff(_AGAIN_S, _LONGEST_S)
     while True:
         try:
             if await attempt():
                 return
         except Exception:
             log.exception("%s failed; it is tried again", what)
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_S)
+        await backoff.wait()
 
 
 class SessionDelivery:

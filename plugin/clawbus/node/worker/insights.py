@@ -6,12 +6,12 @@ the task was made, and a task waits for the bus if it cannot be asked.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from clawbus.bus import Bus
 from clawbus.errors import BusAway, WireError
 from clawbus.org import EXTERNAL, Org
+from clawbus.retry import retry
 from clawbus.tasks.learning import Insight, Said, fold
 from clawbus.wire.channels import LEARN
 from clawbus.wire.envelope import Envelope
@@ -40,12 +40,7 @@ class Insights:
 
     async def below(self, task: Envelope) -> str:
         """What stands below a task in its frame; empty if there is nothing."""
-        while True:
-            try:
-                await self._read_on()
-                break
-            except BusAway:
-                await asyncio.sleep(_AGAIN_S)
+        await retry(self._read_on, BusAway, _AGAIN_S)
         moment = task.created_at
         known = [*fold((one for one in self._said if one.at <= moment), self._org, moment).values()]
         used = [f"- {_line(one)}" for one in known if one.state == "promoted"][-IN_USE:]

@@ -24,6 +24,7 @@ from clawbus.node.worker.oversight import OversightGate
 from clawbus.node.worker.result_sender import ResultSender
 from clawbus.node.worker.steering import deaf
 from clawbus.org import Org
+from clawbus.retry import Backoff
 from clawbus.tasks import NOTIFY, STEER, History
 from clawbus.tasks.artifacts import Store
 from clawbus.tasks.dead_letters import DeadLetters
@@ -104,18 +105,17 @@ class Worker:
 
     async def _work(self, task_id: str) -> None:
         """Take a task to its close, however long what it needs is away: the lease is kept meanwhile."""
-        pause_s = _RETRY_S
+        backoff = Backoff(_RETRY_S, _LONGEST_S)
         try:
             while (run := self._ledger.runs.get(task_id)) is not None and run.state != "closed":
                 try:
                     await self._advance(run)
-                    pause_s = _RETRY_S
+                    backoff.reset()
                 except BusAway:
                     await asyncio.sleep(_RETRY_S)
                 except Exception:
                     log.exception("task %s cannot go on from %r; it is tried again", task_id, run.state)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _LONGEST_S)
+                    await backoff.wait()
         finally:
             self._active.pop(task_id, None)
             self.give_slot(task_id)
