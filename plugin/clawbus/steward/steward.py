@@ -12,6 +12,7 @@ from typing import Any
 from clawbus.bus import STEWARD_READER, Bus, Consumer, Delivery
 from clawbus.errors import Away, ClawbusError, Halted, InvalidInput, Unverified, WireError
 from clawbus.org import Org
+from clawbus.retry import retry
 from clawbus.steward.context import Context
 from clawbus.steward.duties import DUTIES
 from clawbus.steward.duty import Duty
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 Call = Callable[[Duty], Awaitable[None]]
 Reading = Callable[[Delivery], Awaitable[Call]]
 _AGAIN_S, _LONGEST_S = 5.0, 300.0
+_LOOK_S = 0.5
 _MOST_HEARD = 10_000
 """Events that a steward remembers to know a copy by: one is sent again within minutes, by its sender or by a thief."""
 _TRIES = 6  # within 155 s: within the server's window for duplicates, so that what the others do again happens once
@@ -56,9 +58,9 @@ class Steward:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await _patiently(self.halt.read)
+        await retry(self.halt.read, Away, _LOOK_S)
         for duty in self.duties:
-            await _patiently(duty.on_start)
+            await retry(duty.on_start, Away, _LOOK_S)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.halt.run())
             for stream, handler in self._handlers.items():
@@ -188,11 +190,3 @@ def _lies_in_the_message(error: Exception) -> bool:
 def _object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises WireError for anything else."""
     return read_object(data or b"{}")
-
-
-async def _patiently(start: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            return await start()
-        except Away:
-            await asyncio.sleep(0.5)
