@@ -20,6 +20,7 @@ from clawbus.client.seeing import who_is_online
 from clawbus.client.validation import check_member, mail_envelope, task_envelope
 from clawbus.client.values import Message, Result, Task, message_of, result_of, task_of, unreadable
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError
+from clawbus.retry import pause, retry
 from clawbus.tasks import NewTask, TaskView
 from clawbus.tasks.artifacts import Placed, Shelf, Store
 from clawbus.tasks.budget import read_budget, within
@@ -133,9 +134,7 @@ class Client:
                     raise
             await self._patiently(self._person.following.listen)
             heard.clear()
-            with contextlib.suppress(TimeoutError):  # an end is heard a moment before it makes room
-                async with asyncio.timeout(pause_s):
-                    await heard.wait()
+            await pause(heard, pause_s)  # an end is heard a moment before it makes room
             pause_s = _SOON_S if heard.is_set() else min(2 * pause_s, _LOOK_S)
 
     async def wait(self, task: Task, timeout_s: float | None = None) -> Result:
@@ -244,14 +243,7 @@ class Client:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Try it again while the bus is away: each message keeps its id, so that the server stores it once."""
-        deadline = time.monotonic() + self._patience_s
-        while True:
-            try:
-                return await call()
-            except BusAway:
-                if time.monotonic() >= deadline:
-                    raise
-                await asyncio.sleep(_AWAY_S)
+        return await retry(call, BusAway, _AWAY_S, within_s=self._patience_s)
 
     async def _message(self, number: int, received: Received) -> Message:
         try:

@@ -12,6 +12,7 @@ from clawbus.bus import Bus, Message
 from clawbus.client.company import Company
 from clawbus.errors import BusAway, NotFound
 from clawbus.org import Org
+from clawbus.retry import pause, retry
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.halt_orders import ALL, Order, State, encode
 from clawbus.tasks.roster import ASK, Roster
@@ -53,15 +54,11 @@ async def order(bus: Bus, company: Company, me: str, target: str, state: State, 
     if not gone:
         check_target(company.org, target)
     subject, said, msg_id = company.subjects.build("state", me, target=target), encode(state, why), new_message_id(me)
-    for last in (False, False, True):
-        try:
-            await bus.publish(subject, said, msg_id=msg_id)  # with one id: it is stored once
-            break
-        except BusAway as away:
-            if last:
-                away.remedy = "It may have arrived all the same: look with `clawbus state`, and order it again."
-                raise
-            await asyncio.sleep(_AGAIN_S)
+    try:  # three times with one id: it is stored once
+        await retry(lambda: bus.publish(subject, said, msg_id=msg_id), BusAway, _AGAIN_S, tries=3)
+    except BusAway as away:
+        away.remedy = "It may have arrived all the same: look with `clawbus state`, and order it again."
+        raise
 
 
 async def standing(bus: Bus, company: Company) -> Halt:
@@ -121,11 +118,7 @@ async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_
             if not found.not_yet and (not found.away or waited_s > _HEARD_S):
                 break
             heard.clear()
-            try:
-                async with asyncio.timeout(_HEARD_S):
-                    await heard.wait()
-            except TimeoutError:
-                continue
+            await pause(heard, _HEARD_S)
     finally:
         await stop()
     return _obedience(roster, wanted)

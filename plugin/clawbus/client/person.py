@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from clawbus.bus import Bus
@@ -10,6 +9,7 @@ from clawbus.client.company import Company
 from clawbus.client.inbox_copies import InboxCopies
 from clawbus.errors import BacklogFull, BusAway, DiskFull, NotFound, NotKept, WireError
 from clawbus.org.addressing import subject_of
+from clawbus.retry import retry
 from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import End
@@ -135,13 +135,11 @@ class Person:
 
     async def _publish(self, subject: str, message: Envelope | Event) -> None:
         """Three tries with the same id: it is stored once, also when an ack was lost. Raises BusAway, Refused."""
-        for last in (False, False, True):
-            try:
-                await self._bus.publish(subject, message.encode(), msg_id=message.id)
-                break
-            except NotKept:  # not over in a moment: it is time to say so
-                raise
-            except BusAway:
-                if last:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
+        data = message.encode()
+        await retry(
+            lambda: self._bus.publish(subject, data, msg_id=message.id),
+            BusAway,
+            _AGAIN_S,
+            tries=3,
+            unless=NotKept,  # not over in a moment: it is time to say so
+        )

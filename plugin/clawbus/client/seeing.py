@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from clawbus.bus import Bus, Message
 from clawbus.client.company import Company
+from clawbus.retry import pause
 from clawbus.tasks.roster import ASK, PERIOD_S, Roster
 
 _WAIT_S = 0.6
@@ -26,9 +26,7 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
     stop = await bus.listen(subjects.everything("presence"), on_message)
     try:
         await bus.tell(subjects.build("roll", company.speaker(person)), ASK)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WAIT_S):
-                await heard.wait()
+        await pause(heard, _WAIT_S)
     finally:
         await stop()
     return roster
@@ -45,9 +43,7 @@ async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
 
     stop = await bus.listen(company.subjects.everything("presence"), on_message)
     try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PERIOD_S + 1):
-                await heard.wait()
+        await pause(heard, PERIOD_S + 1)
     finally:
         await stop()
     return roster

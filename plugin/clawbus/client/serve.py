@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from clawbus.bus import Bus, Consumer, gateway_reader
 from clawbus.client.company import Company
 from clawbus.client.program_executor import Handler, ProgramExecutor
 from clawbus.errors import InvalidInput, Missing
+from clawbus.file_lock import locked
 from clawbus.node.heartbeat import Heartbeat
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import BudgetGate, Outbox
@@ -86,10 +86,10 @@ def _check(company: Company, gateway: str, handlers: Mapping[str, Handler]) -> N
 @contextlib.contextmanager
 def _alone(company: Company, gateway: str) -> Iterator[None]:
     """One process per gateway: two with one ledger would do each task twice. The lock dies with its process."""
-    with (company.home.dir("nodes", gateway) / "lock").open("w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(company.home.dir("nodes", gateway) / "lock"))
+        except BlockingIOError:
             raise Missing(
                 f"another process serves {gateway} already",
                 "Stop it first; for several at once give each a gateway of its own, and their agents a pool.",
