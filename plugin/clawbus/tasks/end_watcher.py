@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway, WireError
+from clawbus.retry import pause
 from clawbus.tasks.ends import End, Ends
 from clawbus.wire.subjects import Subjects
 
@@ -42,9 +43,7 @@ class Following:
                     await self.listen()
                     if (end := await self._ends.read(task_id, requester, to)) is not None:
                         return end
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await told.wait()
+                await pause(told, pause_s)
                 pause_s = _SOON_S if told.is_set() else min(2 * pause_s, _LOOK_LONGEST_S)
                 told.clear()
 

@@ -18,6 +18,7 @@ from clawbus.bus import Bus, Stored
 from clawbus.errors import BusAway, ClawbusError, NotBegun, Unverified, WireError
 from clawbus.org import Org
 from clawbus.org.members import RESERVED
+from clawbus.retry import pause
 from clawbus.tasks.halt_orders import ALL, Order, order_of
 from clawbus.wire.channels import STATE
 from clawbus.wire.subjects import Subjects
@@ -117,11 +118,7 @@ class Halt:
                     pause_s = _AGAIN_S
                 except ClawbusError as error:
                     log.error("nothing begins here, since it cannot be read what is stopped: %s", error)
-                try:
-                    async with asyncio.timeout(pause_s):
-                        await self._look.wait()
-                except TimeoutError:
-                    continue
+                await pause(self._look, pause_s)
                 await asyncio.sleep(max(0.0, began + _LEAST_S - time.monotonic()))
         finally:
             self._bus.on_reconnect.remove(self._anew)

@@ -6,12 +6,13 @@ checks that it is what was meant.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import hashlib
 
 from clawbus.bus import Bus
 from clawbus.errors import BusAway, EndConflict, NotFound, Refused
+from clawbus.retry import retry
 from clawbus.wire.channels import ART
 from clawbus.wire.envelope import Artifact
 from clawbus.wire.subjects import Subjects, new_message_id
@@ -43,14 +44,8 @@ class Store:
 
     async def _publish(self, subject: str, data: bytes, sender: str) -> None:
         message_id = new_message_id(sender)
-        for last in (False,) * (_TRIES - 1) + (True,):
-            try:
-                await self._bus.publish(subject, data, msg_id=message_id, last_seq=(subject, 0))
-                break
-            except BusAway:
-                if last:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
+        publish = functools.partial(self._bus.publish, subject, data, msg_id=message_id, last_seq=(subject, 0))
+        await retry(publish, BusAway, _AGAIN_S, tries=_TRIES)
 
     async def get(self, artifact: Artifact) -> bytes:
         """The content of an artifact, checked. Raises BusAway, NotFound (a part is missing) or Refused (changed)."""
