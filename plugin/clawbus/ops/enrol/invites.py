@@ -7,18 +7,18 @@ What is over is remembered for a day, so that whoever comes too late hears why, 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clawbus.errors import Refused
+from clawbus.file_lock import locked
 from clawbus.settings import Home, write_secret
 
 LIFE_S = 600
@@ -138,11 +138,8 @@ class Invites:
     def _write(self, invites: Sequence[Invite]) -> None:
         write_secret(self._file, _Kept(invites=tuple(invites)).model_dump_json() + "\n")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with Path(f"{self._file}.lock").open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locked(Path(f"{self._file}.lock"), wait=True)
 
 
 def machine_of(keys: Mapping[str, str]) -> str:

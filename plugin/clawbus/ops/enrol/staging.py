@@ -7,15 +7,15 @@ line again in the same folder.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from clawbus.bus.identity import load_or_create
 from clawbus.errors import Away, ClawbusError, Refused
+from clawbus.file_lock import locked
 from clawbus.ops.enrol.invite_code import Code
 from clawbus.settings import Home, write_secret
 
@@ -28,11 +28,11 @@ class Staging:
         self._code, self._org_file = code, org_file
         self._final = Home.beside(org_file)
         self.home = Home(self._final.root.with_name(f"{self._final.root.name}.joining"))
-        self._lock = _locked(org_file.absolute().parent)
+        self._lock = _lock(org_file.absolute().parent)
         try:
             self._refuse_company()
         except Refused:
-            os.close(self._lock)
+            self._lock.close()
             raise
         self._begun = self._is_ours(self.home)
         if not self._begun:
@@ -62,7 +62,7 @@ class Staging:
         """Nothing is left of what was not begun; another one may come."""
         if not self._begun:
             shutil.rmtree(self.home.root, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.close()
 
     def told(self, error: ClawbusError) -> ClawbusError:
         """With the way on, if saying the same line again is one."""
@@ -91,16 +91,15 @@ class Staging:
         return hashlib.sha256(self._code.secret.encode()).hexdigest()
 
 
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the folder until it is closed. Raises Refused."""
+def _lock(folder: Path) -> contextlib.ExitStack:
+    """Hold the folder until the stack is closed. Raises Refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = os.open(folder, os.O_RDONLY)
+    stack = contextlib.ExitStack()
     try:
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stack.enter_context(locked(folder))
     except BlockingIOError:
-        os.close(found)
         raise Refused(f"another `clawbus join` is under way in {folder}", "Let it end.") from None
-    return found
+    return stack
 
 
 _GO_ON = "Go on there with `clawbus up`; where the gateway is your own, with `clawbus join --gateway ID` first."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from clawbus.errors import NotFound
 from clawbus.ops.supervisor import pid_files as record
@@ -57,7 +57,7 @@ class Supervisor:
         group = [Child(service, self._folder, self._on_event) for service in services]
         self._groups.append(group)
         try:
-            await _all(child.start() for child in group)
+            await all_or_none(child.start() for child in group)
         except BaseException:
             await self._stop(group)
             raise
@@ -96,7 +96,7 @@ class Supervisor:
             raise
 
     async def _stop(self, children: list[Child]) -> None:
-        await _all(child.stop() for child in children)
+        await all_or_none(child.stop() for child in children)
         self._groups = [rest for group in self._groups if (rest := [c for c in group if c not in children])]
 
     def _child(self, name: str) -> Child:
@@ -112,7 +112,7 @@ class Supervisor:
             self._lock = None
 
 
-async def _all(steps: Iterable[Coroutine[None, None, None]]) -> None:
+async def all_or_none(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run them side by side. The first error ends the others and is raised as it is."""
     tasks = [asyncio.create_task(step) for step in steps]
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.errors import Away, ClawbusError, Refused
+from clawbus.file_lock import locked
 from clawbus.ops.supervisor.pid_files import began_at, holder
 from clawbus.settings import Home, write_secret
 
@@ -52,9 +52,9 @@ async def ask_restart(home: Home, service: str) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Raises Refused while another asks: its question, which the one `up` has not read yet, would be lost."""
-    with (folder / _ASKING).open("a") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder / _ASKING))
         except BlockingIOError:
             raise Refused("another `clawbus apply` is under way here", "Let it end, then try again.") from None
         yield

@@ -7,10 +7,9 @@ import contextlib
 import functools
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clawbus.bus import Bus, gateway_reader
 from clawbus.bus.credential_renewal import keep_fresh
@@ -19,6 +18,7 @@ from clawbus.bus.server_words import is_refusal
 from clawbus.client.company import Company
 from clawbus.errors import BusAway, ClawbusError, Refused
 from clawbus.ops.supervisor import Service, Supervisor
+from clawbus.ops.supervisor.supervisor import all_or_none
 from clawbus.provision import server
 from clawbus.provision.credential_service import renew
 from clawbus.provision.credentials import credentials
@@ -56,7 +56,7 @@ class LeafProcess:
             read = self._written()
             await supervisor.add(self._service())
             work = [self._follow_changes(supervisor, read), *(self._keep(one) for one in gateways)]
-            await _side_by_side(work)
+            await all_or_none(work)
 
     def _service(self) -> Service:
         ready = functools.partial(server.wait_ready, self.port, _READY_S)
@@ -97,7 +97,7 @@ class LeafProcess:
         shown = credentials(company.home, company.org, key_name)
         again = functools.partial(renew, company.home, company.org, key_name)
         async with company.connect(key_name, f"leaf {gateway}", wait_s=None) as bus:
-            await _side_by_side([keep_fresh(_Courier(shown, bus), again), self._watch(gateway, bus)])
+            await all_or_none([keep_fresh(_Courier(shown, bus), again), self._watch(gateway, bus)])
 
     async def _watch(self, gateway: str, bus: Bus) -> None:
         said = before = ""
@@ -146,17 +146,6 @@ class _Courier:
 
     async def reconnect(self) -> None:
         """Nothing: the server is started anew when the file has changed."""
-
-
-async def _side_by_side(parts: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """The first error ends the others, and is raised as it is."""
-    tasks = [asyncio.create_task(part) for part in parts]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _last_error(log: Path) -> str:
