@@ -7,18 +7,14 @@ What it is told it keeps, across restarts; a connection whose key is revoked is 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 from clawbus.bus import Bus
 from clawbus.bus.jwt import claims_of, write_creds
 from clawbus.errors import Refused
+from clawbus.file_lock import locked_in_turn
 from clawbus.org import Org
 from clawbus.provision.authority import Authority
 from clawbus.provision.server import greets
@@ -26,7 +22,6 @@ from clawbus.provision.tls import trusted
 from clawbus.settings import Home
 
 _WAIT_S = 5.0
-_LOOK_S = 0.05
 
 
 async def push(home: Home, org: Org) -> bool:
@@ -39,7 +34,7 @@ async def push(home: Home, org: Org) -> bool:
         return False
     authority = Authority(home)
     key = authority.key("system")
-    async with _alone(home):
+    async with locked_in_turn(home.dir("authority") / "system.lock"):
         creds_file = key.seed_file.with_suffix(".creds")
         write_creds(creds_file, authority.system_user(), key.seed_file)
         try:
@@ -64,22 +59,6 @@ async def _goes_by(bus: Bus, public_key: str, token: str) -> bool:
 def _content(token: str) -> dict[str, Any]:
     """What an account's JWT says, but for when."""
     return {name: value for name, value in claims_of(token).items() if name not in ("iat", "jti")}
-
-
-@contextlib.asynccontextmanager
-async def _alone(home: Home) -> AsyncIterator[None]:
-    """Wait until no other process tells the server; the system ends the lock of one that has died."""
-    descriptor = os.open(home.dir("authority") / "system.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_LOOK_S)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _raise_if_refused(public_key: str, answer: bytes) -> None:

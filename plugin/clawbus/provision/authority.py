@@ -6,9 +6,7 @@ credentials reads them. Revoked keys are remembered there, with the second up to
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from clawbus.bus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_create
 from clawbus.bus.jwt import encode
+from clawbus.file_lock import locked
 from clawbus.org import Org
 from clawbus.provision.accounts import (
     ACCOUNTS,
@@ -140,9 +139,7 @@ class Authority:
 
         Remembered by account, since each that changes has to be told to the server, and one must not (`claims`).
         """
-        lock = os.open(self._folder / "revoked.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(lock):  # `apply` and the registrar may do so at once
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / "revoked.lock", wait=True):  # `apply` and the registrar may do so at once
             found = self._revoked()
             found.setdefault(account, {})[public_key] = _now()
             write_secret(self._folder / "revoked.json", json.dumps(found))
