@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
+import contextlib
 import time
 from pathlib import Path
 
@@ -89,30 +88,22 @@ async def test_an_event_cuts_a_pause_short() -> None:
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-async def test_a_lock_is_held_by_one_and_ends_with_its_process(tmp_path: Path, is_folder: bool) -> None:
+async def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, is_folder: bool) -> None:
+    """flock(2) locks an open file, so that two of one process exclude each other as two processes do."""
     path = tmp_path if is_folder else tmp_path / "lock"
-    code = (
-        "import sys, pathlib; from clawbus.file_lock import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    holder = contextlib.ExitStack()
+    holder.enter_context(locked(path))
+    with pytest.raises(BlockingIOError), locked(path):
+        pass
+    told: list[str] = []
+
+    def on_wait() -> None:
+        told.append("waits")
+        holder.close()
+
+    async with locked_in_turn(path, on_wait):
         with pytest.raises(BlockingIOError), locked(path):
             pass
-        told: list[str] = []
-
-        def on_wait() -> None:
-            told.append("waits")
-            holder.kill()
-
-        async with locked_in_turn(path, on_wait):
-            assert told == ["waits"]
-            with pytest.raises(BlockingIOError), locked(path):
-                pass
-    with locked(path):
-        pass
+    assert told == ["waits"]
     with locked(path, wait=True):
         pass
