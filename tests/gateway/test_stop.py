@@ -13,7 +13,7 @@ import pytest_asyncio
 from clawbus.client.halt import WITHIN_S, obedience, order
 from clawbus.client.person import Person
 from clawbus.demo.model.server import ScriptedModel
-from clawbus.gateway import Turns, active
+from clawbus.gateway import Turns, list_active_runs
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox.halted_sessions import NOTE_MARK
 from clawbus.tasks.new_message import NewMessage, make_message
@@ -52,7 +52,7 @@ async def idle(duo: Live, gateway: str) -> None:
 
     async def look() -> bool:
         async with duo.rpc(gateway) as rpc:
-            return await active(rpc, AGENTS) == []
+            return await list_active_runs(rpc, AGENTS) == []
 
     await until(look, f"{gateway} to be idle", 60)
 
@@ -92,7 +92,7 @@ async def test_n7_a_stop_aborts_running_turns_and_a_resume_finishes_the_task_onc
     async with duo.rpc("lab") as rpc:  # connected before: what is measured is the stop, not the test
 
         async def over() -> bool:
-            return await active(rpc, AGENTS) == []
+            return await list_active_runs(rpc, AGENTS) == []
 
         stopping = asyncio.create_task(stop(duo))
         await until(over, "the turn to end", 60)
@@ -149,7 +149,7 @@ async def test_n7_a_turn_for_mail_is_ended_and_its_session_told_to_go_on(duo: Li
 
     async def running() -> bool:
         async with duo.rpc("lab") as rpc:
-            return FROM_OWNER in [one.session_key for one in await active(rpc, AGENTS)]
+            return FROM_OWNER in [one.session_key for one in await list_active_runs(rpc, AGENTS)]
 
     await until(running, "the turn for mail", 60)
     users = asyncio.create_task(duo.say("hq", "ceo-genesis", "@exec sleep 8\n@reply the user's own"))

@@ -71,7 +71,7 @@ def heard(events: list[dict[str, Any]], runs: RunPhases | None = None) -> RunPha
 def test_a_turn_has_fallen_if_it_failed_before_its_model_was_asked(
     events: list[dict[str, Any]], fell: bool | None
 ) -> None:
-    assert heard(events).fell("k") is fell
+    assert heard(events).failed_before_model("k") is fell
 
 
 def test_the_transcript_tells_it_where_the_events_were_missed() -> None:
@@ -81,13 +81,13 @@ def test_the_transcript_tells_it_where_the_events_were_missed() -> None:
     other = note | {"__openclaw": {"runId": "5cd6"}}
     said = {"role": "assistant", "__openclaw": {"runId": "k"}}
     theirs = {"role": "user", "idempotencyKey": "j:user"}
-    assert Transcript([ours, note], False).fell("k")
-    assert Transcript([note], False).fell("k")
-    assert Transcript([ours, other], False).fell("k")
-    assert not Transcript([ours], False).fell("k")
-    assert not Transcript([ours, said, note], False).fell("k")
-    assert not Transcript([ours, theirs, other], False).fell("k")
-    assert not Transcript([other, ours], False).fell("k")
+    assert Transcript([ours, note], False).failed_before_model("k")
+    assert Transcript([note], False).failed_before_model("k")
+    assert Transcript([ours, other], False).failed_before_model("k")
+    assert not Transcript([ours], False).failed_before_model("k")
+    assert not Transcript([ours, said, note], False).failed_before_model("k")
+    assert not Transcript([ours, theirs, other], False).failed_before_model("k")
+    assert not Transcript([other, ours], False).failed_before_model("k")
 
 
 class Gateway:
@@ -155,7 +155,7 @@ async def test_one_at_a_time_may_try_while_it_is_unfit(monkeypatch: pytest.Monke
     waiting = [asyncio.create_task(gateway.fitness.admit("cto")) for _ in range(3)]
     await asyncio.sleep(0)
     now += 6
-    gateway.fitness._tell()
+    gateway.fitness._notify()
     done, _ = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1
     gateway.say([event("k", "run_status", phase="starting_model")])
@@ -280,9 +280,9 @@ async def test_a_run_is_known_from_the_call_that_begins_it() -> None:
         raise NotBegun("no", "later")
     assert runs.open_in(SESSION) == {"k"}
     runs.is_over("k")
-    assert (runs.open_in(SESSION), runs.fell("k")) == (set(), None)
+    assert (runs.open_in(SESSION), runs.failed_before_model("k")) == (set(), None)
     heard(falls("k", 1, 2), runs)
-    assert runs.fell("k")
+    assert runs.failed_before_model("k")
 
 
 def test_what_is_being_ended_is_known() -> None:

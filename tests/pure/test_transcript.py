@@ -10,7 +10,7 @@ import pytest
 
 from clawbus.gateway import GatewayRpc, TurnLost, TurnResult, Turns
 from clawbus.gateway.transcript import Transcript
-from clawbus.gateway.turns import told
+from clawbus.gateway.turns import result_in_transcript
 from clawbus.node.worker.resumed_runs import ResumedRuns
 from tests.company import until
 
@@ -45,8 +45,8 @@ def test_a_message_that_waited_behind_another_run_has_its_own_reply() -> None:
     assert (seen.run_of("nats-1"), seen.reply("nats-1")) == ("nats-1", "")  # it has called a tool, and nothing more
     assert (seen.run_of("nats-9"), seen.reply("")) == ("", "")
     assert Transcript(RESUMED[4:5] + RESUMED[6:], False).run_of("nats-2") == ""  # it was never come to
-    assert seen.called("nats-1")
-    assert not seen.called("nats-3")
+    assert seen.called_tool("nats-1")
+    assert not seen.called_tool("nats-3")
 
 
 def test_a_gateways_note_is_no_reply() -> None:
@@ -117,17 +117,19 @@ def test_how_a_message_ended_that_waited_behind_another_run(
     seen = Transcript([OURS, *below], False)
     if outcome is None:
         with pytest.raises(TurnLost):
-            told(seen, "nats-2", ended_well=True)
+            result_in_transcript(seen, "nats-2", ended_well=True)
     else:
-        assert told(seen, "nats-2", ended_well=True) == TurnResult(outcome, text)
+        assert result_in_transcript(seen, "nats-2", ended_well=True) == TurnResult(outcome, text)
 
 
 def test_an_error_that_stands_in_the_transcript_is_no_reply() -> None:
     """Between that line and the end in the gateway's memory `agent.wait` knows of nothing."""
     error = said("assistant", "request failed", run="nats-2", stopReason="error")
-    assert told(Transcript([OURS, error], False), "nats-2") == TurnResult("failed", "the turn failed: request failed")
+    assert result_in_transcript(Transcript([OURS, error], False), "nats-2") == TurnResult(
+        "failed", "the turn failed: request failed"
+    )
     with pytest.raises(TurnLost):  # nor does it when it has forgotten
-        told(Transcript([OURS, said("assistant", run="nats-2", stopReason="toolUse")], False), "nats-2")
+        result_in_transcript(Transcript([OURS, said("assistant", run="nats-2", stopReason="toolUse")], False), "nats-2")
 
 
 REPORT = "2 leaks, pool.c:41 and pool.c:97."
@@ -158,7 +160,7 @@ def last(text: str, stop: str = "stop") -> dict[str, Any]:
 )
 def test_how_a_turn_ended_by_its_last_words(below: list[dict[str, Any]], outcome: str, text: str) -> None:
     """A report that stands beside the last tool call is the result; a call that was written is none."""
-    found = told(Transcript([OURS, *below], False), "nats-2", ended_well=True)
+    found = result_in_transcript(Transcript([OURS, *below], False), "nats-2", ended_well=True)
     assert (found.outcome, found.mute) == (outcome, False)
     assert found.text == text if outcome == "done" else found.text.endswith(text)
 
@@ -166,19 +168,21 @@ def test_how_a_turn_ended_by_its_last_words(below: list[dict[str, Any]], outcome
 @pytest.mark.parametrize("word", ["", "NO_REPLY", "ANNOUNCE_SKIP", "REPLY_SKIP", "HEARTBEAT_OK"])
 def test_a_turn_without_a_word_is_not_done(word: str) -> None:
     """Whoever asked hears how to go on. A task that waits for the answer to a blocker is not over with it (`mute`)."""
-    found = told(
+    found = result_in_transcript(
         Transcript([OURS, said("assistant", "an older task", run="nats-1"), last(word)], False), "nats-2", True
     )
     assert (found.outcome, found.mute) == ("failed", True)
     assert "without a word" in found.text
     assert "Ask it again" in found.text
-    full = told(Transcript([OURS, last(word, "length")], False), "nats-2", True)
+    full = result_in_transcript(Transcript([OURS, last(word, "length")], False), "nats-2", True)
     assert full.text == "The model used up its output limit before it wrote a word."
 
 
 def test_a_reason_of_others_is_bounded_and_inert_and_holds_no_key() -> None:
     why = "401 Incorrect API key: sk-proj-abcdefghij1234567890. \x1b[31m" + "x" * 9_000
-    text = told(Transcript([OURS, said("assistant", why, run="nats-2", stopReason="error")], False), "nats-2").text
+    text = result_in_transcript(
+        Transcript([OURS, said("assistant", why, run="nats-2", stopReason="error")], False), "nats-2"
+    ).text
     assert text.startswith("the turn failed: 401 Incorrect API key: sk-pr…. \\x1b[31mxxx")
     assert len(text) < 1_100
     assert text.endswith("x…")

@@ -97,8 +97,8 @@ def test_broadcasts_that_nobody_reads_are_forgotten_in_the_end(tmp_path: Path) -
 def test_a_long_turn_is_known_by_its_replies() -> None:
     """Its opening message is no more among the last ones: it must not be begun again, nor waited for without end."""
     last = [{"role": "assistant", "content": [], "__openclaw": {"runId": "nats-1"}}]
-    assert Transcript(last, busy=False).began("nats-1")
-    assert not Transcript(last, busy=False).began("nats-2")
+    assert Transcript(last, busy=False).has_started("nats-1")
+    assert not Transcript(last, busy=False).has_started("nats-2")
 
 
 async def test_a_task_that_went_out_after_a_crash_is_accepted_for_all_to_see(bus_only: Live, tmp_path: Path) -> None:

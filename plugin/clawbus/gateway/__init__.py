@@ -1,6 +1,6 @@
-"""The only package that knows OpenClaw: its RPC, its turns, its settings, its plugins."""
+"""OpenClaw for the other packages: its RPC, turns, settings and plugins. No other package knows it."""
 
-from clawbus.gateway.active_runs import ActiveRuns, active
+from clawbus.gateway.active_runs import ActiveRuns, list_active_runs
 from clawbus.gateway.announce import Announcements
 from clawbus.gateway.bus_runs import BusRuns
 from clawbus.gateway.chat_channel import ChatChannel
@@ -23,8 +23,8 @@ __all__ = [
     "TurnLost",
     "TurnResult",
     "Turns",
-    "active",
     "is_spawned",
+    "list_active_runs",
     "spawner",
     "tokens_of",
     "workspace_of",

@@ -1,4 +1,4 @@
-"""Which turns run on a gateway now that the bus has begun: also those that this node does not know of any more."""
+"""The turns that the bus has begun and that run now, also those that this node no longer knows of."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ActiveRuns:
-    """A session in which such a turn runs or is queued. `runs`: its run ids; none: all of the session is the bus's."""
+    """A session with such a turn, running or queued. `runs`: its run ids; none if all of the session is the bus's."""
 
     session_key: str
     agent: str
     runs: tuple[str, ...]
 
 
-async def active(rpc: GatewayRpc, agents: Collection[str]) -> list[ActiveRuns]:
-    """Of these agents: all that runs in sessions of the bus, and in a user's session the runs that the bus began there.
+async def list_active_runs(rpc: GatewayRpc, agents: Collection[str]) -> list[ActiveRuns]:
+    """The sessions of these agents in which the bus has something to do. Raises GatewayAway, Refused.
 
-    `activeRunIds` is the exact set (OpenClaw docs/gateway/protocol/rpc-session-control). Raises GatewayAway, Refused.
+    In a user's session that is only the runs that the bus began there. Source: `activeRunIds` is the exact set
+    (OpenClaw docs/gateway/protocol/rpc-session-control).
     """
     answer = await rpc.call("sessions.list", {"activeOnly": True, "limit": _MOST})
     found = []
@@ -34,6 +35,6 @@ async def active(rpc: GatewayRpc, agents: Collection[str]) -> list[ActiveRuns]:
             continue
         if parts[2] == "nats":
             found.append(ActiveRuns(key, parts[1], ()))
-        elif runs := tuple(one for one in row.get("activeRunIds") or () if str(one).startswith(KEY_PREFIX)):
+        elif runs := tuple(run for run in row.get("activeRunIds") or () if str(run).startswith(KEY_PREFIX)):
             found.append(ActiveRuns(key, parts[1], runs))
     return found

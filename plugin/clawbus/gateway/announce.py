@@ -1,4 +1,4 @@
-"""Waking a session with something that is not from its user, and knowing that it has arrived."""
+"""Announces: messages to a session that are not from its user, and the proof that they have arrived."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clawbus.gateway.rpc import GatewayRpc
 
 
 class Announcements:
-    """Announces on one gateway."""
+    """The announces on one gateway."""
 
     def __init__(self, rpc: GatewayRpc) -> None:
         self._rpc = rpc
 
     async def session_exists(self, session_key: str) -> bool:
-        """Whether the gateway still has a session. Raises GatewayAway."""
+        """True if the gateway has the session. Raises GatewayAway."""
         try:
             answer = await self._rpc.call("sessions.describe", {"key": session_key})
         except Refused:
@@ -31,31 +31,34 @@ class Announcements:
     ) -> None:
         """Give a session a message that is not from its user; a busy session queues it. Raises GatewayAway, Refused.
 
-        With `timeout_s` its turn may take so long, and its reply is delivered to no chat.
-
-        Accepted is not yet safe: see `arrived`. `inputProvenance` makes the gateway say that no user wrote it
-        (OpenClaw docs/gateway/protocol/operator-methods); with `internalEvents` instead, the result would stand
-        in that one prompt only, and neither in the transcript nor in later turns.
+        `timeout_s`: the time that its turn may take; its reply then reaches no chat. An accepted message may still be
+        lost: see `arrived`.
         """
         self._rpc.may_begin(agent)
-        said: dict[str, Any] = {
+        # `inputProvenance` makes the gateway say that no user wrote it (OpenClaw
+        # docs/gateway/protocol/operator-methods). With `internalEvents` it would stand in that one prompt only, and not
+        # in the transcript or in later turns.
+        params: dict[str, Any] = {
             "message": message,
             "agentId": agent,
             "sessionKey": session_key,
             "idempotencyKey": key,
             "inputProvenance": transcript.provenance(from_session, "nats_spawn"),
         }
-        said |= {"deliver": True, "bestEffortDeliver": True} if timeout_s is None else {"deliver": False}
+        if timeout_s is None:
+            params |= {"deliver": True, "bestEffortDeliver": True}
+        else:
+            params |= {"deliver": False, "timeout": timeout_s}
         with self._rpc.runs.beginning(key, agent, session_key):
-            await self._rpc.call("agent", said | ({} if timeout_s is None else {"timeout": timeout_s}))
+            await self._rpc.call("agent", params)
 
     async def arrived(self, session_key: str, keys: tuple[str, ...]) -> str | None:
-        """The newest of `keys` under which a message stands in the session's transcript. Raises GatewayAway."""
+        """The newest of `keys` whose message stands in the session's transcript; None if none. Raises GatewayAway."""
         seen = await transcript.read(self._rpc, session_key, 200, 20_000)
         return next((key for key in reversed(keys) if seen.has(key)), None)
 
     async def until_arrived(self, session_key: str, key: str, boot_id: str) -> bool:
-        """Wait until an announce has become part of the session. False if it never will: try again."""
+        """Wait until an announce stands in the transcript. False if it never will: then announce it again."""
         with self._started(key) as started:
             while True:
                 try:
@@ -72,7 +75,7 @@ class Announcements:
                     await self._rpc.ready.wait()
 
     async def _wait_or_start(self, key: str, started: asyncio.Event) -> dict[str, Any]:
-        """Until the run has started, has ended, or half a minute is over."""
+        """Wait until the run has started or ended, at most 30 s. Returns the gateway's answer if it has ended."""
         waiting = asyncio.create_task(self._rpc.call("agent.wait", {"runId": key, "timeoutMs": 30_000}, 45))
         begun = asyncio.create_task(started.wait())
         await asyncio.wait({waiting, begun}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""In which sessions a turn runs now that the bus has begun there, as the gateway's events tell."""
+"""The sessions in which a turn of the bus runs now, by the gateway's events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clawbus.gateway.transcript import KEY_PREFIX
 
 
 class BusRuns:
-    """A listener of a gateway. `turns`: by session the run that the bus has begun; a user's turn there ends that."""
+    """A listener of a gateway. It keeps in `turns`, by session, the run that the bus has begun there."""
 
     def __init__(self, turns: dict[str, str]) -> None:
         self._turns = turns
@@ -22,5 +22,5 @@ class BusRuns:
                 del self._turns[session]
         elif run.startswith(KEY_PREFIX):
             self._turns[session] = run
-        else:
+        else:  # a user's turn has taken its place
             self._turns.pop(session, None)

@@ -1,7 +1,7 @@
-"""What the last words of a turn are worth: a report, silence, or a tool call that was written instead of made.
+"""The kind of a turn's last words: a report, silence, or a tool call that was written as text instead of made.
 
-Source: OpenClaw 2026.9.6 (its tokens for silence), and the chat templates of the models that are run at home: they
-write a tool call between marks of their own, and a server that does not know these marks hands them on as text.
+Source: OpenClaw 2026.9.6 (its tokens for silence), and the chat templates of models that people run themselves. These
+write a tool call between marks of their own; a server that does not know the marks passes them on as text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class WrittenCall(IntEnum):
-    """How surely a text is a tool call. `PERHAPS`: it stands below words in a code block, and may be an example."""
+    """The certainty that a text is a tool call. `PERHAPS`: it stands in a code block below words."""
 
     NONE = 0
     PERHAPS = 1
@@ -26,7 +26,7 @@ _LAST_LINE = re.compile(rf"\n[ \t*]*{_QUIET}[\s*]*\Z", re.IGNORECASE)
 _UNSEEN = re.compile(r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufe0e\ufe0f\ufeff]+")
 
 _PLAIN = {0xFF5C: "|", 0x2581: "_"}
-"""DeepSeek writes its marks with letters that look like these."""
+"""DeepSeek writes its marks with other letters that look like these."""
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _OPENS = re.compile(
     r"[ \t]*(?:<\|?[\w.:|-]{0,40}(?:tool|function)[_ -]?(?:call|use|code|request)[\w.:|-]{0,40}>"
@@ -48,7 +48,7 @@ _MOST_KEYS = 5
 
 
 def are_silent(text: str) -> bool:
-    """Whether a text says nothing: there is none, or only OpenClaw's tokens for "tell nobody"."""
+    """True if a text says nothing: it is empty, or has only OpenClaw's tokens for "tell nobody"."""
     return not _UNSEEN.sub("", text) or _SILENT.fullmatch(text) is not None
 
 
@@ -58,7 +58,7 @@ def without_token(text: str) -> str:
 
 
 def written_call(text: str) -> WrittenCall:
-    """Whether a text is, or ends with, a tool call in words. One within a line, in quotes, or above words is prose."""
+    """The certainty that a text is, or ends with, a tool call. Within a line, in quotes or above words it is prose."""
     text = _without_end_marks(text.translate(_PLAIN).replace("\r\n", "\n"))
     opened, prose, block = _parts(text)
     if _is_json_call(text.strip()) or _PYTHONIC.fullmatch(text.strip()) or _ends_in_call(text, opened):
@@ -76,8 +76,10 @@ def _without_end_marks(text: str) -> str:
 
 
 def _parts(text: str) -> tuple[list[int], bool, str]:
-    """Where marks of a call open at the beginning of a line, whether there are words beside code blocks, and the code
-    block with which a text ends. What stands in a code block opens nothing."""
+    """Three parts of a text: where marks open a call, True if there are words beside code blocks, the last code block.
+
+    A mark counts at the beginning of a line, outside of code blocks.
+    """
     opened: list[int] = []
     prose, fence, block, at = False, "", "", 0
     for line in text.splitlines(keepends=True):
@@ -97,7 +99,7 @@ def _parts(text: str) -> tuple[list[int], bool, str]:
 
 
 def _ends_in_call(text: str, opened: list[int]) -> bool:
-    """Whether a text ends with a call between marks, or with one that was never closed."""
+    """True if a text ends with a call between marks, or with one that was never closed."""
     if not opened:
         return False
     closed = max((mark.end() for mark in _CLOSES.finditer(text, opened[0])), default=0)
@@ -108,7 +110,7 @@ def _ends_in_call(text: str, opened: list[int]) -> bool:
 
 
 def _is_json_call(text: str) -> bool:
-    """Whether a text is JSON of the shape in which models call tools, one or several."""
+    """True if a text is JSON of the shape in which models call one or several tools."""
     if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
         return False
     try:

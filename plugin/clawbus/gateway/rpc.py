@@ -1,7 +1,7 @@
 """The gateway's WebSocket RPC, protocol 4 (OpenClaw docs/gateway/protocol): connect, call, listen, reconnect.
 
-The only module that speaks WebSocket. The gateway's token gives full operator rights: it is read from its file for
-each connect and stands in no log and no message.
+The gateway's token gives full operator rights. It is read from its file for each connect, and stands in no log and no
+message.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from websockets.asyncio.client import ClientConnection
 
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
 from clawbus.gateway.run_phases import RunPhases
+from clawbus.retry import Backoff
 from clawbus.version import __version__
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = 4
-_RETRY_S = (0.2, 0.5, 1.0, 2.0)
+_FIRST_S, _LONGEST_S = 0.2, 2.0
 _CONNECT_S = 15.0
 _MAX_FRAME_BYTES = 26_214_400  # the gateway's own policy.maxPayload
 
@@ -34,7 +35,7 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 
 class GatewayRpc:
-    """A standing connection to one gateway. `ready` is set while calls can be made."""
+    """A lasting connection to one gateway. `ready` is set while calls can be made, `gone` while not."""
 
     def __init__(self, port: int, token_file: Path) -> None:
         self._url = f"ws://127.0.0.1:{port}"
@@ -46,19 +47,19 @@ class GatewayRpc:
         self.gone = asyncio.Event()
         self.gone.set()
         self.boot_id = ""
-        """Names the gateway's process: another value means that it was restarted and has forgotten its runs."""
+        """The id of the gateway's process. Another id means that it was restarted and has forgotten its runs."""
         self.runs = RunPhases()
-        """What its events tell of its runs."""
+        """The phases of its runs, by its events."""
         self.listeners: list[Listener] = [self.runs.on_event]
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
-        """Called with True when the gateway has become ready, with False when it has gone."""
+        """Called with True when the gateway becomes ready, with False when it goes."""
         self.may_begin: Callable[[str], None] = lambda _agent: None
-        """Called before each turn that is begun for an agent; raises NotBegun where it may not be (ADR 21)."""
+        """Called with an agent before a turn of it is begun. Raises NotBegun if it may not begin (ADR 21)."""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[GatewayRpc]:
-        """Keep connected, and reconnect for as long as the block runs."""
+        """Keep connected, and reconnect, while the block runs."""
         task = asyncio.create_task(self._keep_connected(), name="gateway-rpc")
         try:
             yield self
@@ -76,7 +77,10 @@ class GatewayRpc:
             self.listeners.remove(listener)
 
     async def call(self, method: str, params: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
-        """One request. Raises NotBegun (not connected, draining), GatewayAway (lost, no answer in time) or Refused."""
+        """Send one request; return its payload.
+
+        Raises NotBegun (not connected, or draining), GatewayAway (lost, or no answer within `timeout_s`) or Refused.
+        """
         socket = self._socket
         if socket is None or not self.ready.is_set():
             raise NotBegun("the gateway is away", "Start it, or wait until it is back.")
@@ -105,7 +109,7 @@ class GatewayRpc:
         return frame.get("payload") or {}
 
     async def _keep_connected(self) -> None:
-        tries = 0
+        backoff = Backoff(_FIRST_S, _LONGEST_S)
         while True:
             try:
                 async with websockets.connect(
@@ -118,19 +122,20 @@ class GatewayRpc:
                     ping_timeout=60,
                 ) as socket:
                     await self._serve(socket)
-                tries = 0
+                backoff.reset()
             except (OSError, TimeoutError, websockets.WebSocketException, GatewayAway) as error:
                 log.debug("gateway: %s", error)
-                tries = 0 if self.ready.is_set() else tries + 1
+                if self.ready.is_set():
+                    backoff.reset()
             except Refused as refusal:
                 log.error("gateway: %s", refusal)
-                tries = len(_RETRY_S)
+                backoff.slow_down()
             except Exception:
                 log.exception("gateway: the connection failed in a way that nobody expected")
-                tries = len(_RETRY_S)
+                backoff.slow_down()
             finally:
                 self._lost()
-            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+            await backoff.wait()
 
     async def _serve(self, socket: ClientConnection) -> None:
         reader = asyncio.create_task(self._read(socket))
@@ -143,7 +148,7 @@ class GatewayRpc:
             log.info("gateway: connected, OpenClaw %s", hello["server"].get("version"))
             self.gone.clear()
             self.ready.set()
-            self._tell(True)
+            self._notify(True)
             await reader
         finally:
             reader.cancel()
@@ -176,9 +181,9 @@ class GatewayRpc:
                 if future is not None and not future.done():
                     future.set_result(frame)
             elif frame.get("type") == "event":
-                self._hear(frame.get("event", ""), frame.get("payload") or {})
+                self._on_event(frame.get("event", ""), frame.get("payload") or {})
 
-    def _hear(self, name: str, payload: dict[str, Any]) -> None:
+    def _on_event(self, name: str, payload: dict[str, Any]) -> None:
         for listener in list(self.listeners):
             try:
                 listener(name, payload)
@@ -194,9 +199,9 @@ class GatewayRpc:
                 future.set_exception(GatewayAway("the gateway was lost", "It will be tried again."))
         if was_ready:
             log.info("gateway: gone")
-            self._tell(False)
+            self._notify(False)
 
-    def _tell(self, ready: bool) -> None:
+    def _notify(self, ready: bool) -> None:
         for callback in list(self.on_change):
             callback(ready)
 

@@ -1,10 +1,11 @@
-"""What a gateway's events tell of its runs: which are being prepared, which have come to their model, which never did.
+"""The phase of each run, by the gateway's events: it is being prepared, has come to its model, or failed before that.
 
-Tried with OpenClaw 2026.9.6. While a run is prepared, its agent's database works for it; to abort it then can close
-that database to all turns of the agent until the process ends (ADR 26). A turn that was begun with `chat.send` says
-`run_status` `starting_model` when its model is asked. One that was begun with `agent`, or that a restarted gateway has
-resumed, is a `task` of the gateway, whose first activity comes just before. What a provider refuses is a
-`fallback_step` that bears the reason's code, and so a word about the model, too.
+Tried with OpenClaw 2026.9.6. To abort a run that is being prepared can close its agent's database to all turns of the
+agent, until the process ends (ADR 26). The sign that a model is asked depends on the beginning of the run:
+
+- by `chat.send`: `run_status` `starting_model`;
+- by `agent`, or resumed by a restarted gateway: it is a `task` of the gateway, whose first activity comes just before;
+- refused by the provider: a `fallback_step` with the code of the reason.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from clawbus.errors import ClawbusError
+from clawbus.retry import pause
 
 _OF_THE_MODEL = ("assistant", "thinking", "item", "tool", "command_output", "usage")
-"""Streams in which a model, or a tool that it has called, is heard."""
+"""The streams of a model, and of the tools that it calls."""
 _NAMED_BY = {"model": "provider", "fallback_step": "fallbackStepFromFailureReason"}
-"""Phases of a `lifecycle` that tell of a model, where they name this."""
+"""The phases of a `lifecycle` that are about a model, if they have this field."""
 _MOST = 2_000
 _WHY_CHARS = 500
 _STARTS_S = 1.0
-"""After its `lifecycle` `start` a run without a `run_status` has asked its model."""
+"""So long after its `lifecycle` `start` a run without a `run_status` has asked its model."""
 
 
 @dataclass(slots=True)
@@ -34,17 +36,18 @@ class _Run:
     agent: str
     session: str
     began_ms: float
-    """By the gateway's clock: of the first event that was heard."""
+    """The moment of its first event, by the gateway's clock."""
     started: float | None = None
-    asked: bool = False
+    asked_model: bool = False
     over: bool = False
-    """Its last event was heard."""
+    """Its last event has come."""
     ended: bool = False
-    fell: bool = False
+    """The gateway has answered that it has ended."""
+    failed_before_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
+class FailureBeforeModel:
     """A turn that has failed before its model was asked. `why`: the gateway's words, which decide nothing."""
 
     agent: str
@@ -54,25 +57,25 @@ class Fall:
 
 
 class RunPhases:
-    """Hears all events of one gateway; forgets all when another process takes its place."""
+    """The runs of one gateway's process."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         self._ending: Counter[str] = Counter()
         self._news = asyncio.Event()
-        self.on_asked: list[Callable[[str], None]] = []
+        self.on_model_asked: list[Callable[[str], None]] = []
         """Called with an agent whose turn has come to its model."""
-        self.on_fall: list[Callable[[Fall], None]] = []
+        self.on_failure_before_model: list[Callable[[FailureBeforeModel], None]] = []
 
     def clear(self) -> None:
-        """The gateway's process is another one."""
+        """Forget all runs: the gateway's process is another one."""
         for run in self._runs.values():
             run.over = True
         self._runs.clear()
-        self._tell()
+        self._notify()
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
-        """An event of the gateway."""
+        """Take in an event of the gateway."""
         if name == "task":
             self._task(payload.get("task") or {})
         elif name == "agent" and payload.get("runId"):
@@ -85,44 +88,44 @@ class RunPhases:
         run = self._of(task)
         if execution.get("state") == "running" and execution.get("lastActivityAt") and run.started is None:
             run.started = time.monotonic()
-        self._tell()
+        self._notify()
 
     def _agent(self, payload: dict[str, Any]) -> None:
         run = self._of(payload)
         stream, data = payload.get("stream"), payload.get("data") or {}
         phase = str(data.get("phase"))
         if stream in _OF_THE_MODEL or (stream == "run_status" and phase in ("starting_model", "retrying")):
-            self._has_asked(run)
+            self._has_asked_model(run)
         elif stream == "lifecycle":
             self._lifecycle(run, phase, data)
-        self._tell()
+        self._notify()
 
     def _lifecycle(self, run: _Run, phase: str, data: dict[str, Any]) -> None:
         if phase == "start":
             run.started = time.monotonic()
         elif phase == "finishing" or (phase in _NAMED_BY and data.get(_NAMED_BY[phase])):
-            self._has_asked(run)
+            self._has_asked_model(run)
         elif phase == "end":
             run.over = True
         elif phase == "error" and data.get("executionSettled"):
             self._has_failed(run, data)
 
-    def _has_asked(self, run: _Run) -> None:
-        if not run.asked:
-            run.asked = True
-            for callback in self.on_asked:
+    def _has_asked_model(self, run: _Run) -> None:
+        if not run.asked_model:
+            run.asked_model = True
+            for callback in self.on_model_asked:
                 callback(run.agent)
 
     def _has_failed(self, run: _Run, data: dict[str, Any]) -> None:
         was_over, run.over = run.over, True
-        if run.asked or was_over or data.get("aborted"):
+        if run.asked_model or was_over or data.get("aborted"):
             return
-        run.fell = True
+        run.failed_before_model = True
         ended = _number(data.get("endedAt"))
         began = _number(data.get("startedAt")) or run.began_ms
-        fall = Fall(run.agent, began, ended, str(data.get("error") or "")[:_WHY_CHARS])
-        for callback in self.on_fall:
-            callback(fall)
+        failure = FailureBeforeModel(run.agent, began, ended, str(data.get("error") or "")[:_WHY_CHARS])
+        for callback in self.on_failure_before_model:
+            callback(failure)
 
     def _of(self, payload: dict[str, Any]) -> _Run:
         key, session = str(payload["runId"]), str(payload.get("sessionKey") or "")
@@ -136,7 +139,7 @@ class RunPhases:
 
     @contextlib.contextmanager
     def beginning(self, key: str, agent: str, session: str) -> Iterator[None]:
-        """Around the call that begins a run: it is known before its first event, and not if the call was refused."""
+        """Begin a run in this block: it is known before its first event, and not if the call is refused."""
         is_new = key not in self._runs
         self._runs.setdefault(key, _Run(agent, session, 0.0))
         try:
@@ -147,44 +150,42 @@ class RunPhases:
             raise
 
     def is_over(self, key: str) -> None:
-        """The gateway has said that a run has ended; its own events say how, and may still come."""
+        """Take in that the gateway has answered that a run has ended. Its events tell how, and may come later."""
         if (run := self._runs.get(key)) is not None:
             run.ended = True
-            self._tell()
+            self._notify()
 
     # -- asked of one run ---------------------------------------------------------------------------------------------
 
-    def fell(self, key: str) -> bool | None:
-        """Whether a run has failed before its model was asked; None if its end was not heard."""
+    def failed_before_model(self, key: str) -> bool | None:
+        """True if a run has failed before its model was asked; None if its last event has not come."""
         run = self._runs.get(key)
-        return None if run is None or not run.over else run.fell
+        return None if run is None or not run.over else run.failed_before_model
 
     async def prepared(self, session: str, keys: Collection[str], within_s: float) -> None:
-        """Wait until runs of a session have come to their model, or are over; at most `within_s`.
+        """Wait until no run of a session is being prepared: it has come to its model, or is over. At most `within_s`.
 
-        Where one is at work the others wait behind it, and none is being prepared. No `keys`: for some run of it.
+        While one is at work the others wait behind it, unprepared. `keys`: the runs; empty: any run of the session.
         """
         deadline = time.monotonic() + within_s
-        while not self._none_is_prepared(session, keys) and (left_s := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, _STARTS_S / 4)):
-                    await self._news.wait()
+        while not self._none_in_preparation(session, keys) and (left_s := deadline - time.monotonic()) > 0:
+            await pause(self._news, min(left_s, _STARTS_S / 4))
 
-    def _none_is_prepared(self, session: str, keys: Collection[str]) -> bool:
+    def _none_in_preparation(self, session: str, keys: Collection[str]) -> bool:
         known = [self._runs.get(key) for key in keys]
         if known and all(run is not None and (_is_past(run) or _at_work(run)) for run in known):
             return True
         return any(run.session == session and not _is_past(run) and _at_work(run) for run in self._runs.values())
 
     def open_in(self, session: str) -> set[str]:
-        """The runs of a session that are heard of and not known to be over."""
+        """The runs of a session that are known and not over."""
         return {key for key, run in self._runs.items() if run.session == session and not _is_past(run)}
 
-    # -- what is being ended ------------------------------------------------------------------------------------------
+    # -- sessions being ended -----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def ending(self, session: str) -> Iterator[None]:
-        """What runs in a session is being ended while the block runs: it may call no tool any more."""
+        """Mark a session while the block ends what runs there: it may call no tool any more."""
         self._ending[session] += 1
         try:
             yield
@@ -194,20 +195,21 @@ class RunPhases:
                 del self._ending[session]
 
     def is_ending(self, session: str) -> bool:
+        """True while somebody ends what runs in a session."""
         return session in self._ending
 
-    def _tell(self) -> None:
-        announcements, self._news = self._news, asyncio.Event()
-        announcements.set()
+    def _notify(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
 
 def _at_work(run: _Run) -> bool:
-    return run.asked or (run.started is not None and time.monotonic() - run.started > _STARTS_S)
+    return run.asked_model or (run.started is not None and time.monotonic() - run.started > _STARTS_S)
 
 
 def _is_past(run: _Run) -> bool:
     return run.over or run.ended
 
 
-def _number(said: object) -> float:
-    return float(said) if isinstance(said, int | float) else 0.0
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

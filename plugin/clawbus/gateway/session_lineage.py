@@ -1,7 +1,7 @@
-"""From which session another was spawned: sub-agents, and what `sessions_spawn` makes visible or hands to a harness.
+"""The session that has spawned another: of sub-agents, and of what `sessions_spawn` shows or hands to a harness.
 
-Its key says only that it was spawned; by whom stands in the gateway's entry of the session (`spawnedBy`), from before
-its first turn, and is kept there over restarts. Tried with openclaw 2026.9.6.
+A session key says only that the session was spawned. The gateway's entry of the session says by which one
+(`spawnedBy`), from before its first turn, also after a restart. Tried with OpenClaw 2026.9.6.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from clawbus.gateway.rpc import GatewayRpc
 
 _SPAWNED = ("subagent", "dashboard", "acp")
 _INCOGNITO = "incognito-"
-"""Children of incognito sessions, which have no entry; a turn of the bus is none, and so is nothing that it spawns."""
+"""A child of an incognito session, which has no entry. No turn of the bus is one, nor is what such a turn spawns."""
 
 
 def is_spawned(session_key: str) -> bool:
-    """Whether a session may have been spawned by another."""
+    """True if a session may have been spawned by another."""
     parts = session_key.split(":")
     return len(parts) > 3 and parts[2] in _SPAWNED and not parts[3].startswith(_INCOGNITO)
 
 
 async def spawner(rpc: GatewayRpc, session_key: str) -> tuple[str | None, datetime | None]:
-    """The key of the session that has spawned this one, None if it was begun by a user; and when, where that is known.
+    """The key of the session that has spawned this one (None: a user began it), and the moment, if it is known.
 
     Raises GatewayAway, or Refused if the gateway knows no such session.
     """
@@ -34,6 +34,8 @@ async def spawner(rpc: GatewayRpc, session_key: str) -> tuple[str | None, dateti
     return str(found) if found else None, _moment(session.get("createdAt"))
 
 
-def _moment(said: object) -> datetime | None:
-    """The gateway stamps an entry once, in milliseconds, when it makes it."""
-    return datetime.fromtimestamp(said / 1000, UTC) if isinstance(said, int | float) and 0 < said < 4e12 else None
+def _moment(stamp_ms: object) -> datetime | None:
+    """The moment at which the gateway made the entry."""
+    if not isinstance(stamp_ms, int | float) or not 0 < stamp_ms < 4e12:
+        return None
+    return datetime.fromtimestamp(stamp_ms / 1000, UTC)

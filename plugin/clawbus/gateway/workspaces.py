@@ -1,4 +1,4 @@
-"""Where a gateway keeps an agent's files: it says so itself (`agents.files.list`, OpenClaw docs/gateway/protocol)."""
+"""The folder of an agent's files, as its gateway gives it (`agents.files.list`, OpenClaw docs/gateway/protocol)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clawbus.gateway.rpc import GatewayRpc
 async def workspace_of(rpc: GatewayRpc, agent: str) -> Path | None:
     """An agent's workspace; None while the gateway is away, or if it does not know the agent."""
     try:
-        said = (await rpc.call("agents.files.list", {"agentId": agent})).get("workspace")
+        folder = (await rpc.call("agents.files.list", {"agentId": agent})).get("workspace")
     except (GatewayAway, Refused):
         return None
-    return Path(said) if isinstance(said, str) and said.startswith("/") else None
+    return Path(folder) if isinstance(folder, str) and folder.startswith("/") else None

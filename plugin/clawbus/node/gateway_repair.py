@@ -42,7 +42,7 @@ class GatewayRepair:
         self._is_alone = False
         self.restart: Restart | None = None
         self.on_change: list[Callable[[], None]] = []
-        rpc.runs.on_asked.append(self._asked)
+        rpc.runs.on_model_asked.append(self._asked)
 
     def of(self, agent: str) -> dict[str, Any] | None:
         """What the node says of an agent whose turns fail; None of one that is well.

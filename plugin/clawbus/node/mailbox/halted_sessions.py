@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import GatewayRpc, Turns, active
+from clawbus.gateway import GatewayRpc, Turns, list_active_runs
 from clawbus.node.ledger import InterruptedRun, Ledger
 from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.retry import pause
@@ -72,7 +72,7 @@ class HaltedSessions:
         """End what runs. Raises GatewayAway, Refused."""
         of_tasks = {run.session_key: run for run in self._ledger.runs.unfinished()}
         found: list[tuple[str, str | None]] = []
-        for one in await active(self._rpc, agents):
+        for one in await list_active_runs(self._rpc, agents):
             run = of_tasks.get(one.session_key)
             if run is not None and run.state == "started" and run.boot_id == self._rpc.boot_id:
                 continue  # its worker ends it, and keeps the outcome if there is one

@@ -187,7 +187,7 @@ class OpenClawExecutor:
 
         Unless it is the task's: again and again, while others of its agent come to their model. Raises GatewayAway.
         """
-        if not await self._turns.fell(run.session_key, run.key):
+        if not await self._turns.failed_before_model(run.session_key, run.key):
             return
         count, since = self._falls.get(run.task_id, (0, time.monotonic()))
         self._falls[run.task_id] = (count + 1, since)

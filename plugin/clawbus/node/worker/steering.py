@@ -145,7 +145,7 @@ class Steering:
         """Whether a turn that is over had heard it. Raises GatewayAway or Refused."""
         if steer.key == run.key:  # it stood in the message that opened the attempt
             return await self._turns.has_started(run.session_key, run.key)
-        stands = steer.key in self._given and await self._turns.taken(run.session_key, steer.key, 0)
+        stands = steer.key in self._given and await self._turns.steer_arrived(run.session_key, steer.key, 0)
         return bool(stands) and steer.key in self._given  # else that line opens a turn of its own, begun meanwhile
 
     async def _until_live(self, run: Run) -> None:
@@ -185,7 +185,7 @@ class Steering:
                 if steer.key == run.key:  # the message that opened this attempt
                     return steer.key
                 # One that an earlier life of this node has given may be heard, or dropped, or may wait there still.
-                heard = await self._turns.taken(run.session_key, steer.key, 0) if steer.key else False
+                heard = await self._turns.steer_arrived(run.session_key, steer.key, 0) if steer.key else False
                 key = f"{KEY_PREFIX}{uuid.uuid4().hex}" if heard is False else steer.key
                 self._ledger.steers.given(steer.id, key)
                 self._given[key] = run.session_key
@@ -206,7 +206,7 @@ class Steering:
         heard: bool | None = True if key == run.key else None
         while key and heard is None:
             try:
-                heard = await self._turns.taken(run.session_key, key)
+                heard = await self._turns.steer_arrived(run.session_key, key)
             except (GatewayAway, Refused):
                 await self._rpc.ready.wait()
             await asyncio.sleep(_AGAIN_S)
