@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clawbus.errors import Missing
+from clawbus.file_lock import locked_in_turn
 from clawbus.gateway.setup import install as installing
 from clawbus.gateway.setup import installation as openclaw
 from clawbus.gateway.setup.installation import PINNED
@@ -136,7 +137,7 @@ async def test_two_installations_at_once_do_one(tmp_path: Path) -> None:
     folder.parent.mkdir(parents=True)
     said: asyncio.Queue[str] = asyncio.Queue()
     node = find_node()
-    async with installing.alone(folder.with_name(f"{PINNED}.lock"), said.put_nowait):
+    async with locked_in_turn(folder.with_name(f"{PINNED}.lock")):
         second = asyncio.create_task(installing.install_openclaw(node, PINNED, folder, said.put_nowait))
         assert "waiting for it" in await said.get()
         package(folder / "node_modules" / "openclaw", PINNED)

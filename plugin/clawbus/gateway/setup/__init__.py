@@ -1,1 +1,1 @@
-"""OpenClaw on this machine: found, installed, configured, joined."""
+"""OpenClaw on this machine: find, install, configure and join it."""

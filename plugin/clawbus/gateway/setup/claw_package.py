@@ -1,8 +1,8 @@
-"""An agent as a Claw, the folder that OpenClaw's own tooling takes: for gateways that are the user's.
+"""An agent as a Claw, the folder from which OpenClaw makes an agent: for gateways that are the user's.
 
-`openclaw claws add FOLDER --dry-run` shows what it would do and wants consent; it makes a new agent and never touches
-one that exists (docs/cli/claws, experimental in openclaw 2026.9.6). So clawbus writes nothing into such a gateway:
-neither an agent's files nor its tool policy.
+`openclaw claws add FOLDER --dry-run` shows what it would do and asks for consent. It makes a new agent and never
+changes one that exists (docs/cli/claws, experimental in OpenClaw 2026.9.6). clawbus itself writes neither an agent's
+files nor its tool policy into such a gateway.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def package(agent: Agent, org: Org) -> dict[str, str]:
 
 
 def offer(home: Home, org: Org, gateway_id: str) -> list[str]:
-    """Write the Claws of a gateway's agents into the company's own folder; return what their person should know.
+    """Write the Claws of a gateway's agents into the company's own folder. Returns a note for the user on each agent.
 
-    They are clawbus's copies, so they are brought up to date without asking.
+    They are copies of clawbus, and are updated without asking.
     """
     notes = []
     for agent in org.agents_of(gateway_id):

@@ -1,4 +1,4 @@
-"""OpenClaw's own commands, run for a gateway that exists: its validation and its writers, not ours."""
+"""OpenClaw's own commands, run for a gateway that exists, so that OpenClaw validates and writes its settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.errors import Missing, Refused
+from clawbus.gateway.openclaw_words import is_unset
 
 _TIMEOUT_S = 300.0  # a command takes 1 to 8 s; through a gateway that is busy, longer
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedCommand:
-    """What a command left: its exit code and its words."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -32,26 +33,26 @@ class CompletedCommand:
         return data if isinstance(data, dict) else {}
 
     def reason(self) -> str:
-        """Why it failed, in OpenClaw's words, on one line."""
+        """OpenClaw's words for its failure, on one line."""
         data = self.data()
         found = [*data.get("errors", ()), *data.get("issues", ()), data.get("error", {})]
-        said = [str(one["message"]) for one in found if isinstance(one, dict) and "message" in one]
-        words = said or [line.strip() for line in self.err.splitlines() if line.strip()]
+        messages = [str(error["message"]) for error in found if isinstance(error, dict) and "message" in error]
+        words = messages or [line.strip() for line in self.err.splitlines() if line.strip()]
         return " ".join(words[0].split()).rstrip(".") if words else f"exit code {self.code}"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The openclaw program (`argv`, such as node and openclaw.mjs) in the environment that names the gateway.
+    """The openclaw program (`argv`, such as node and openclaw.mjs), in an environment that names the gateway.
 
-    Every method raises Refused, with the command and OpenClaw's reason in one sentence, when it fails.
+    Each method raises Refused, with the command and OpenClaw's reason, if it fails.
     """
 
     argv: Sequence[str]
     env: Mapping[str, str]
 
     async def run(self, *args: str) -> CompletedCommand:
-        """Run `openclaw ARGS…` to its end, whatever that is. Raises Missing if it cannot start, Refused late."""
+        """Run `openclaw ARGS…` to any exit code. Raises Missing if it cannot start, Refused if it does not end."""
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
@@ -73,22 +74,22 @@ class Command:
         return CompletedCommand(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
     async def config_file(self) -> Path:
-        """The openclaw.json that this environment names; it need not exist."""
+        """The openclaw.json of this environment; the file may not exist."""
         return Path(str((await self._done("config", "file", "--json")).data()["path"]))
 
     async def setting(self, path: str) -> Any:
-        """An authored or default setting; None if it is not set."""
+        """A setting, authored or by default; None if it is not set."""
         done = await self.run("config", "get", path, "--json")
         if done.code == 0:
             return json.loads(done.out)
-        if "but unset" in done.reason():
+        if is_unset(done.reason()):
             return None
         raise _failed(("config", "get", path), done)
 
     async def patch(self, changes: dict[str, Any], *, replace: Sequence[str] = (), dry_run: bool = False) -> str:
-        """Merge `changes` into openclaw.json: None deletes, and below a path of `replace` nothing is merged.
+        """Merge `changes` into openclaw.json. None deletes a setting; a path of `replace` is replaced as a whole.
 
-        Returns OpenClaw's last line: whether a gateway must be restarted.
+        Returns OpenClaw's last line: it says if the gateway must be restarted.
         """
         options = [part for path in replace for part in ("--replace-path", path)]
         options += ["--dry-run", "--json"] if dry_run else []
@@ -99,20 +100,18 @@ class Command:
         return _last_line(done)
 
     async def plugin_folder(self, plugin: str) -> Path | None:
-        """Where a plugin is installed; None if it is not."""
-        done = await self.run("plugins", "inspect", plugin, "--json")
-        if done.code != 0:
-            if "not found" in done.reason():
-                return None
-            raise _failed(("plugins", "inspect", plugin), done)
-        return Path(str(done.data()["plugin"]["rootDir"]))
+        """The folder of an installed plugin; None if it is not installed."""
+        # `plugins inspect` gives words only for a plugin that is not there.
+        plugins = (await self._done("plugins", "list", "--json")).data().get("plugins") or ()
+        return next((Path(str(known["rootDir"])) for known in plugins if known.get("id") == plugin), None)
 
     async def install(self, folder: Path) -> str:
-        """Copy a plugin folder into the gateway's state. Returns OpenClaw's last line: applied now, or later."""
+        """Copy a plugin folder into the gateway's state. Returns OpenClaw's last line: it says when this counts."""
         done = await self._done("plugins", "install", str(folder), "--force", "--accept-capabilities")
         return _last_line(done)
 
     async def uninstall(self, plugin: str) -> None:
+        """Remove a plugin, and its entry in the settings."""
         await self._done("plugins", "uninstall", plugin, "--force")
 
     async def _done(self, *args: str) -> CompletedCommand:

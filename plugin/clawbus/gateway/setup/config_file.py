@@ -1,4 +1,4 @@
-"""openclaw.json as its author sees it: dotted paths, the parents of a setting, a change shown as a diff."""
+"""openclaw.json as its author sees it: dotted paths, the parents of a setting, a change as a diff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clawbus.gateway.setup.join_record import ConfigChange
 
 
 def read_plain(config: Path) -> dict[str, Any] | None:
-    """The file's object; None if only OpenClaw can tell: JSON5 as a person writes it, or parts in other files."""
+    """The object of the file; None if only OpenClaw can read it: it is JSON5, or has parts in other files."""
     try:
         text = config.read_text("utf-8")
         data = json.loads(text)
@@ -34,7 +34,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def at(data: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, None if there is none."""
+    """The value at a dotted path; None if there is none."""
     here: Any = data
     for step in path.split("."):
         here = here.get(step) if isinstance(here, Mapping) else None
@@ -42,7 +42,7 @@ def at(data: Mapping[str, Any], path: str) -> Any:
 
 
 def missing_parents(data: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, ...]:
-    """Which objects above `paths` are not there yet, outermost first."""
+    """The objects above `paths` that are missing, the outermost first."""
     found: dict[str, None] = {}
     for path in paths:
         steps = path.split(".")
@@ -52,7 +52,7 @@ def missing_parents(data: Mapping[str, Any], paths: Iterable[str]) -> tuple[str,
 
 
 def empty_among(data: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, ...]:
-    """Which of `paths` hold nothing but empty objects among `paths`; of nested ones the outermost."""
+    """Those of `paths` that hold nothing but empty objects among `paths`; of nested ones the outermost."""
     wanted = set(paths)
 
     def hollow(path: str) -> bool:
@@ -64,7 +64,7 @@ def empty_among(data: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, ...
 
 
 def diff(config: Path, changes: Iterable[ConfigChange]) -> list[str]:
-    """The changes as a unified diff of the settings that they touch; no line if there are none."""
+    """The changes as the lines of a unified diff of the settings that they touch."""
     changes = tuple(changes)
     before = {change.path: change.before for change in changes if change.before is not None}
     after = {change.path: change.after for change in changes if change.after is not None}

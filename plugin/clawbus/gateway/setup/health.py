@@ -1,4 +1,4 @@
-"""Whether a gateway takes calls: GET /readyz, which needs no token (OpenClaw docs/gateway/health)."""
+"""The health of a gateway: GET /readyz, which needs no token (OpenClaw docs/gateway/health)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ANSWER_S = 5.0
 
 
 async def status_of(port: int, path: str = "/readyz") -> int | None:
-    """The HTTP status of GET on the loopback: of /readyz 200 ready, 503 starting or draining; None nobody there."""
+    """The HTTP status of GET on the loopback: 200 ready, 503 starting or draining; None if nobody answers."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             return await _get(port, path)
@@ -28,8 +28,8 @@ async def wait_ready(port: int, timeout_s: float) -> None:
             while (status := await status_of(port)) != 200:  # noqa: ASYNC110 - another process: no event to wait for
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        said = "did not answer" if status is None else f"answered {status}"
-        raise GatewayAway(f"the gateway on port {port} was not ready within {timeout_s:g} s: it {said}") from None
+        did = "did not answer" if status is None else f"answered {status}"
+        raise GatewayAway(f"the gateway on port {port} was not ready within {timeout_s:g} s: it {did}") from None
 
 
 async def _get(port: int, path: str) -> int:

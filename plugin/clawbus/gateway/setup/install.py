@@ -1,19 +1,18 @@
-"""Installing OpenClaw into the cache folder: once, whole or not at all, and never in silence."""
+"""Installs OpenClaw into the cache folder: once, whole or not at all, and never in silence."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from clawbus.errors import Missing
+from clawbus.file_lock import locked_in_turn
 from clawbus.gateway.setup.nodejs import NodeJs, npm_command
 from clawbus.settings import cache_dir, npm_environment
 
@@ -27,13 +26,14 @@ Say = Callable[[str], None]
 
 
 async def install_openclaw(node: NodeJs, version: str, folder: Path, say: Say) -> None:
-    """`npm install openclaw@version` into `folder`, which is there afterwards, whole, or not at all.
+    """Run `npm install openclaw@version` into `folder`. It is there whole afterwards, or not at all.
 
-    Two at once: the second waits for the first and finds its work done. Raises Missing, naming the step that failed
-    and npm's log.
+    Of two at once the second waits for the first, and finds its work done. Raises Missing, which names the step that
+    failed and npm's log.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    async with alone(folder.with_name(f"{version}.lock"), say):
+    lock = folder.with_name(f"{version}.lock")
+    async with locked_in_turn(lock, lambda: say("Another clawbus is installing OpenClaw; waiting for it.")):
         if folder.exists():
             return
         _refuse_full_disk(folder.parent)
@@ -48,28 +48,6 @@ async def install_openclaw(node: NodeJs, version: str, folder: Path, say: Say) -
             scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.asynccontextmanager
-async def alone(lock: Path, say: Say) -> AsyncIterator[None]:
-    """Hold the lock file, and wait for it where another process has it. `say` hears that, once."""
-    with lock.open("a") as stream:
-        waiting = False
-        while not _locked(stream):
-            if not waiting:
-                say("Another clawbus is installing OpenClaw; waiting for it.")
-            waiting = True
-            await asyncio.sleep(0.5)
-        yield
-
-
-def _locked(stream: IO[str]) -> bool:
-    """The lock ends with the process that holds it, however that ends."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _refuse_full_disk(folder: Path) -> None:
@@ -96,7 +74,7 @@ async def _npm_install(node: NodeJs, version: str, scratch: Path, say: Say) -> N
     )
     progress = asyncio.create_task(_report(scratch, npm_cache, say))
     try:
-        _, said = await process.communicate()
+        _, errors = await process.communicate()
     finally:
         progress.cancel()
         with contextlib.suppress(ProcessLookupError):
@@ -104,7 +82,7 @@ async def _npm_install(node: NodeJs, version: str, scratch: Path, say: Say) -> N
         await process.wait()
         await asyncio.gather(progress, return_exceptions=True)
     if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()[:6]  # npm says the reason first
+        lines = errors.decode(errors="replace").strip().splitlines()[:6]  # npm says the reason first
         raise Missing(
             f"installing OpenClaw {version}: the step `npm install` ended with code {process.returncode}",
             "\n".join(
@@ -129,7 +107,7 @@ async def _report(scratch: Path, npm_cache: Path, say: Say) -> None:
 
 
 def _megabytes(folder: Path) -> int:
-    """What all files below take on disk, in MB (10^6 bytes). Files that go while it counts do not count."""
+    """The disk space of all files below, in MB (10^6 bytes). Files that go while it counts do not count."""
     total, folders = 0, [str(folder)]
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:

@@ -1,7 +1,7 @@
-"""OpenClaw on this machine: the user's own if its version fits, else one in the cache folder.
+"""The OpenClaw to use: the user's own if its version fits, else one in the cache folder.
 
-Its plugin interfaces are experimental, so clawbus says which releases it was tried with. The lookup reads
-package.json and never runs the program: `openclaw --version` takes a second.
+Its plugin interfaces are experimental, so only releases fit that clawbus was tried with. The version is read from
+package.json: `openclaw --version` takes a second.
 """
 
 from __future__ import annotations
@@ -39,21 +39,20 @@ class OpenClaw:
 
 
 def fits(version: str) -> bool:
-    """Whether clawbus takes that release: the pinned one, or a later one of the same month.
+    """True if clawbus takes a release: the pinned one, or a later one of the same month.
 
-    Releases of one month (2026.9.x) mend, and those of the next may change the plugin interface. A beta does not fit;
-    a repackaged release (2026.9.6-1) does.
+    A beta does not fit; a repackaged release (2026.9.6-1) does.
     """
+    # Releases of one month (2026.9.x) mend errors. Those of the next month may change the plugin interface.
     match = re.fullmatch(r"2026\.9\.(\d+)(-\d+)?", version)
     return match is not None and int(match[1]) >= 6
 
 
 async def find(install: bool, say: Callable[[str], None]) -> OpenClaw:
-    """The OpenClaw to use: CLAWBUS_OPENCLAW, PATH's if it fits, the cache folder's; else it is installed there.
+    """The first that there is: CLAWBUS_OPENCLAW, PATH's if it fits, the cache folder's; else it is installed there.
 
-    `say` gets a line for each thing that a person should know (what is downloaded, how large, where, progress).
-    Raises Missing if there is no Node that fits, if CLAWBUS_OPENCLAW names none that fits, if there is none and
-    `install` is False, or if the installation fails.
+    `say` gets lines for a person (what is downloaded, how large, where, progress). Raises Missing if no Node fits, if
+    CLAWBUS_OPENCLAW names no OpenClaw that fits, if there is none and `install` is False, or if the installation fails.
     """
     node = find_node()
     found = _chosen(node.path) or _on_path(node.path, say) or cached(node.path)
@@ -73,17 +72,17 @@ async def find(install: bool, say: Callable[[str], None]) -> OpenClaw:
 
 
 def folder_of(version: str) -> Path:
-    """Where in the cache folder a release is installed."""
+    """The folder of a release in the cache folder."""
     return cache_dir() / "openclaw" / version
 
 
 def cached(node: Path) -> OpenClaw | None:
-    """The one in the cache folder, if it is there whole."""
+    """The OpenClaw in the cache folder; None if there is none."""
     return read_package(node, folder_of(PINNED) / "node_modules" / "openclaw")
 
 
 def read_package(node: Path, folder: Path) -> OpenClaw | None:
-    """The OpenClaw whose package.json lies in `folder`; None if there is none."""
+    """The OpenClaw of a package folder; None if there is none."""
     try:
         package = json.loads((folder / "package.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -117,7 +116,7 @@ def _on_path(node: Path, say: Callable[[str], None]) -> OpenClaw | None:
 
 
 def _behind(node: Path, program: Path) -> OpenClaw | None:
-    """The package that a program, a link to it, a shell shim or a folder belongs to."""
+    """The OpenClaw to which a program, a link to it, a shell shim or a folder belongs."""
     real = program.resolve()
     if real.is_file() and real.suffix != ".mjs":
         try:

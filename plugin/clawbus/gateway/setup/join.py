@@ -1,8 +1,8 @@
-"""The work of `clawbus join`: the plugin and its settings into a gateway that the user has, and out again.
+"""The work of `clawbus join`: puts the plugin and its settings into a gateway of the user, and takes them out again.
 
-Everything goes through OpenClaw's own commands (`config patch`, `plugins install`), so its validation runs.
-They work with the gateway running, which takes the change up at once, and without it. They write openclaw.json
-as plain JSON: its comments are lost, which the plan says; the backup keeps them.
+OpenClaw's own commands do it (`config patch`, `plugins install`), so that its validation runs. They work while the
+gateway runs, which takes the change up at once, and while it does not. They write openclaw.json as plain JSON: its
+comments are lost. The plan says so, and the backup keeps them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clawbus.gateway.setup.plugin_visibility import ENTRY, PLUGIN, check_loadabl
 
 @dataclass(frozen=True, slots=True)
 class JoinPlan:
-    """What a join would change. `created`: the objects above those settings that are not there yet."""
+    """The changes that a join would make. `created`: the objects above those settings that are not there yet."""
 
     config: Path
     install: bool
@@ -34,10 +34,11 @@ class JoinPlan:
 
     @property
     def empty(self) -> bool:
+        """True if there is nothing to do."""
         return not self.install and not self.changes
 
     def lines(self) -> list[str]:
-        """The settings as a diff, then what is installed, then what the user should know (`!`)."""
+        """The plan for a person: the settings as a diff, then the plugin, then notes (`!`)."""
         installed = [f"+ the plugin {PLUGIN} (shim and skills), copied into the gateway's state folder"]
         nothing = ["Nothing to change."] if self.empty else []
         notes = [f"! {note}" for note in self.notes]
@@ -46,17 +47,17 @@ class JoinPlan:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """One gateway of the user: its openclaw command, its openclaw.json, the assembled plugin folder for it."""
+    """A gateway of the user: its openclaw command, its openclaw.json, and the assembled plugin folder."""
 
     openclaw: Command
     config: Path
     folder: Path
 
     async def plan(self, socket: Path) -> JoinPlan:
-        """What is missing for the six tools to reach the model. Changes nothing, and OpenClaw has checked it.
+        """The changes that the six tools still need to reach the model, checked by OpenClaw. Changes nothing.
 
-        `socket` is the node's. Raises NotFound if there is no openclaw.json; Refused if its settings forbid the
-        plugin, or if OpenClaw rejects the file or the change.
+        `socket`: the node's. Raises NotFound if there is no openclaw.json; Refused if its settings forbid the plugin,
+        or if OpenClaw rejects the file or the change.
         """
         if not self.config.is_file():
             remedy = "Set the gateway up with `openclaw onboard`, or name its file with --config FILE."
@@ -78,7 +79,7 @@ class Join:
         return JoinPlan(self.config, install, changes, created, tuple(notes))
 
     async def apply(self, plan: JoinPlan) -> tuple[Path, str]:
-        """Do what the plan says. Returns the backup of openclaw.json, and OpenClaw's word on when it counts.
+        """Carry out a plan. Returns the backup of openclaw.json, and OpenClaw's line on when the changes count.
 
         Raises Refused with the command that failed; a first join is then taken back.
         """
@@ -86,25 +87,25 @@ class Join:
         backup = back_up(self.config)
         new = JoinRecord(installed=plan.install, changes=plan.changes, created=plan.created, backups=(backup.name,))
         write_record(self.config, new.after(earlier))
-        said = ""
+        line = ""
         if plan.changes:  # before the plugin: OpenClaw installs one that lacks its settings switched off
             try:
-                said = await self.openclaw.patch(nested(_after(plan.changes)))
+                line = await self.openclaw.patch(nested(_after(plan.changes)))
             except ClawbusError:  # then OpenClaw has written nothing
                 _forget(self.config, earlier)
                 raise
         if plan.install:
             try:
-                said = await self.openclaw.install(self.folder)
+                line = await self.openclaw.install(self.folder)
             except ClawbusError:
                 if earlier is None:
                     with contextlib.suppress(ClawbusError):  # the error that counts is the first
                         await self.undo()
                 raise
-        return backup, said
+        return backup, line
 
     async def undo(self) -> list[str] | None:
-        """Take back what join did, and keep what the user changed since. Returns the diff, None if it did nothing.
+        """Take back what join did; keep what the user has changed since. Returns the diff, None if join did nothing.
 
         Raises Refused with the command that failed; then it can be run again.
         """
@@ -131,7 +132,8 @@ class Join:
         return diff(self.config, changes) + lines
 
     async def _settings(self, *paths: str) -> list[Any]:
-        """Settings, None where there is none. A plain file is read here, since each openclaw command takes 2 s."""
+        """The settings at these paths; None for one that is not set."""
+        # A plain file is read here: each openclaw command takes 2 s.
         plain = read_plain(self.config)
         if plain is not None:
             return [at(plain, path) for path in paths]
@@ -150,7 +152,7 @@ def _forget(config: Path, earlier: JoinRecord | None) -> None:
 
 
 def taken_back(change: ConfigChange, now: Any) -> ConfigChange | None:
-    """How a setting that is `now` so loses what join put there; None if it has lost it already."""
+    """The change by which a setting, `now` so, loses what join put there; None if it has lost it already."""
     wanted = _entry_without_ours(change, now) if change.path == ENTRY else _list_without_ours(change, now)
     return None if wanted == now else ConfigChange(path=change.path, before=now, after=wanted)
 
@@ -172,7 +174,7 @@ def _list_without_ours(change: ConfigChange, now: Any) -> Any:
 
 
 def _holds(installed: Path, folder: Path) -> bool:
-    """Whether an installed plugin has every file of the assembled one, byte for byte."""
+    """True if an installed plugin has each file of the assembled one, byte for byte."""
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     _, different, absent = filecmp.cmpfiles(folder, installed, names, shallow=False)
     return not different and not absent

@@ -1,4 +1,4 @@
-"""What `clawbus join` did to a gateway: kept beside its openclaw.json, so that it can be taken back."""
+"""The record of what `clawbus join` did to a gateway. It lies beside its openclaw.json, so that it can be undone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RECORD = "clawbus-join.json"
 
 
 class ConfigChange(BaseModel):
-    """One setting by its dotted path. None: not set."""
+    """A setting by its dotted path, before and after the change. None: not set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class ConfigChange(BaseModel):
 
 
 class JoinRecord(BaseModel):
-    """All that belongs to clawbus in a gateway's settings. `created`: parents that were not there before."""
+    """All that belongs to clawbus in a gateway's settings. `created`: the parents that were not there before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,10 +37,10 @@ class JoinRecord(BaseModel):
     backups: tuple[str, ...] = ()
 
     def after(self, earlier: JoinRecord | None) -> JoinRecord:
-        """This join and an earlier one as one: the oldest value of each setting is the user's own."""
+        """This join and an earlier one as one record."""
         if earlier is None:
             return self
-        own = {change.path: change.before for change in earlier.changes}
+        own = {change.path: change.before for change in earlier.changes}  # the oldest value is the user's own
         later = [
             ConfigChange(path=change.path, before=own.get(change.path, change.before), after=change.after)
             for change in self.changes
@@ -56,12 +56,12 @@ class JoinRecord(BaseModel):
 
 
 def record_file(config: Path) -> Path:
-    """Where the record of a gateway lies, by the path of its openclaw.json."""
+    """The file of a gateway's record, by the path of its openclaw.json."""
     return config.with_name(_RECORD)
 
 
 def read_record(config: Path) -> JoinRecord | None:
-    """What clawbus did to that gateway; None if nothing. Raises InvalidInput for a file that is no record."""
+    """The record of a gateway; None if there is none. Raises InvalidInput for a file that is no record."""
     file = record_file(config)
     try:
         return JoinRecord.model_validate_json(file.read_text("utf-8"))
@@ -73,7 +73,7 @@ def read_record(config: Path) -> JoinRecord | None:
 
 
 def write_record(config: Path, record: JoinRecord) -> None:
-    """Keep it, mode 600."""
+    """Write a record, mode 600."""
     write_secret(record_file(config), record.model_dump_json(indent=2) + "\n")
 
 

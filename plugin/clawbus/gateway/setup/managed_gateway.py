@@ -1,7 +1,7 @@
 """The gateways that org.toml calls the company's own (`own = true`): their folder, settings and environment.
 
-All of such a gateway lies in one folder, `gateways/<id>` of the company's home: its HOME, its state, its settings,
-its token, its agents' workspaces. The keys are those of docs/gateway/configuration-reference of openclaw 2026.9.6.
+All of such a gateway lies in one folder, `gateways/<id>` of the company's home: its HOME, state, settings and token,
+and its agents' workspaces. Source of the settings: docs/gateway/configuration-reference of OpenClaw 2026.9.6.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCRIPTED = "scripted"
 
 @dataclass(frozen=True, slots=True)
 class ManagedGateway:
-    """Where the parts of one gateway lie. `providers`: whose models its agents use, besides the scripted one."""
+    """The paths of one gateway. `providers`: those of its agents' models, but for the scripted one."""
 
     id: str
     port: int
@@ -44,7 +44,7 @@ class ManagedGateway:
 
     @property
     def log(self) -> Path:
-        """OpenClaw's own log; the default file is shared by all gateways of a user."""
+        """OpenClaw's own log; by default all gateways of a user share one file."""
         return self.folder / "openclaw.log"
 
     def workspace(self, agent: str) -> Path:
@@ -64,9 +64,9 @@ def write_settings(
 ) -> ManagedGateway:
     """Write the openclaw.json of an own gateway, and make its folders, workspaces and token.
 
-    `plugin` is the assembled plugin folder; `scripted_url` where the scripted model listens (`http://127.0.0.1:1/v1`),
-    for agents whose model is "scripted". A file that already says the same is not touched: a gateway reloads when its
-    settings change. Raises InvalidInput for a model that is neither `provider/model` nor "scripted" with an URL.
+    `plugin`: the assembled plugin folder. `scripted_url`: the address of the scripted model, such as
+    `http://127.0.0.1:1/v1`, for agents whose model is "scripted". Raises InvalidInput for a model that is neither
+    `provider/model` nor "scripted" with an URL.
     """
     own = locate(home, org, gateway_id)
     for agent in org.agents_of(own.id):
@@ -76,6 +76,7 @@ def write_settings(
     if not own.token_file.exists():
         write_secret(own.token_file, secrets.token_urlsafe(32))
     text = settings_text(own, home, org, plugin, scripted_url)
+    # A gateway reloads when its settings are written: a file that has the same text is not touched.
     if not own.config.exists() or own.config.read_text("utf-8") != text:
         write_secret(own.config, text)
     own.config.chmod(0o600)  # the audit calls anything wider critical
@@ -83,13 +84,13 @@ def write_settings(
 
 
 def settings_text(own: ManagedGateway, home: Home, org: Org, plugin: Path, scripted_url: str | None) -> str:
-    """What openclaw.json is to hold; its token is there already."""
+    """The text of openclaw.json; the token's file is there already."""
     settings = _settings(own, org, home.socket(own.id), plugin, scripted_url)
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
 def environment(own: ManagedGateway) -> dict[str, str]:
-    """What an own gateway's process gets: its folders, no network look-ups of its own, and no key but its models'."""
+    """The environment of an own gateway: its folders, no network look-ups of its own, no key but its models'."""
     env = child_environment(
         HOME=str(own.folder),
         OPENCLAW_STATE_DIR=str(own.state),
@@ -149,7 +150,7 @@ def _settings(own: ManagedGateway, org: Org, socket: Path, plugin: Path, scripte
 
 
 def _models(own: ManagedGateway, scripted_url: str | None) -> dict[str, Any]:
-    """`replace` leaves only the scripted provider; with a real one, `merge` keeps OpenClaw's own definitions."""
+    # `replace` leaves only the scripted provider; with a real one `merge` keeps OpenClaw's own definitions.
     models: dict[str, Any] = {"mode": "merge" if own.providers else "replace", "catalogRefresh": {"enabled": False}}
     if scripted_url is not None:
         models["providers"] = {SCRIPTED: _scripted(scripted_url)}

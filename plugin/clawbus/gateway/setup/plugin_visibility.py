@@ -1,6 +1,6 @@
-"""Which settings of a gateway let the plugin load and its tools reach the model (OpenClaw docs/gateway/config-tools).
+"""The settings of a gateway that load the plugin and show its tools to the model (OpenClaw docs/gateway/config-tools).
 
-The manifest names the profiles that show the tools; what a user wrote by hand counts more than that.
+The manifest names the profiles that show the tools. A list that the user wrote counts more.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from clawbus.gateway.setup.join_record import ConfigChange
 PLUGIN = "clawbus"
 ENTRY = f"plugins.entries.{PLUGIN}"
 _ALL_PLUGINS = (PLUGIN, "group:plugins", "*")
-"""Names in a tool list that mean this plugin's tools, whatever they are."""
+"""The names in a tool list that stand for all tools of this plugin."""
 
 
 def check_loadable(plugins: Mapping[str, Any]) -> None:
-    """Raise Refused if the user has ruled out this plugin: that is his decision, not ours to change."""
+    """Raise Refused if the user's settings rule out this plugin: join does not change that decision."""
     if plugins.get("enabled") is False:
         raise Refused(
             "plugins.enabled = false: this gateway loads no plugin at all",
@@ -33,7 +33,7 @@ def check_loadable(plugins: Mapping[str, Any]) -> None:
 
 
 def missing(plugins: Mapping[str, Any], tools: Mapping[str, Any], socket: Path) -> Iterator[ConfigChange]:
-    """The changes that the plugin and its tools still need."""
+    """The changes that the plugin and its tools still need; `socket`: the node's."""
     entry = (plugins.get("entries") or {}).get(PLUGIN)
     config = (entry or {}).get("config") or {}
     wanted = {**(entry or {}), "enabled": True, "config": {**config, "socket": str(socket)}}
@@ -50,7 +50,7 @@ def missing(plugins: Mapping[str, Any], tools: Mapping[str, Any], socket: Path) 
 
 
 def hidden(tools: Mapping[str, Any], agents: Mapping[str, Any]) -> list[str]:
-    """What still keeps the tools from some agents: lists of the user that join does not touch."""
+    """Notes on lists of the user that keep the tools from some agents; join does not touch them."""
     notes = []
     if _names(tools.get("deny")):
         notes.append(f"tools.deny covers {PLUGIN}: no agent sees the six tools until you take that out")

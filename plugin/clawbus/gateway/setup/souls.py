@@ -1,9 +1,9 @@
 """The files that make an agent: SOUL.md (its voice) and AGENTS.md (its rules), from templates and the org's facts.
 
-A role's folder holds what is the role's; `_common` the frame that all share: facts, peers, the rules of the bus. So a
-rule is changed in one place. OpenClaw gives sub-agents AGENTS.md only, so what must hold everywhere stands there;
-the routing of blockers too, since the runtime reads no HEARTBEAT.md any more (docs/reference/templates/HEARTBEAT).
-A file that a person has changed is never overwritten: writing an agent's soul is writing its orders.
+A role's folder has the part of the role; `_common` has the frame that all share: facts, peers, the rules of the bus.
+OpenClaw gives sub-agents AGENTS.md only, so a rule for all stands there. So does the routing of blockers, since
+OpenClaw no longer reads HEARTBEAT.md (docs/reference/templates/HEARTBEAT). A file that a person has changed is never
+overwritten: an agent's soul is its orders.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from clawbus.org import Agent, Org
 _RECORD = ".clawbus-wrote.json"
 FILES = ("SOUL.md", "AGENTS.md")
 MAX_CHARS = 20_000
-"""What OpenClaw reads of one such file (docs/gateway/config-agents, bootstrap limits)."""
+"""OpenClaw reads no more of one such file (docs/gateway/config-agents, bootstrap limits)."""
 COMMON = "_common"
 NEUTRAL = "default"
 _PEERS, _PEER_CHARS = 40, 200
-"""Peers that are listed; a longer list costs every turn, and `nats_org` finds the others."""
+"""The peers that are listed, and the characters on each. Each turn pays for the list; `nats_org` finds the others."""
 
 
 def render(agent: Agent, org: Org) -> dict[str, str]:
-    """The text of each file for an agent, by file name.
+    """The text of each file of an agent, by file name.
 
-    The role's part is that of its folder (`role-ceo`: souls/ceo), or of souls/default. Raises Missing if the
-    installation lacks the templates, InvalidInput if one names an unknown placeholder or comes out too long.
+    The role's part comes from its folder (`role-ceo`: souls/ceo), else from souls/default. Raises Missing if the
+    installation lacks the templates, InvalidInput if one has an unknown placeholder or comes out too long.
     """
     values = _values(agent, org)
     made = {}
@@ -45,16 +45,16 @@ def render(agent: Agent, org: Org) -> dict[str, str]:
 
 
 def role_file(role: str, name: str) -> Path | None:
-    """A file of a role's own folder, None if the role has none of that name."""
+    """A file of a role's own folder; None if the role has none of that name."""
     path = folder("souls") / role.removeprefix("role-") / name
     return path if path.is_file() else None
 
 
 def write(workspace: Path, files: Mapping[str, str], force: bool = False) -> list[str]:
-    """Write what is missing into a workspace; return one unified diff for each file that is there and differs.
+    """Write the files into a workspace. Returns a unified diff for each file that somebody has changed.
 
-    A file that is as clawbus wrote it follows the org file: an agent that joins stands in everybody's AGENTS.md. One
-    that somebody has changed is overwritten only with `force` (its diff is returned all the same).
+    Such a file is overwritten only with `force`; its diff is returned all the same. A file that is as clawbus wrote it
+    follows the org file.
     """
     workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = differences(workspace, files)
@@ -68,7 +68,7 @@ def write(workspace: Path, files: Mapping[str, str], force: bool = False) -> lis
 
 
 def differences(workspace: Path, files: Mapping[str, str]) -> dict[str, str]:
-    """A unified diff for each file of a workspace that somebody has changed, by its name. Writes nothing."""
+    """A unified diff for each file of a workspace that somebody has changed, by name. Writes nothing."""
     found, wrote = {}, _wrote(workspace)
     for name, text in files.items():
         path = workspace / name
@@ -79,7 +79,7 @@ def differences(workspace: Path, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wrote(workspace: Path) -> dict[str, str]:
-    """What clawbus has written there, by digest; nothing if the record is not there or cannot be read."""
+    """The digest of each file as clawbus wrote it, by name; empty if there is no record, or none that can be read."""
     try:
         record = json.loads((workspace / _RECORD).read_text("utf-8"))
     except (OSError, ValueError):
@@ -107,7 +107,7 @@ def _values(agent: Agent, org: Org) -> dict[str, str]:
 
 
 def _facts(agent: Agent, org: Org) -> Iterator[str]:
-    """Its place in the company, one line for each thing that there is to say."""
+    """The agent's place in the company, one line a fact."""
     above = [f"{name} (a person)" if name in org.people else name for name in org.chain(agent.id)]
     yield f"Above you, nearest first: {', '.join(above)}."
     below = _names(other.id for other in org.agents if other.reports_to == agent.id)
@@ -129,7 +129,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _peers(agent: Agent, org: Org) -> str:
-    """One line each, those first with whom it has most to do."""
+    """One line for each peer: its superiors, its team and its reports first."""
     near = {*org.chain(agent.id), *org.members(agent.team)}
     others = [other for other in org.agents if other.id != agent.id]
     others.sort(key=lambda other: other.id not in near and other.reports_to != agent.id)
@@ -146,13 +146,13 @@ def _peer(other: Agent) -> str:
 
 
 def _brief(text: str) -> str:
-    """Of a peer: forty of them stand in one file, of which OpenClaw reads 20,000 characters."""
+    # Forty peers stand in one file, of which OpenClaw reads 20,000 characters.
     line = _one_line(text)
     return line if len(line) <= _PEER_CHARS else f"{line[:_PEER_CHARS].rstrip()}…"
 
 
 def _one_line(text: str) -> str:
-    """The org file's texts become part of a prompt: as one line each they cannot begin a section of their own."""
+    # The org file's texts become part of a prompt: on one line a text cannot begin a section of its own.
     return " ".join(text.split())
 
 
@@ -185,7 +185,7 @@ def _diff(path: Path, present: str, text: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """The whole file or none of it."""
+    """Replace a file as a whole."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(text, "utf-8")
     scratch.replace(path)

@@ -1,8 +1,7 @@
-"""What a role must not do, as OpenClaw's tool policy: `agents.entries.<id>.tools` from souls/<role>/policy.toml.
+"""A role's tool policy: `agents.entries.<id>.tools` of OpenClaw, from souls/<role>/policy.toml.
 
-In each scope OpenClaw takes either `allow` or `alsoAllow`; what an `allow` does not name is hidden, and deny wins
-(docs/gateway/config-tools/tool-policy). So a closed list must name this plugin, or its agent loses the bus.
-Who runs no commands reads no files but those of its workspace, either: the company's keys lie outside.
+In each scope OpenClaw takes either `allow` or `alsoAllow`. It hides a tool that an `allow` does not name, and `deny`
+wins (docs/gateway/config-tools/tool-policy).
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ _COMMANDS = ("exec", "bash", "group:runtime")
 
 
 def policy(role: str) -> dict[str, Any]:
-    """The tool policy of a role such as `role-ceo`: what all roles share, joined by what the role's own file says.
+    """The tool policy of a role such as `role-ceo`: the common one, joined by the role's own file if there is one.
 
-    A role without a file of its own gets what all share; one that may run no commands is kept in its workspace.
     Raises Missing if the installation lacks the files.
     """
     shared = _read(folder("souls") / COMMON / _FILE)
     path = role_file(role, _FILE)
     own = _read(path) if path else {}
-    own.pop("delegates", None)  # what others may use for it: ours to enforce (`rights`)
+    own.pop("delegates", None)  # not OpenClaw's: the tools of those who work for it (`org/tool_bounds`)
     made = {**own, "deny": [*shared["deny"], *own.get("deny", ())]}
-    if "allow" in own:
+    if "allow" in own:  # a closed list must name this plugin, or its agent loses the bus
         made["allow"] = [*own["allow"], PLUGIN]
+    # Without commands it reads only files of its workspace: the company's keys lie outside.
     if not _names_commands(made.get("allow", ["*"])) or _names_commands(made["deny"]):
         made["fs"] = {**own.get("fs", {}), "workspaceOnly": True}
     return made
 
 
 def _names_commands(patterns: Iterable[str]) -> bool:
-    """Whether a list lets commands run, or forbids them; its patterns are OpenClaw's, in which case does not matter."""
+    """True if a list has a tool that runs commands. Its patterns are OpenClaw's: their case does not matter."""
     return any(fnmatch(name, pattern.lower()) for pattern in patterns for name in _COMMANDS)
 
 
