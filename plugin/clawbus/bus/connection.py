@@ -69,7 +69,7 @@ class Connection:
         self.full = False
         """True if the server last turned us away because too many are connected."""
         self.untrusted = ""
-        """Why the server's certificate proves nothing; empty if it does."""
+        """The reason why the server's certificate is not valid; empty if it is."""
         self._on_error, self._on_lost, self._on_reconnected = on_error, on_lost, on_reconnected
         self._url = url
         self._identity = identity

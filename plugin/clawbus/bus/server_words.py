@@ -20,7 +20,7 @@ import nats.errors
 _VIOLATION = "permissions violation"
 _PUBLISH = re.compile(r'publish to "([^"]+)"', re.IGNORECASE)
 _FULL = re.compile(r"maximum (account active )?connections exceeded", re.IGNORECASE)
-"""The first is said of one account, the other of the whole server."""
+"""With "account" it is about one account, else about the whole server."""
 _REVOKED = "revoked"
 _REFUSED = ("authorization", "authentication", "expired", _REVOKED)
 _SLOW = "timeout"
@@ -29,7 +29,7 @@ _PER_SUBJECT = "per subject"
 
 
 class Complaint(Enum):
-    """What the server, or the connection to it, complains of."""
+    """The kinds of what goes wrong beside the answers."""
 
     VIOLATION = auto()
     """The key may not publish or hear a subject."""
@@ -40,7 +40,7 @@ class Complaint(Enum):
     REFUSED = auto()
     """The server does not take the key, or not these credentials."""
     AWAY = auto()
-    """Nothing was said: the machine, the network or the server is away or slow."""
+    """The machine, the network or the server is away."""
     OTHER = auto()
 
 

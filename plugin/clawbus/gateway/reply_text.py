@@ -118,16 +118,16 @@ def _is_json_call(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     calls = found if isinstance(found, list) else found.get("tool_calls", [found])
-    return isinstance(calls, list) and bool(calls) and all(_is_call(one) for one in calls)
+    return isinstance(calls, list) and bool(calls) and all(_is_call(call) for call in calls)
 
 
-def _is_call(one: Any) -> bool:
-    """A name, arguments, and little else."""
-    if not isinstance(one, dict) or len(one) > _MOST_KEYS:
+def _is_call(call: Any) -> bool:
+    """True if an object has a name, arguments, and little else."""
+    if not isinstance(call, dict) or len(call) > _MOST_KEYS:
         return False
-    if isinstance(one.get("function"), dict):
-        one = one["function"]
-    names = [one[name] for name in _NAMES if name in one]
-    arguments = [one[name] for name in _ARGUMENTS if name in one]
+    if isinstance(call.get("function"), dict):
+        call = call["function"]
+    names = [call[name] for name in _NAMES if name in call]
+    arguments = [call[name] for name in _ARGUMENTS if name in call]
     named = bool(names) and all(isinstance(name, str) and re.fullmatch(r"[\w.:/-]{1,64}", name) for name in names)
     return named and len(arguments) == 1 and isinstance(arguments[0], (dict, str))

@@ -21,6 +21,7 @@ from clawbus.org import Org, load_text
 from clawbus.provision import joined_machine as here
 from clawbus.provision.accounts import credentials_subject
 from clawbus.provision.credential_service import renew
+from clawbus.retry import Backoff
 from clawbus.settings import write_secret
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ async def follow(company: Company, changed: Callable[[], Awaitable[object]]) -> 
         return
     async with contextlib.AsyncExitStack() as stack:
         buses = await _connected(company, stack, None)
-        telling, asking = _Tries(EVERY_S, _LONGEST_S), _Tries(_OUT_S, _LONGEST_OUT_S)
+        telling, asking = _Tries(Backoff(EVERY_S, _LONGEST_S)), _Tries(Backoff(_OUT_S, _LONGEST_OUT_S))
         asking.begin(_OUT_S)
         while True:
             try:
@@ -68,15 +69,14 @@ async def follow(company: Company, changed: Callable[[], Awaitable[object]]) -> 
 
 @dataclass
 class _Tries:
-    """When to try something next: ever more rarely, from `first_s` to `longest_s` after the last try."""
+    """When to try something next: ever more rarely."""
 
-    first_s: float
-    longest_s: float
+    backoff: Backoff
     _due: float = math.inf
-    _wait_s: float = 0.0
 
     def begin(self, after_s: float = 0.0) -> None:
-        self._due, self._wait_s = time.monotonic() + after_s, self.first_s
+        self._due = time.monotonic() + after_s
+        self.backoff.reset()
 
     def end(self) -> None:
         self._due = math.inf
@@ -85,7 +85,7 @@ class _Tries:
         """Whether to try now. If so, the next time is set as if it would fail."""
         if time.monotonic() < self._due:
             return False
-        self._due, self._wait_s = time.monotonic() + self._wait_s, min(2 * self._wait_s, self.longest_s)
+        self._due = time.monotonic() + self.backoff.next_s()
         return True
 
 

@@ -16,6 +16,7 @@ from clawbus.errors import ClawbusError
 from clawbus.ops.supervisor import Supervisor
 from clawbus.ops.up.services import SERVER, Say
 from clawbus.provision.stream_health import FRESH_S, watching
+from clawbus.retry import Backoff
 
 log = logging.getLogger(__name__)
 _LOOK_S = 2.0
@@ -34,7 +35,7 @@ class ServerWatch:
         self._shut: list[str] = []
         self._is_full = False
         self._why = ""
-        self._again_at, self._pause_s = 0.0, _FIRST_S
+        self._again_at, self._backoff = 0.0, Backoff(_FIRST_S, _LONGEST_S)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -71,12 +72,12 @@ class ServerWatch:
         if not shut:
             self._why = ""
             if time.monotonic() > self._again_at + _LONGEST_S:
-                self._pause_s = _FIRST_S
+                self._backoff.reset()
             return
         why = await asyncio.to_thread(why_unwritable, self._store)
         if why and why != self._why and not self._is_full:
             self._say(f"nothing can be written in {self._store}: {why}. It is tried again every {_LOOK_S:g} s")
         self._why = why
         if not why and time.monotonic() >= self._again_at:
-            self._again_at, self._pause_s = time.monotonic() + self._pause_s, min(2 * self._pause_s, _LONGEST_S)
+            self._again_at = time.monotonic() + self._backoff.next_s()
             await self._supervisor.restart(SERVER)
