@@ -195,7 +195,7 @@ async def publish_keys(bus: Bus, org: Org, home: Home) -> None:
 
 
 async def directory_steps(bus: Bus, org: Org, home: Home) -> list[Step]:
-    """The members whose public key is not the published one. Raises BusAway, Refused, or InvalidInput for a bad file."""
+    """The members whose public key is not the published one. Raises BusAway, Refused or InvalidInput."""
     seeds, have = key_directory.seed_files(home, org), await key_directory.published(bus, org)
     return [*_directory_steps(bus, org, home, seeds, have)]
 
@@ -211,7 +211,6 @@ def _directory_steps(
         if member in have and before.get("key") == key:
             continue
         what = "removed" if key is None else "changed" if before.get("key") else "new"
-        publish = functools.partial(
-            key_directory.publish_key, bus, org, home, member, seed if key is not None else None
-        )
-        yield Step("directory", member, what, do=functools.partial(publish, before))
+        owned = seed if key is not None else None
+        publish = functools.partial(key_directory.publish_key, bus, org, home, member, owned, before)
+        yield Step("directory", member, what, do=publish)
