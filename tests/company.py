@@ -28,8 +28,7 @@ from clawbus.gateway.setup.souls import render, write
 from clawbus.node.prompts.frames import RESULT_MARK
 from clawbus.ops.apply.apply import write_server_config
 from clawbus.provision import server
-from clawbus.provision.key_directory import publish_keys
-from clawbus.provision.streams import provision
+from clawbus.provision.plan import provision, publish_keys
 from clawbus.tasks import TaskView
 from clawbus.wire.channels import ENDS
 

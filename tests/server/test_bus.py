@@ -17,7 +17,7 @@ from clawbus.errors import BacklogFull, BusAway, EndConflict, Refused, Unverifie
 from clawbus.org import parse
 from clawbus.provision.config import write_config
 from clawbus.provision.credentials import credentials
-from clawbus.provision.streams import provision
+from clawbus.provision.plan import provision
 from clawbus.settings import Home
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.ends import Ends

@@ -42,7 +42,7 @@ TELLING = """
 import asyncio, sys
 from pathlib import Path
 from clawbus.client.company import Company
-from clawbus.provision.claims import push
+from clawbus.provision.account_push import push
 company = Company.open(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

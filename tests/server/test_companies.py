@@ -15,7 +15,7 @@ from clawbus.errors import ClawbusError, Refused
 from clawbus.ops.apply.apply import write_server_config
 from clawbus.org import load
 from clawbus.provision import server
-from clawbus.provision.streams import provision
+from clawbus.provision.plan import provision
 from clawbus.wire.channels import TASKS
 from tests.company import Live, free_ports, until
 

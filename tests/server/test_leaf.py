@@ -18,8 +18,8 @@ from clawbus.org import BusConfig
 from clawbus.org.network import EVERYWHERE
 from clawbus.provision import server
 from clawbus.provision.ca import authority
-from clawbus.provision.greeting import Port, kind_of, who_answers
 from clawbus.provision.leaf_config import hub_of, look
+from clawbus.provision.ports import Port, kind_of, who_answers
 from tests.branch import CLAWBUS, Branch, branch
 from tests.company import free_ports, until
 

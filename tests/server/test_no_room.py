@@ -17,7 +17,8 @@ from clawbus.ops.apply.apply import write_server_config
 from clawbus.org import OrgMistakes, load_text
 from clawbus.org.stream_sizes import Sizes
 from clawbus.provision import server
-from clawbus.provision.streams import provision, stream_configs
+from clawbus.provision.plan import provision
+from clawbus.provision.streams import stream_configs
 from clawbus.wire.channels import ENDS, INBOX, SPEND, STREAMS
 from clawbus.wire.subjects import new_message_id, new_task_id
 from tests.company import CLAWBUS, Live, free_ports, live

@@ -27,7 +27,7 @@ from clawbus.node.ledger import Ledger, Outgoing, Run
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.result_sender import ResultSender
 from clawbus.org import EXTERNAL, STEWARD
-from clawbus.provision.key_directory import publish_keys
+from clawbus.provision.plan import publish_keys
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.budget_account import spend_of
 from clawbus.wire.channels import ALERTS, DEAD, INBOX, KEYS, TASKS

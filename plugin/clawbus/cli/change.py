@@ -22,7 +22,15 @@ from clawbus.ops.up import ask_up, planned_model_url
 from clawbus.org.mistakes import near
 from clawbus.provision.permissions import PROVISIONER
 
-_AREAS = {"key": "keys", "bus": "bus", "gateway": "gateways", "workspace": "workspaces", "backlog": "backlog"}
+_AREAS = {
+    "key": "keys",
+    "account": "accounts",
+    "bus": "bus",
+    "directory": "directory",
+    "gateway": "gateways",
+    "workspace": "workspaces",
+    "backlog": "backlog",
+}
 _YOURS = "as you have it, and stays so; `clawbus apply --force-souls` replaces it"
 
 

@@ -12,9 +12,8 @@ from clawbus.client.company import Company
 from clawbus.errors import Missing, Refused
 from clawbus.ops.up.leaf_process import LeafProcess
 from clawbus.provision import joined_machine as here
-from clawbus.provision.greeting import Port
 from clawbus.provision.leaf_config import Hub, hub_of, look
-from clawbus.provision.ports import LOOPBACK, holder_of, port_free
+from clawbus.provision.ports import LOOPBACK, Port, holder_of, port_free
 from clawbus.provision.server import find_server
 from clawbus.settings import HUB_VAR, variable
 

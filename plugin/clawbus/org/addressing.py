@@ -1,4 +1,4 @@
-"""Whom a message is for: from what people and models write to a subject, and who hears what was said there.
+"""The recipient of a message: the text that people and models write, its subject, and the agents that hear it.
 
 cto-athena          one agent or person, in its inbox
 team:exec, exec     a team            all              everyone
@@ -28,7 +28,7 @@ def check_recipient(field: str, value: str) -> str:
 
 
 def resolve(org: Org, field: str, value: str) -> str:
-    """What the envelope's `to` says for a recipient: an id, "all", "learning", or a topic such as status.deploy.
+    """The envelope's `to` for a recipient: an id, "all", "learning", or a topic such as status.deploy.
 
     Raises InvalidInput, or NotFound with names that come near, before anything is sent.
     """
@@ -36,10 +36,10 @@ def resolve(org: Org, field: str, value: str) -> str:
     if value.startswith(_TOPIC):
         return value.removeprefix(_TOPIC)
     name = value.removeprefix(_TEAM)
-    one_of = {*org.team_ids} if value.startswith(_TEAM) else {ALL, LEARNING, STEWARD, *org.people, *org.team_ids}
-    if name in one_of or (not value.startswith(_TEAM) and any(agent.id == name for agent in org.agents)):
+    is_single = name in (ALL, LEARNING, STEWARD) or name in org.people or name in org.agents_by_id
+    if org.is_team(name) or (is_single and not value.startswith(_TEAM)):
         return name
-    if any(pool.id == name for pool in org.pools):
+    if org.members(name):
         remedy = f"Give it a task, or name one: {', '.join(org.members(name))}."
         raise InvalidInput(field, value, "is a pool, which takes tasks only", remedy)
     raise NotFound(f"{field} = {value!r}: nobody in {org.company} has that name", _near(org, name))
@@ -60,7 +60,7 @@ def channel_of(org: Org, to: str) -> str:
         return to
     if "." in to:
         return "topics"
-    return "team" if to in org.team_ids else "dm"
+    return "team" if org.is_team(to) else "dm"
 
 
 def subject_of(org: Org, mail: Envelope) -> str:

@@ -1,8 +1,9 @@
-"""What is wrong with an org.toml: each mistake with its line, its field, its value and the remedy."""
+"""The mistakes of an org.toml: each with its line, its field, its value and the remedy."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class OrgMistakes(InvalidInput):
     """Every mistake of one org.toml. `problems` holds one line each, `mistakes` the same for programs."""
 
     def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes, self.problems = tuple(mistakes), [str(one) for one in mistakes]
+        self.mistakes, self.problems = tuple(mistakes), [str(mistake) for mistake in mistakes]
         ClawbusError.__init__(
             self,
             f"{path}: {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}",
@@ -67,19 +68,30 @@ def explained(found: Iterable[Wrong], data: Mapping[str, Any], lines: Mapping[Pl
         Mistake(line_of(lines, place), _field(place, data), _value(place, data), wrong.problem, wrong.remedy)
         for place, wrong in kept.items()
     ]
-    return sorted(mistakes, key=lambda one: one.line or 0)
+    return sorted(mistakes, key=lambda mistake: mistake.line or 0)
 
 
 def near(word: object, known: Iterable[str], otherwise: str = "") -> str:
     """A remedy: the known name that looks like `word`, else `otherwise`, or what there is."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(word), names, 1)
-    if close:
-        return f"Did you mean {close[0]!r}?"
+    there = frozenset(known)
+    names = _sorted(there)
+    if close := _closest(str(word), there):
+        return f"Did you mean {close!r}?"
     if otherwise or not names:
         return otherwise or "There are none."
     more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"There are: {', '.join(names[:_NAMED])}{more}."
+
+
+# A gateway that is misspelt is misspelt in each of its agents.
+@functools.lru_cache(maxsize=4096)
+def _closest(word: str, known: frozenset[str]) -> str:
+    return next(iter(difflib.get_close_matches(word, _sorted(known), 1)), "")
+
+
+@functools.lru_cache(maxsize=8)
+def _sorted(known: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(known))
 
 
 def _field(place: Place, data: Mapping[str, Any]) -> str:

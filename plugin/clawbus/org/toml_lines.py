@@ -1,10 +1,11 @@
-"""On which line of a TOML text each value stands: `tomllib` reads values and forgets their places.
+"""The line of each value of a TOML text: `tomllib` reads values and forgets their places.
 
 Only for a text that `tomllib` has accepted: what it allows (TOML 1.0) is walked here, and nothing is checked again.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from bisect import bisect_right
@@ -36,6 +37,17 @@ def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
     while place and place not in lines:
         place = place[:-1]
     return lines.get(place)
+
+
+@functools.lru_cache(maxsize=1024)  # a file of thousands of agents has a dozen keys
+def _words(key: str) -> tuple[str, ...]:
+    """A key's words. Quotes and escapes are tomllib's work."""
+    tree: Any = tomllib.loads(f"{key} = 0")
+    words = []
+    while tree:
+        (word, tree), *_ = tree.items()
+        words.append(word)
+    return tuple(words)
 
 
 class _Walk:
@@ -71,15 +83,9 @@ class _Walk:
         return found.end() if found else self._at
 
     def _keys(self) -> tuple[str, ...]:
-        """A key, dotted or not, as its words; escapes are tomllib's work."""
-        end = self._match(_KEY)
-        tree: Any = tomllib.loads(f"{self._text[self._at : end].strip()} = 0")
-        self._at = end
-        words = []
-        while tree:
-            (word, tree), *_ = tree.items()
-            words.append(word)
-        return tuple(words)
+        """The words of the key that begins here, dotted or not."""
+        start, self._at = self._at, self._match(_KEY)
+        return _words(self._text[start : self._at].strip())
 
     def _note(self, place: Place) -> None:
         self.lines.setdefault(place, bisect_right(self._ends, self._at - 1) + 1)
@@ -123,7 +129,7 @@ class _Walk:
             self._at = self._match(_TEXT if quoted else _OTHER)
 
     def _more(self, end: str) -> bool:
-        """Whether an array or inline table goes on after a comma."""
+        """True if an array or inline table goes on after a comma."""
         self._skip()
         if self._take(","):
             self._skip()

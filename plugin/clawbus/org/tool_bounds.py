@@ -1,4 +1,4 @@
-"""What a task's turn may use: bounds of tool names, which only become narrower on their way (ADR 20).
+"""The tools that a task's turn may use: bounds of tool names, which only become narrower on their way (ADR 20).
 
 A bound is a tuple of names; one that ends in `*` stands for all that begin so. None bounds nothing, the empty tuple
 leaves nothing. Whatever is cut off here cannot come back: a bound of two bounds permits what both permit.
@@ -20,7 +20,7 @@ POLICY = "policy.toml"
 
 
 def permits(bound: Bound, tool: str) -> bool:
-    """Whether a turn that is bounded so may call a tool."""
+    """True if a turn that is bounded so may call a tool."""
     return bound is None or any(_covers(name, tool) for name in bound)
 
 
@@ -33,21 +33,24 @@ def meet(*bounds: Bound) -> Bound:
 
 
 def delegable(org: Org, member: str) -> Bound:
-    """What somebody may let others use: its `delegates` in org.toml, else its role's; the guests' is [guests]'s."""
+    """The tools that a member may let others use: its `delegates` in org.toml, else its role's; for guests [guests]'s.
+
+    None for a person, who bounds nothing.
+    """
     if member == EXTERNAL:
         return org.guests.delegates
-    agent = next((one for one in org.agents if one.id == member), None)
-    if agent is None or agent.delegates is not None:
-        return agent.delegates if agent is not None else None
-    return _of_role(agent.role)
+    agent = org.agents_by_id.get(member)
+    if agent is None:
+        return None
+    return agent.delegates if agent.delegates is not None else _of_role(agent.role)
 
 
-def bound_of(org: Org, said: Envelope) -> Bound:
-    """What the turn of a task, or of a message, may use: what it brings, within what its sender may give.
+def bound_of(org: Org, envelope: Envelope) -> Bound:
+    """The tools for the turn of a task or a message: those that it brings, within those that its sender may give.
 
-    Both sides ask this: the sender of the bus is verified, what its envelope says may be crafted.
+    Both sides ask this: the bus verifies the sender, but what its envelope says may be crafted.
     """
-    return meet(said.tools, delegable(org, said.sender))
+    return meet(envelope.tools, delegable(org, envelope.sender))
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,7 +68,7 @@ def _covers(wide: str, narrow: str) -> bool:
 def _of_role(role: str) -> Bound:
     path = folder("souls") / role.removeprefix("role-") / POLICY
     try:
-        said = tomllib.loads(path.read_text("utf-8")).get("delegates") if path.is_file() else None
+        tools = tomllib.loads(path.read_text("utf-8")).get("delegates") if path.is_file() else None
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Missing(f"{path} cannot be read: {error}", "Install clawbus again.") from None
-    return None if said is None else tuple(said)
+    return None if tools is None else tuple(tools)

@@ -1,4 +1,4 @@
-"""The durable consumers of a company: whose they are, and what each one hears.
+"""The durable consumers of a company: the owner and the filters of each.
 
 Filters are added before an agent is announced: messages stored before their filter exists would be stranded in a work
 queue.
@@ -6,13 +6,11 @@ queue.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
-from clawbus.bus import STEWARD_READER, Bus, gateway_reader, group_durable, person_reader, task_durable
+from clawbus.bus import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.provision.diff import differs, info
 from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import (
     ALERTS,
@@ -33,8 +31,6 @@ from clawbus.wire.channels import (
 )
 from clawbus.wire.subjects import PRIORITIES, Subjects
 
-log = logging.getLogger(__name__)
-
 _NS = 1_000_000_000
 _QUEUES = frozenset(stream.name for stream in STREAMS if stream.retention == "workqueue")
 _LOOKED_UP = (ALERTS, KEYS, STATE, SPEND)
@@ -47,7 +43,7 @@ def consumer_configs(org: Org) -> list[Named]:
     """(stream, configuration) of each durable."""
     found = [one for gateway in org.gateways for one in _of_gateway(org, gateway.id)]
     found += [one for group in org.groups for one in _of_group(org, group)]
-    found += _of_steward(org)
+    found += steward_durables(org)
     subjects = Subjects(org.company)
     return found + [
         (INBOX, _config(org, person_reader(one.id), [subjects.dm_for(one.id)], 10_000)) for one in org.humans
@@ -55,7 +51,7 @@ def consumer_configs(org: Org) -> list[Named]:
 
 
 def broadcast_filters(org: Org, gateway: str) -> list[str]:
-    """What a gateway hears of the broadcasts: everyone's, its agents' teams, the topics that they subscribe to."""
+    """The broadcasts that a gateway hears: everyone's, its agents' teams, the topics that they subscribe to."""
     subjects = Subjects(org.company)
     agents = org.agents_of(gateway)
     topics = dict.fromkeys(one.topic for agent in agents for one in agent.subscriptions)
@@ -90,8 +86,8 @@ def _of_group(org: Org, group: str) -> Iterator[Named]:
         yield TASKS, _config(org, group_durable(group, priority), [subjects.tasks_for(group, priority)], 1_000)
 
 
-def _of_steward(org: Org) -> list[Named]:
-    """One durable per stream, which all stewards share: each message is one steward's, and another's if he dies."""
+def steward_durables(org: Org) -> list[Named]:
+    """One durable per stream, which all stewards share: each message is one steward's, and another's if it dies."""
     subjects = Subjects(org.company)
     read = {
         EVENTS: [subjects.everything("events")],
@@ -122,37 +118,18 @@ def _config(org: Org, name: str, filters: list[str], pending: int) -> dict[str, 
     }
 
 
-async def provision_consumers(bus: Bus, org: Org) -> None:
-    """Bring the durables to what the org says. Raises BusAway or Refused."""
-    wanted = {(stream, config["durable_name"]): config for stream, config in consumer_configs(org)}
-    # First what has to go: in a work queue no two consumers may have a filter in common, not even for a moment. There
-    # a consumer whose filters change is made anew, since one that is changed never sees what was stored before. On a
-    # stream that keeps everything it is changed in place: a new subscriber hears from then on.
-    for stream in READ_STREAMS:
-        for name, have in await consumers_of(bus, stream):
-            asked = wanted.get((stream, name))
-            if asked is None or (stream in _QUEUES and _filters(have) != _filters(asked)):
-                await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
-                log.info("consumer %s/%s removed", stream, name)
-    for (stream, _), one in wanted.items():
-        await _consumer(bus, stream, one)
+def must_be_remade(stream: str, have: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """True if a durable cannot be changed in place.
 
-
-async def consumers_of(bus: Bus, stream: str) -> list[Named]:
-    """(name, configuration) of the consumers that a stream has; none if there is no such stream."""
-    found: list[dict[str, Any]] = []
-    if await info(bus, f"STREAM.INFO.{stream}") is None:
-        return []
-    while True:
-        page = await bus.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
-        found += page["consumers"] or []
-        if not page["consumers"] or len(found) >= page["total"]:
-            return [(one["name"], one["config"]) for one in found]
+    In a work queue one whose filters change never sees what was stored before. On a stream that keeps everything it is
+    changed in place: a new subscriber hears from then on.
+    """
+    return stream in _QUEUES and _filters(have) != _filters(wanted)
 
 
 def _filters(config: dict[str, Any]) -> set[str]:
-    one = config.get("filter_subject")
-    return set(config.get("filter_subjects") or ([one] if one else []))
+    single = config.get("filter_subject")
+    return set(config.get("filter_subjects") or ([single] if single else []))
 
 
 def as_kept(config: dict[str, Any], have: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -164,13 +141,3 @@ def as_kept(config: dict[str, Any], have: dict[str, Any] | None = None) -> dict[
     if len(wanted["filter_subjects"]) == 1:
         wanted["filter_subject"] = wanted.pop("filter_subjects")[0]
     return wanted
-
-
-async def _consumer(bus: Bus, stream: str, config: dict[str, Any]) -> None:
-    name = config["durable_name"]
-    have = await info(bus, f"CONSUMER.INFO.{stream}.{name}")
-    wanted = as_kept(config, have["config"] if have else None)
-    if have is not None and not differs(have["config"], wanted):
-        return
-    await bus.api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", {"stream_name": stream, "config": wanted})
-    log.info("consumer %s/%s %s", stream, name, "made" if have is None else "updated")

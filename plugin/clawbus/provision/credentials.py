@@ -13,12 +13,12 @@ from clawbus.provision import joined_machine as here
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.provision.accounts import API_PREFIX, GATEWAYS, OFFICE
 from clawbus.provision.authority import Authority
-from clawbus.provision.permissions import ROLES, Grant, grants
+from clawbus.provision.permissions import ROLES, Grant, grant_of, grants
 from clawbus.settings import Home
 
 
 def mint(home: Home, org: Org, key_name: str, public_key: str, life_s: float) -> str:
-    """A user's JWT: which role the key has, what it calls its own, and until when.
+    """A user's JWT: the role of the key, the ids that are its own, and the second until which it counts.
 
     Raises NotFound if the company has no such key.
     """
@@ -48,7 +48,7 @@ def credentials(home: Home, org: Org, key_name: str) -> Identity:
     grant: Grant | None = None
     if Authority(home).is_here:
         grant = _grant(org, key_name)
-        if key_name in elsewhere.names(org):
+        if elsewhere.lives_elsewhere(org, key_name):
             raise NotFound(f"{key_name} is on another machine", "`clawbus invite` lets one in.")
     elif here.read(home) is not None and not home.key(key_name).exists():
         raise NotFound(f"there is no key of {key_name} on this machine", "Run it on the company's own machine.")
@@ -76,32 +76,31 @@ def _not_started(org: Org, key_name: str) -> BusAway:
 
 
 def account_of(key_name: str) -> str:
-    """The account in which a key of that name lives, whether or not the company has it yet."""
+    """The account in which a key of that name lives, also if the company has no such key."""
     return GATEWAYS if key_name.startswith("gw-") else ROLES.get(key_name, ROLES["person"])
 
 
 def _grant(org: Org, key_name: str) -> Grant:
-    try:
-        return grants(org)[key_name]
-    except KeyError:
-        raise NotFound(f"{org.company} has no key {key_name!r}", f"There are: {', '.join(grants(org))}.") from None
+    if (grant := grant_of(org, key_name)) is None:
+        raise NotFound(f"{org.company} has no key {key_name!r}", f"There are: {', '.join(grants(org))}.")
+    return grant
 
 
 def _good(home: Home, org: Org, grant: Grant, me: Identity) -> bool:
-    """Whether credentials say what they should, are not revoked, and have more than half of their life before them."""
+    """True if credentials say what they should, are not revoked, and have more than half of their life before them."""
     authority = Authority(home)
     if me.creds_file is None or not me.creds_file.exists():
         return False
     try:
-        said = claims_of(read_creds(me.creds_file))
+        claims = claims_of(read_creds(me.creds_file))
     except InvalidInput:  # half a file, or somebody has put something else there
         return False
     now = time.time()
     return (
-        (said.get("sub"), said.get("name")) == (me.public_key, me.name)
-        and said.get("iss") == authority.key(grant.role).public_key
-        and said.get("nats", {}).get("tags") == grant.tag_list
-        and said.get("nats", {}).get("issuer_account") == authority.key(grant.account).public_key
-        and said.get("iat", 0) > authority.revoked(grant.account).get(me.public_key, -1)
-        and said.get("exp", 0) - now > min(org.bus.credentials_s, said.get("exp", 0) - said.get("iat", 0)) / 2
+        (claims.get("sub"), claims.get("name")) == (me.public_key, me.name)
+        and claims.get("iss") == authority.key(grant.role).public_key
+        and claims.get("nats", {}).get("tags") == grant.tag_list
+        and claims.get("nats", {}).get("issuer_account") == authority.key(grant.account).public_key
+        and claims.get("iat", 0) > authority.revoked(grant.account).get(me.public_key, -1)
+        and claims.get("exp", 0) - now > min(org.bus.credentials_s, claims.get("exp", 0) - claims.get("iat", 0)) / 2
     )

@@ -24,7 +24,7 @@ from clawbus.provision.accounts import (
     services,
 )
 from clawbus.provision.config import quoted
-from clawbus.provision.permissions import allowed, grants
+from clawbus.provision.permissions import Grant, allowed, grants
 from clawbus.settings import Home, write_secret
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_$*-]+(\.[A-Za-z0-9_$*-]+)*(\.>)?|>")
@@ -47,9 +47,16 @@ def write_account(home: Home, org: Org, identities: Mapping[str, Identity]) -> P
     """
     target = account_file(home)
     home.dir("nats")
-    head = '# Written by clawbus from org.toml. In the configuration of your nats-server: accounts { include "…" }\n'
-    write_secret(target, head + "\n".join(_account(org, name, identities) for name in ACCOUNTS))
+    write_secret(target, account_conf(org, identities))
     return target
+
+
+def account_conf(org: Org, identities: Mapping[str, Identity]) -> str:
+    """The accounts of the company as text."""
+    granted = grants(org).values()
+    by_account = {name: [grant for grant in granted if grant.account == name] for name in ACCOUNTS}
+    head = '# Written by clawbus from org.toml. In the configuration of your nats-server: accounts { include "…" }\n'
+    return head + "\n".join(_account(org, name, mine, identities) for name, mine in by_account.items())
 
 
 def account_file(home: Home) -> Path:
@@ -57,12 +64,11 @@ def account_file(home: Home) -> Path:
 
 
 def account_name(org: Org, account: str) -> str:
-    """What an account of the company is called on a server that has others, too."""
+    """The name of an account of the company on a server that has others, too."""
     return org.company if account == OFFICE else f"{org.company}-{account.lower()}"
 
 
-def _account(org: Org, account: str, identities: Mapping[str, Identity]) -> str:
-    mine = [grant for grant in grants(org).values() if grant.account == account]
+def _account(org: Org, account: str, mine: list[Grant], identities: Mapping[str, Identity]) -> str:
     users = [
         User(identities[grant.name].public_key, may.publish, may.subscribe)
         for grant in mine

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from clawbus.bus import Bus
 from clawbus.bus.identity import agent_key, load_or_create
 from clawbus.bus.verifier import PUBLISHER
 from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.provision import remote_keys as elsewhere
+from clawbus.provision import remote_keys
+from clawbus.provision.remote_keys import lives_elsewhere
 from clawbus.settings import Home
 from clawbus.wire.channels import KEYS
 from clawbus.wire.envelope import now
@@ -24,40 +26,49 @@ log = logging.getLogger(__name__)
 _FORMER = 8
 
 
+def seed_files(home: Home, org: Org) -> dict[str, Path]:
+    """The file of the private key of each member, whether it lies there yet."""
+    steward = home.key(STEWARD)
+    found = {STEWARD: steward, EXTERNAL: steward}  # the steward signs what it has translated for the guests
+    found |= {human.id: home.key(f"me-{human.id}") for human in org.humans}
+    return found | {agent.id: home.key(agent_key(agent.id)) for agent in org.agents}
+
+
 def member_keys(home: Home, org: Org) -> dict[str, str]:
     """The public key of each member. A private one that is missing is made here, unless its member lives elsewhere.
 
     An agent that lives on another machine has its public key in `keys/agent-<id>.pub`. Raises InvalidInput.
     """
-    steward = load_or_create(STEWARD, home.key(STEWARD)).public_key
-    found = {STEWARD: steward, EXTERNAL: steward}  # the steward signs what it has translated for the guests
-    found |= {human.id: load_or_create(human.id, home.key(f"me-{human.id}")).public_key for human in org.humans}
-    there = elsewhere.names(org)
-    for name in (agent.id for agent in org.agents):
-        seed = home.key(agent_key(name))
-        key = elsewhere.public_key(home, seed.stem) if seed.stem in there else load_or_create(name, seed).public_key
-        if key is not None:  # its machine has not joined yet
-            found[name] = key
-    return found
+    seeds = seed_files(home, org)
+    keys = ((member, public_key_of(home, org, member, seed, make=True)) for member, seed in seeds.items())
+    return {member: key for member, key in keys if key is not None}
 
 
-async def publish_keys(bus: Bus, org: Org, home: Home) -> None:
-    """Bring KEYS to what the members' keys are. Changes only what differs. Raises BusAway or Refused."""
-    subjects, wanted = Subjects(org.company), member_keys(home, org)
-    have: dict[str, dict[str, Any]] = {}
-    for stored in await bus.stored(KEYS, subjects.everything("keys")):
-        have[subjects.parse(stored.subject).tokens["member"]] = json.loads(stored.data)
-    for member in sorted({*wanted, *have}):
-        before, key = have.get(member, {}), wanted.get(member)
-        if member not in have or before.get("key") != key:
-            await bus.publish(
-                subjects.build("keys", PUBLISHER, member=member),
-                json.dumps({"v": 1, "key": key, "former": _former(before)}).encode(),
-                msg_id=new_message_id(PUBLISHER),
-            )
-            log.info("the key of %s is %s", member, "published" if key else "no more")
-        if key is None:  # it has left: what it signed with signs nothing any more
-            home.key(agent_key(member)).unlink(missing_ok=True)
+def public_key_of(home: Home, org: Org, member: str, seed: Path, make: bool) -> str | None:
+    """The public key of a member; None if its machine has not joined yet; "" if it is to be made, and not `make`."""
+    if lives_elsewhere(org, seed.stem):
+        return remote_keys.public_key(home, seed.stem)
+    return load_or_create(member, seed).public_key if make or seed.exists() else ""
+
+
+async def published(bus: Bus, org: Org) -> dict[str, dict[str, Any]]:
+    """What KEYS holds of each member. Raises BusAway or Refused."""
+    subjects = Subjects(org.company)
+    entries = await bus.stored(KEYS, subjects.everything("keys"))
+    return {subjects.parse(entry.subject).tokens["member"]: json.loads(entry.data) for entry in entries}
+
+
+async def publish_key(bus: Bus, org: Org, home: Home, member: str, seed: Path | None, before: dict[str, Any]) -> None:
+    """Publish the key of a member, or that it has none any more (`seed` is None). `before`: what KEYS holds of it."""
+    key = None if seed is None else public_key_of(home, org, member, seed, make=True)
+    if key is None:  # it has left: what it signed with signs nothing any more
+        home.key(agent_key(member)).unlink(missing_ok=True)
+    await bus.publish(
+        Subjects(org.company).build("keys", PUBLISHER, member=member),
+        json.dumps({"v": 1, "key": key, "former": _former(before)}).encode(),
+        msg_id=new_message_id(PUBLISHER),
+    )
+    log.info("the key of %s is %s", member, "published" if key else "no more")
 
 
 def _former(before: dict[str, Any]) -> list[dict[str, str]]:

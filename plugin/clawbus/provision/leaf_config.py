@@ -18,9 +18,8 @@ from clawbus.org.network import is_host
 from clawbus.provision.config import MAX_PAYLOAD_BYTES, quoted
 from clawbus.provision.credentials import credentials
 from clawbus.provision.external_account import User, user_line
-from clawbus.provision.greeting import Port, who_answers
 from clawbus.provision.permissions import allowed, grants
-from clawbus.provision.ports import LOOPBACK
+from clawbus.provision.ports import LOOPBACK, Port, who_answers
 from clawbus.settings import Home
 from clawbus.wire.subjects import Subjects
 

@@ -13,7 +13,7 @@ from clawbus.bus import Bus
 from clawbus.errors import BusAway, Forbidden, Refused
 from clawbus.org import STEWARD, Org
 from clawbus.provision.accounts import API_PREFIX
-from clawbus.provision.permissions import PROVISIONER, grants
+from clawbus.provision.permissions import PROVISIONER, grant_of
 from clawbus.wire.channels import INBOX, TASKS
 from clawbus.wire.subjects import Subjects, new_message_id
 
@@ -24,7 +24,7 @@ _ANSWER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ForbiddenCall:
-    """A call, and what it would be."""
+    """A call, and what it would do, in words."""
 
     subject: str
     what: str
@@ -32,11 +32,12 @@ class ForbiddenCall:
 
 
 def forbidden_calls(org: Org, key: str, api: str) -> list[ForbiddenCall]:
-    """What the holder of a key must not be able to do. `api`: where his account finds JetStream's."""
-    subjects, grant = Subjects(org.company), grants(org)[key]
-    own = {one for tag in ("agent", "person") for one in grant.tags.get(tag, ())}
+    """The calls that the holder of a key must not be able to make. `api`: where its account finds JetStream's."""
+    subjects, grant = Subjects(org.company), grant_of(org, key)
+    tags = grant.tags if grant is not None else {}
+    own = {member for tag in ("agent", "person") for member in tags.get(tag, ())}
     members = [*(agent.id for agent in org.agents), *(human.id for human in org.humans)]
-    others = [one for one in members if one not in own]
+    others = [member for member in members if member not in own]
     spoken = [ForbiddenCall(subjects.dm(STEWARD, other), f"speak as {other}") for other in (*others[:1], *others[-1:])]
     return [
         *dict.fromkeys(spoken),
@@ -60,7 +61,7 @@ def tried_keys(org: Org, gateways: list[str]) -> list[str]:
 
 def tried_by_the_doctor(org: Org, key: str) -> frozenset[str]:
     """The subjects of `forbidden_calls`, by which a refusal is known as one that `clawbus doctor` has asked for."""
-    calls = forbidden_calls(org, key, API_PREFIX) if key in grants(org) else ()
+    calls = forbidden_calls(org, key, API_PREFIX) if grant_of(org, key) is not None else ()
     return frozenset(one.subject for one in calls)
 
 

@@ -1,4 +1,4 @@
-"""Who may say what to nats-server: one list per role, in which `{{tag(…)}}` stands for what a key may call its own.
+"""The permissions of nats-server's users: one list per role, in which `{{tag(…)}}` stands for what is a key's own.
 
 The shapes are those of the table in the NATS research that held against attack: the sender is the last token of
 every subject, a node may pull from and acknowledge its own durables only, and nobody but the provisioner may
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from clawbus.bus.durables import STEWARD_READER, gateway_reader, group_durable, person_reader, task_durable
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.provision.accounts import API_PREFIX, GATEWAYS, GUESTS, OFFICE, STAFF, WATCHED, credentials_subject
-from clawbus.provision.consumers import consumer_configs
+from clawbus.provision.consumers import steward_durables
 from clawbus.tasks.guests import ANSWERS, GUEST, guest_subjects
 from clawbus.wire.channels import (
     ART,
@@ -59,7 +59,7 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A key's role, and what its holder calls its own: tag -> ids."""
+    """A key's role, and the ids that are its own by tag: agents, a reader, queues."""
 
     name: str
     role: str
@@ -74,18 +74,30 @@ class Grant:
         return [f"{tag}:{value}" for tag, values in self.tags.items() for value in values]
 
     def is_exceeded_by(self, tags: Iterable[str]) -> bool:
-        """Whether credentials with these tags say more than this."""
+        """True if credentials with these tags permit more than this."""
         return bool(set(tags) - set(self.tag_list))
 
 
 def grants(org: Org) -> dict[str, Grant]:
-    """Every key that a company has, by its name; the guests' if they are let in."""
-    found = [Grant(PROVISIONER, PROVISIONER), Grant(STEWARD, STEWARD)]
-    found += [_gateway(org, gateway.id) for gateway in org.gateways]
-    for human in org.humans:
-        found.append(Grant(f"me-{human.id}", PERSON, {"person": (human.id,), "reader": (person_reader(human.id),)}))
-    found += [Grant(GUEST, GUEST)] if guest_subjects(org) else []
-    return {grant.name: grant for grant in found}
+    """Every key that a company has, by its name; the guests' if they are let in.
+
+    The whole company is walked through: who needs one key asks `grant_of`, who needs several keeps the answer.
+    """
+    names = [PROVISIONER, STEWARD, *(f"gw-{gateway.id}" for gateway in org.gateways)]
+    names += [*(f"me-{human.id}" for human in org.humans), GUEST]
+    return {name: grant for name in names if (grant := grant_of(org, name)) is not None}
+
+
+def grant_of(org: Org, name: str) -> Grant | None:
+    """The grant of one key, by its name; None if the company has no such key."""
+    kind, _, member = name.partition("-")
+    if name in (PROVISIONER, STEWARD) or (name == GUEST and guest_subjects(org)):
+        return Grant(name, name)
+    if kind == "gw" and org.has_gateway(member):
+        return _gateway(org, member)
+    if kind == "me" and member in org.people:
+        return Grant(name, PERSON, {"person": (member,), "reader": (person_reader(member),)})
+    return None
 
 
 def _gateway(org: Org, gateway: str) -> Grant:
@@ -98,7 +110,7 @@ def _gateway(org: Org, gateway: str) -> Grant:
 
 
 def rights(org: Org, role: str) -> Rights:
-    """What every key of a role may do."""
+    """The subjects for every key of a role, with `{{tag(…)}}` in them."""
     if role == PROVISIONER:
         return Rights((">",), (">",))
     make = {GATEWAY: _of_gateways, PERSON: _of_people, STEWARD: _of_stewards, GUEST: _of_guests}
@@ -106,7 +118,7 @@ def rights(org: Org, role: str) -> Rights:
 
 
 def allowed(org: Org, grant: Grant) -> Rights:
-    """What one key may do, its tags filled in: what the server makes of the role's list and the key's credentials."""
+    """The subjects for one key, its tags filled in, as the server does with the role's list and the credentials."""
     role = rights(org, grant.role)
     return Rights(_filled(role.publish, grant), _filled(role.subscribe, grant))
 
@@ -147,9 +159,8 @@ def _of_stewards(org: Org) -> Rights:
     subjects = Subjects(org.company)
     publish = [*subjects.may_publish(STEWARD, "steward"), *subjects.may_publish(EXTERNAL)]
     publish += [credentials_subject(org.company, _NAME)]
-    for stream, config in consumer_configs(org):
-        if config["durable_name"] == STEWARD_READER:
-            publish += _consumer(stream, STEWARD_READER)
+    for stream, _ in steward_durables(org):
+        publish += _consumer(stream, STEWARD_READER)
     publish += _reading()
     publish += [f"{API_PREFIX}.STREAM.PURGE.{stream}" for stream in (TIMERS, DEAD)]
     publish.append(f"{API_PREFIX}.INFO")

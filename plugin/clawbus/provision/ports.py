@@ -1,25 +1,29 @@
-"""Whether a port of this machine is free, and who holds it if it is not."""
+"""Ports: which are free on this machine, which process holds one, and which kind of server answers at an address."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import json
 import os
 import socket
 import time
 from collections.abc import Collection
+from enum import Enum
 from pathlib import Path
 
 from clawbus.errors import Missing
 
 LOOPBACK = "127.0.0.1"
 _DYING_S = 10.0
+_GREETING_S = 2.0
+_LONGEST_GREETING_BYTES = 64 * 1024
 _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
 def port_free(host: str, port: int) -> bool:
-    """Whether a server could listen on host:port now. Connections that are still closing do not count."""
+    """True if a server could listen on host:port now. Connections that are still closing do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,12 +37,12 @@ def port_free(host: str, port: int) -> bool:
 
 
 async def wait_for_port(port: int, ended: Collection[int], host: str = LOOPBACK, within_s: float = _DYING_S) -> None:
-    """Until nobody holds a port who was `ended` just now; these are numbers of processes, or of their groups.
+    """Wait until none of the processes that were `ended` just now holds a port. `ended`: numbers, also of groups.
 
-    It returns at once where a program holds it that is none of them, and after `within_s`: who calls looks himself.
+    It returns at once where another program holds the port, and after `within_s`: the caller looks at the port itself.
     """
     limit = time.monotonic() + within_s
-    with contextlib.suppress(OSError):  # an address that this machine does not have: said by who looks
+    with contextlib.suppress(OSError):  # an address that this machine does not have: the caller reports it
         while ended and not port_free(host, port) and time.monotonic() < limit:
             pid = _pid_of(port)
             if pid is not None and not _is_one_of(pid, ended):
@@ -73,7 +77,7 @@ def refuse_taken_port(field: str, port: int, org_file: Path | None = None, host:
 
 
 def holder_of(port: int) -> str | None:
-    """Who listens on a port of the loopback or of all addresses: `nats-server (pid 123)`.
+    """The process that listens on a port of the loopback or of all addresses: `nats-server (pid 123)`.
 
     None where it is not known: on a system without /proc, or for another user's process.
     """
@@ -111,3 +115,56 @@ def _has_socket(process: Path, inodes: set[str]) -> bool:
         return any(str(link.readlink()) in inodes for link in (process / "fd").iterdir())
     except OSError:  # another user's, or it has just ended
         return False
+
+
+# -- the greeting of a nats-server ---------------------------------------------------------------------------------
+
+
+class Port(Enum):
+    """The kind of port that answers.
+
+    nats-server speaks first, and its INFO line gives the port away. A port for clients tells the caller its own address
+    (`client_ip`), one for leaves never does; both number it (`client_id`), and the ports on which servers of a cluster
+    meet do not. Seen on nats-server 2.15.1, whose leaves look at such fields, too, and say no more than "attempted to
+    connect to wrong port", again and again.
+
+    `SILENT`: something took the call and did not greet as a nats-server; `NOBODY`: nothing took it.
+    """
+
+    LEAVES = "leaves"
+    CLIENTS = "clients"
+    SERVERS = "servers"
+    SILENT = "silent"
+    NOBODY = "nobody"
+
+
+async def who_answers(host: str, port: int) -> Port:
+    """Call there and look at the greeting, which comes before any encryption. Nothing is sent."""
+    try:
+        async with asyncio.timeout(_GREETING_S):
+            reader, writer = await asyncio.open_connection(host, port, limit=_LONGEST_GREETING_BYTES)
+    except (OSError, TimeoutError):
+        return Port.NOBODY
+    try:
+        async with asyncio.timeout(_GREETING_S):
+            return kind_of(await reader.readline())
+    except (OSError, TimeoutError, ValueError):
+        return Port.SILENT
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def kind_of(line: bytes) -> Port:
+    """The kind of port that greets with this line."""
+    word, _, rest = line.partition(b" ")
+    try:
+        info = json.loads(rest) if word == b"INFO" else None
+    except (ValueError, RecursionError):
+        info = None
+    if not isinstance(info, dict):
+        return Port.SILENT
+    if "client_ip" in info:
+        return Port.CLIENTS
+    return Port.LEAVES if "client_id" in info else Port.SERVERS

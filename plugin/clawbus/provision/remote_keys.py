@@ -12,10 +12,10 @@ from clawbus.bus.identity import agent_key, is_public_key
 from clawbus.bus.jwt import claims_of, tags_of
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
-from clawbus.provision import withdrawn_rights as taken
+from clawbus.provision import withdrawn_rights
 from clawbus.provision.accounts import GATEWAYS
 from clawbus.provision.authority import Authority
-from clawbus.provision.permissions import Grant, grants
+from clawbus.provision.permissions import Grant
 from clawbus.settings import Home, write_secret
 
 
@@ -24,6 +24,13 @@ def names(org: Org) -> frozenset[str]:
     gateways = [gateway.id for gateway in org.gateways if gateway.elsewhere]
     agents = [agent_key(agent.id) for gateway in gateways for agent in org.agents_of(gateway)]
     return frozenset([*(f"gw-{gateway}" for gateway in gateways), *agents])
+
+
+def lives_elsewhere(org: Org, name: str) -> bool:
+    """True if the key of that name is one of `names`, without walking through the company."""
+    kind, _, member = name.partition("-")
+    gateway = member if kind == "gw" else agent.gateway if (agent := org.agents_by_id.get(member)) else ""
+    return kind in ("gw", "agent") and org.has_gateway(gateway) and org.gateway(gateway).elsewhere
 
 
 def public_key(home: Home, name: str) -> str | None:
@@ -39,7 +46,7 @@ def public_key(home: Home, name: str) -> str | None:
 
 
 def learn(home: Home, name: str, key: str) -> None:
-    """Know a public key by that name from now on. What the name stood for before signs, and opens, nothing any more."""
+    """Know a public key by that name from now on. The key of before signs, and opens, nothing any more."""
     if public_key(home, name) != key:
         _revoke(home, name)
         write_secret(_public(home, name), f"{key}\n")
@@ -48,35 +55,40 @@ def learn(home: Home, name: str, key: str) -> None:
 
 
 def remember(home: Home, name: str, token: str) -> None:
-    """What was given out for a key last."""
+    """Keep the credentials that were given out for a key last."""
     write_secret(_given(home, name), token)
 
 
-def shut_out(home: Home, org: Org) -> list[str]:
-    """Revoke what was given out for gateways that have left, live here now, or have fewer agents. Returns their names.
+def given_out(home: Home) -> dict[str, list[str]]:
+    """The keys for which credentials were given out to another machine, with the tags that these have."""
+    return {file.stem: tags_of(claims_of(file.read_text())) for file in sorted(home.dir("keys").glob("*.jwt"))}
 
-    The last ones have to be invited again: who asks for new credentials needs some that count.
+
+def shut_out(home: Home, name: str, tags: list[str]) -> None:
+    """Revoke what was given out for a gateway that has left, lives here now, or has fewer agents.
+
+    The last one has to be invited again: a machine that asks for new credentials needs some that count. `tags`: those
+    of the credentials.
     """
-    granted, there, found = grants(org), names(org), []
-    for given in sorted(home.dir("keys").glob("*.jwt")):
-        name = given.stem
-        if name not in there or has_fewer(home, granted[name]):
-            taken.remember(home, name, tags_of(claims_of(given.read_text())))
-            _revoke(home, name)
-            found.append(name)
+    withdrawn_rights.remember(home, name, tags)
+    _revoke(home, name)
+
+
+def forget_those_that_came(home: Home, org: Org) -> None:
+    """Remove the public keys of who lives here now, or has left."""
+    there = names(org)
     for public in home.dir("keys").glob("*.pub"):
         if public.stem not in there:
             public.unlink()
-    return found
 
 
 def has_fewer(home: Home, grant: Grant) -> bool:
-    """Whether what was given out says more than the key may have now."""
+    """True if what was given out permits more than the key may have now."""
     try:
-        said = claims_of(_given(home, grant.name).read_text())
+        claims = claims_of(_given(home, grant.name).read_text())
     except FileNotFoundError:
         return False
-    return grant.is_exceeded_by(tags_of(said))
+    return grant.is_exceeded_by(tags_of(claims))
 
 
 def _revoke(home: Home, name: str) -> None:

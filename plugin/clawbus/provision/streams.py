@@ -1,24 +1,15 @@
-"""The streams of a company, made and brought up to date by the provisioner.
-
-Running it again changes only what differs, disturbs no running reader, and never deletes a stream.
-"""
+"""The streams of a company, as its org.toml wants them. `plan` compares them with the server's."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from clawbus.bus import Bus
 from clawbus.errors import Refused
 from clawbus.org import Org
-from clawbus.provision.consumers import provision_consumers
-from clawbus.provision.diff import differs, info
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import CHANNELS, ENDS, GUEST, INBOX, STREAMS, TASKS, Stream
 from clawbus.wire.subjects import Subjects
-
-log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _MIB = 1024 * 1024
@@ -74,32 +65,18 @@ def _config(stream: Stream, subjects: list[str], org: Org) -> dict[str, Any]:
     return config
 
 
-async def provision(bus: Bus, org: Org) -> None:
-    """Bring the server to what the org says: streams, then consumers. Each change is logged.
+def refuse_another_companys(name: str, have: dict[str, Any], org: Org) -> None:
+    """Raises Refused if a stream that the server has holds another company's subjects.
 
-    Raises Refused if a stream of that name belongs to another company: companies on one server need an account each.
+    Companies on one server need an account each.
     """
-    for config in stream_configs(org):
-        await _stream(bus, config, org)
-    await provision_consumers(bus, org)
-
-
-async def _stream(bus: Bus, config: dict[str, Any], org: Org) -> None:
-    name = config["name"]
-    have = await info(bus, f"STREAM.INFO.{name}")
-    if have is None:
-        await bus.api(f"STREAM.CREATE.{name}", config)
-        log.info("stream %s made", name)
-        return
-    if name != GUEST and any(not one.startswith(f"{org.company}.") for one in have["config"]["subjects"]):
-        raise _anothers(name, have["config"]["subjects"], org)
-    if differs(have["config"], config):
-        await bus.api(f"STREAM.UPDATE.{name}", have["config"] | config)
-        log.info("stream %s updated", name)
+    subjects = have["subjects"]
+    if name != GUEST and any(not subject.startswith(f"{org.company}.") for subject in subjects):
+        raise _anothers(name, subjects, org)
 
 
 def _anothers(stream: str, subjects: list[str], org: Org) -> Refused:
-    """What to do where a stream is another company's; on a server of our own this one had another name."""
+    """The refusal of another company's stream; on a server of our own this company had another name before."""
     problem = f"the stream {stream} on this server holds {subjects}, and this company is {org.company}"
     if org.bus.url is not None:
         return Refused(problem, "Another company lives in this account: give each company an account of its own.")

@@ -1,10 +1,10 @@
-"""A running company whose org.toml has changed: what is to change (`planning`), and the changing of it (`applying`).
+"""A running company whose org.toml has changed: the preview of the change, and the change itself (`apply`).
 
-Its processes are `running`'s: there they are started, ended and restarted.
+The company's processes are started, ended and restarted by `ops.up`.
 """
 
 from clawbus.ops.apply.apply import apply_bus
 from clawbus.ops.apply.backlog import Waiting, backlog
-from clawbus.ops.apply.plan import Change, plan
+from clawbus.ops.apply.preview import Change, plan
 
 __all__ = ["Change", "Waiting", "apply_bus", "backlog", "plan"]

@@ -1,4 +1,4 @@
-"""What waits for somebody who has left the company: it lies in the streams, and no consumer hands it out any more.
+"""Messages for somebody who has left the company: they lie in the streams, and no consumer hands them out any more.
 
 Nothing is remembered of the company as it was: whoever is addressed on the bus, and is nobody in org.toml, has left.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from clawbus.bus import Bus
 from clawbus.errors import WireError
 from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.provision.diff import info
+from clawbus.provision.plan import info
 from clawbus.wire.channels import CTL, INBOX, TASKS
 from clawbus.wire.subjects import Subjects
 
@@ -35,7 +35,7 @@ class Waiting:
 
 async def backlog(bus: Bus, org: Org) -> list[Waiting]:
     """All that waits for nobody. Raises BusAway or Refused."""
-    return [one for channel in QUEUES for one in _of_nobody(org, await _waiting(bus, org, channel), channel)]
+    return [left for channel in QUEUES for left in _of_nobody(org, await _waiting(bus, org, channel), channel)]
 
 
 async def _waiting(bus: Bus, org: Org, channel: str) -> dict[str, int]:
@@ -50,12 +50,11 @@ async def _waiting(bus: Bus, org: Org, channel: str) -> dict[str, int]:
 
 
 def _of_nobody(org: Org, waiting: dict[str, int], channel: str) -> Iterator[Waiting]:
-    agents = {agent.id for agent in org.agents}
-    known = agents | set(org.groups) if channel == "tasks" else agents | org.people | {STEWARD, EXTERNAL}
+    others = {*org.groups} if channel == "tasks" else org.people | {STEWARD, EXTERNAL}
     for subject, count in waiting.items():
         try:
             name = Subjects(org.company).parse(subject).to
         except WireError:
             continue
-        if name is not None and name not in known:
+        if name is not None and name not in org.agents_by_id and name not in others:
             yield Waiting(name, channel, subject, count)

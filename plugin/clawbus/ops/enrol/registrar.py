@@ -9,8 +9,8 @@ from clawbus.client.company import Company
 from clawbus.ops.enrol.join_server import JoinServer
 from clawbus.ops.enrol.registrar_answers import Answers
 from clawbus.provision.account_push import push
-from clawbus.provision.key_directory import publish_keys
 from clawbus.provision.permissions import PROVISIONER
+from clawbus.provision.plan import publish_keys
 from clawbus.provision.server_reload import reread
 from clawbus.provision.tls import certificate_file, prepare
 

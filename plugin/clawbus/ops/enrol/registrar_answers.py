@@ -16,7 +16,7 @@ from clawbus.errors import ClawbusError, InvalidInput, Refused, WireError
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.provision.accounts import credentials_subject
 from clawbus.provision.credential_service import answer
-from clawbus.provision.permissions import grants
+from clawbus.provision.permissions import grant_of
 from clawbus.wire.strict_json import read_object
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _credentials(company: Company, name: str, question: bytes) -> bytes:
 
     Raises Refused for a gateway that has lost an agent: new ones would hide from `apply` that the last ones say more.
     """
-    grant = grants(company.org).get(name)
+    grant = grant_of(company.org, name)
     if grant is not None and elsewhere.has_fewer(company.home, grant):
         raise Refused(f"{name} has fewer agents by org.toml", "Run `clawbus apply` on the company's own machine.")
     known = elsewhere.public_key(company.home, name)

@@ -22,8 +22,8 @@ from clawbus.ops.supervisor.supervisor import all_or_none
 from clawbus.provision import server
 from clawbus.provision.credential_service import renew
 from clawbus.provision.credentials import credentials
-from clawbus.provision.greeting import Port
 from clawbus.provision.leaf_config import Hub, leaf_config, log_file, look
+from clawbus.provision.ports import Port
 from clawbus.settings import Home, write_secret
 from clawbus.wire.channels import INBOX
 

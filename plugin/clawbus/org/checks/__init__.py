@@ -1,7 +1,7 @@
-"""What the entries of an org.toml say of each other. Each check is a function of the draft; to add one, name it here.
+"""Checks between the entries of an org.toml. Each is a function of the draft; to add one, name it in `_CHECKS`.
 
-The checks look at the file as it is written, not at models, so that they find what is wrong among the entries that can
-be read even while others cannot. What a field's own check has refused already is not said twice.
+The checks look at the file as it is written, not at models, so that they find the mistakes among entries that can be
+read even while others cannot. A mistake that a field's own check has found already is not reported again.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from clawbus.org.org import Org
 from clawbus.org.toml_lines import Place
 
 _TEAM: str = Agent.model_fields["team"].default
+EVERYONE = "all"
 _OWNER: str = Org.model_fields["humans"].default[0].id
 
 
@@ -38,7 +39,7 @@ class Entry:
         """The texts of an array, each with its place."""
         value = self.values.get(key)
         found = value if isinstance(value, list) else []
-        return [((*self.at(key), n), one) for n, one in enumerate(found) if isinstance(one, str)]
+        return [((*self.at(key), n), text) for n, text in enumerate(found) if isinstance(text, str)]
 
     def table(self, key: str) -> Entry:
         """A table within, empty if there is none."""
@@ -56,33 +57,43 @@ class Draft:
         """The tables of `[[table]]`."""
         value = self.top.values.get(table)
         found = value if isinstance(value, list) else []
-        return [Entry((table, n), one) for n, one in enumerate(found) if isinstance(one, dict)]
+        return [Entry((table, n), values) for n, values in enumerate(found) if isinstance(values, dict)]
 
-    def _ids(self, table: str) -> set[str]:
-        return {name for one in self.entries(table) if (name := one.text("id"))}
+    def _ids(self, table: str) -> frozenset[str]:
+        return frozenset(name for entry in self.entries(table) if (name := entry.text("id")))
 
     @cached_property
-    def agents(self) -> set[str]:
+    def agents(self) -> frozenset[str]:
         return self._ids("agents")
 
     @cached_property
-    def people(self) -> set[str]:
-        """The humans; the owner, who is there when nobody else is named."""
-        return self._ids("humans") if "humans" in self.top.values else {_OWNER}
+    def members(self) -> frozenset[str]:
+        """Agents and people: those that somebody can report to."""
+        return self.agents | self.people
 
     @cached_property
-    def gateways(self) -> set[str]:
+    def people(self) -> frozenset[str]:
+        """The humans; the owner, who is there when nobody else is named."""
+        return self._ids("humans") if "humans" in self.top.values else frozenset({_OWNER})
+
+    @cached_property
+    def gateways(self) -> frozenset[str]:
         return self._ids("gateways")
 
     def team_of(self, agent: Entry) -> str:
         return agent.text("team") or _TEAM
 
     @cached_property
-    def teams(self) -> set[str]:
+    def teams(self) -> frozenset[str]:
         """The teams that have a member."""
-        return {self.team_of(agent) for agent in self.entries("agents")}
+        return frozenset(self.team_of(agent) for agent in self.entries("agents"))
 
     @cached_property
-    def takers(self) -> set[str]:
-        """Whatever a task can be given to."""
+    def meeting_places(self) -> frozenset[str]:
+        """A meeting is of a team, or of all."""
+        return self.teams | {EVERYONE}
+
+    @cached_property
+    def takers(self) -> frozenset[str]:
+        """Agents, teams and pools: a task can be given to each."""
         return self.agents | self.teams | self._ids("pools")

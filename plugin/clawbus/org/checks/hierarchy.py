@@ -1,4 +1,4 @@
-"""Who reports to whom: to somebody, and not in a circle."""
+"""The hierarchy: each reports to somebody who is there, and not in a circle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def superiors(draft: Draft) -> Iterator[Wrong]:
     for entry in everyone:
         above, name = entry.text("reports_to"), entry.text("id")
         person = entry.place[0] == "humans"
-        known = draft.people if person else draft.agents | draft.people
+        known = draft.people if person else draft.members
         if above is None:
             continue
         if above not in known:

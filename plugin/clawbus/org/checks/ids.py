@@ -1,4 +1,4 @@
-"""Names that are used twice: whoever can be addressed needs a name of his own."""
+"""Names that are used twice: everyone that can be addressed needs a name of its own."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def _of_table(draft: Draft, table: str, kind: str, taken: dict[str, str]) -> Ite
 
 def _without_entry(draft: Draft, taken: dict[str, str]) -> Iterator[Wrong]:
     """A team that only agents name, also by naming none; and the person who is there when none is named."""
-    said: set[str] = set()
+    reported: set[str] = set()
     for agent in draft.entries("agents"):
         team = draft.team_of(agent)
-        if taken.get(team, "a team") != "a team" and team not in said:
-            said.add(team)
+        if taken.get(team, "a team") != "a team" and team not in reported:
+            reported.add(team)
             place = agent.at("team") if agent.text("team") else agent.place
             remedy = "Tasks go to teams, too: give one of them another name."
             yield Wrong(place, f"its team is {team!r}, which is the id of {taken[team]}", remedy)

@@ -1,4 +1,4 @@
-"""People in the file: who looks over whose shoulder, who is told, and where he is reached."""
+"""People in the file: their oversight rules, the alerts that they get, and the channels where they are reached."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def oversight(draft: Draft) -> Iterator[Wrong]:
             yield Wrong(rule.place, "says for whom neither by agent nor by from and to", "Name one agent, or one edge.")
         for key, name, known in (
             ("agent", agent, draft.agents),
-            ("from", source, draft.agents | draft.people),
+            ("from", source, draft.members),
             ("to", to, draft.takers),
             ("human", human, draft.people),
         ):
             if name is not None and name not in known:
-                what = "no such person" if key == "human" else "there is nobody of that id"
-                yield Wrong(rule.at(key), what, near(name, known))
+                problem = "no such person" if key == "human" else "there is nobody of that id"
+                yield Wrong(rule.at(key), problem, near(name, known))
 
 
 def _beside_each_other(draft: Draft) -> Iterator[Wrong]:
@@ -45,13 +45,13 @@ def alerts(draft: Draft) -> Iterator[Wrong]:
     """Alerts go to people."""
     for place, name in draft.top.table("alerts").texts("to"):
         if name not in draft.people:
-            what = "is an agent: alerts go to people" if name in draft.agents else "no such person"
-            yield Wrong(place, what, near(name, draft.people))
+            problem = "is an agent: alerts go to people" if name in draft.agents else "no such person"
+            yield Wrong(place, problem, near(name, draft.people))
 
 
 def channels(draft: Draft) -> Iterator[Wrong]:
     """A person's chat channel is one of an OpenClaw gateway."""
-    kinds = {one.text("id"): one.text("kind") for one in draft.entries("gateways")}
+    kinds = {gateway.text("id"): gateway.text("kind") for gateway in draft.entries("gateways")}
     for human in draft.entries("humans"):
         channel = human.table("channel")
         gateway = channel.text("gateway")

@@ -1,4 +1,4 @@
-"""Who is given work by the file itself: pools, chains, recurring work; and the numbers of learning."""
+"""Work that the file itself gives: pools, chains, recurring work; and the numbers of learning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from clawbus.org.mistakes import Wrong, near
 from clawbus.org.policies import Learning
 
 _WORDS = ("worker", "requester", "task", "result", "label")
-_EVERYONE = "all"
 
 
 def pools(draft: Draft) -> Iterator[Wrong]:
@@ -44,10 +43,10 @@ def edges(draft: Draft) -> Iterator[Wrong]:
 
 
 def _template(edge: Entry) -> Iterator[Wrong]:
-    said = re.findall(r"\{(\w+)\}", edge.text("template") or "")
-    wrong = [word for word in dict.fromkeys(said) if word not in _WORDS]
+    placeholders = re.findall(r"\{(\w+)\}", edge.text("template") or "")
+    wrong = [word for word in dict.fromkeys(placeholders) if word not in _WORDS]
     if wrong:
-        known = f"Known: {', '.join(f'{{{one}}}' for one in _WORDS)}."
+        known = f"Known: {', '.join(f'{{{word}}}' for word in _WORDS)}."
         problem = f"no placeholder: {', '.join(f'{{{word}}}' for word in wrong)}"
         yield Wrong(edge.at("template"), problem, near(wrong[0], _WORDS, known) if len(wrong) == 1 else known)
 
@@ -60,8 +59,8 @@ def recurring(draft: Draft) -> Iterator[Wrong]:
             yield Wrong(entry.place, problem, 'One of them says when: every = "24h", or cron = "0 0 9 * * mon-fri".')
         yield from _job(entry)
         yield from _known(entry, ("to",), draft.takers)
-        yield from _known(entry, ("meeting",), draft.teams | {_EVERYONE})
-        yield from _known(entry, ("report_to",), draft.agents | draft.people)
+        yield from _known(entry, ("meeting",), draft.meeting_places)
+        yield from _known(entry, ("report_to",), draft.members)
         lasts, every = _seconds(entry, "lasts"), _seconds(entry, "every")
         if lasts and every and lasts >= every and entry.text("meeting"):
             yield Wrong(entry.at("lasts"), "the next meeting begins before this one has ended", "Make it shorter.")
@@ -83,7 +82,8 @@ def learning(draft: Draft) -> Iterator[Wrong]:
     """An insight does not begin where it would be promoted."""
     entry, fields = draft.top.table("learning"), Learning.model_fields
     start, over = (
-        fields[key].default if (said := entry.number(key)) is None else said for key in ("start_trust", "promote_over")
+        fields[key].default if (number := entry.number(key)) is None else number
+        for key in ("start_trust", "promote_over")
     )
     if start > over:
         key = "promote_over" if "promote_over" in entry.values else "start_trust"
@@ -91,7 +91,7 @@ def learning(draft: Draft) -> Iterator[Wrong]:
                     "promote_over must not be below start_trust.")  # fmt: skip
 
 
-def _known(entry: Entry, keys: tuple[str, ...], known: set[str]) -> Iterator[Wrong]:
+def _known(entry: Entry, keys: tuple[str, ...], known: frozenset[str]) -> Iterator[Wrong]:
     for key in keys:
         name = entry.text(key)
         if name is not None and name not in known:

@@ -41,9 +41,9 @@ def role(org: Org, word: str) -> tuple[str, ...]:
     """Who is meant by `cto` or `operator-backend`: the agent of that id, else those whose role is role-<word>."""
     name = word.removeprefix("operator-")
     for one in (word, name):
-        if any(agent.id == one for agent in org.agents):
+        if one in org.agents_by_id:
             return (one,)
-    return tuple(agent.id for agent in org.agents if agent.role == f"role-{name}")
+    return tuple(agent.id for agent in org.agents_by_role.get(f"role-{name}", ()))
 
 
 def _of_role(org: Org, box: Box, word: str) -> Place:

@@ -1,4 +1,4 @@
-"""What `clawbus apply` would change: bus, keys, workspaces, gateways; and the backlog that it would deal with."""
+"""The preview of `clawbus apply`: its steps, the changes in workspaces and gateways, and the backlog to deal with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from clawbus.bus import Bus
 from clawbus.client.company import Company
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.gateway.setup.souls import differences, render
-from clawbus.ops.apply.apply import revoked_keys
+from clawbus.ops.apply.apply import steps
 from clawbus.ops.apply.backlog import backlog
-from clawbus.provision.compare import bus_changes
-from clawbus.provision.permissions import grants
-from clawbus.provision.plan import has_changed, is_known
 
 _SECRET = re.compile(r'((?:token|key|secret|password|auth)"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 _NOT_SHOWN = "(not shown)"
@@ -30,7 +27,7 @@ class Change:
     """One thing that would be another. `detail`: a diff, or a sentence."""
 
     area: str
-    """bus, key, workspace, gateway or backlog."""
+    """key, account, bus, directory, workspace, gateway or backlog."""
     name: str
     what: str
     """new, changed, removed; of a file that you have changed: differs; of a backlog: waits."""
@@ -42,26 +39,15 @@ class Change:
 
 async def plan(company: Company, bus: Bus | None, scripted_url: str | None) -> list[Change]:
     """All of it; without a bus what is in files only. Raises BusAway, Refused, InvalidInput. Changes nothing."""
-    found = [*_keys(company), *_gateways(company, scripted_url), *_workspaces(company)]
+    found = [Change(step.area, step.name, step.what, step.detail) for step in await steps(company, bus)]
+    found += [*_gateways(company, scripted_url), *_workspaces(company)]
     if bus is None:
         return found
-    found += [Change("bus", name, what) for name, what in await bus_changes(bus, company.org)]
     waiting = Counter[str]()
     for left in await backlog(bus, company.org):
         waiting[left.name] += left.count
     detail = "to be moved with --move, or put down as dead letters"
     return found + [Change("backlog", name, "waits", f"{count} messages, {detail}") for name, count in waiting.items()]
-
-
-def _keys(company: Company) -> Iterator[Change]:
-    """New and revoked keys, and those whose permissions change."""
-    for name, grant in grants(company.org).items():
-        if not is_known(company.home, company.org, grant):
-            yield Change("key", name, "new")
-        elif has_changed(company.home, company.org, grant):
-            yield Change("key", name, "changed", "what it may say and hear")
-    for path in revoked_keys(company):
-        yield Change("key", path.stem, "removed", "the server will refuse it")
 
 
 def _gateways(company: Company, scripted_url: str | None) -> Iterator[Change]:
