@@ -34,9 +34,12 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 
 class GatewayRpc:
-    """A standing connection to one gateway. `ready` is set while calls can be made."""
+    """A standing connection to one gateway. `ready` is set while calls can be made.
 
-    def __init__(self, port: int, token_file: Path) -> None:
+    `may_begin` is called before each turn that is begun for an agent; it raises NotBegun where it may not be (ADR 21).
+    """
+
+    def __init__(self, port: int, token_file: Path, may_begin: Callable[[str], None] | None = None) -> None:
         self._url = f"ws://127.0.0.1:{port}"
         self._token_file = token_file
         self._socket: ClientConnection | None = None
@@ -53,8 +56,7 @@ class GatewayRpc:
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
         """Called with True when the gateway has become ready, with False when it has gone."""
-        self.may_begin: Callable[[str], None] = lambda _agent: None
-        """Called before each turn that is begun for an agent; raises NotBegun where it may not be (ADR 21)."""
+        self.may_begin = may_begin or _nothing_begins
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[GatewayRpc]:
@@ -199,6 +201,11 @@ class GatewayRpc:
     def _tell(self, ready: bool) -> None:
         for callback in list(self.on_change):
             callback(ready)
+
+
+def _nothing_begins(agent: str) -> None:
+    """For a connection that begins no turns: the demo's, the doctor's."""
+    raise NotBegun(f"this connection begins no turn of {agent}", "Give GatewayRpc the check of a `Halt`.")
 
 
 def _refusal(method: str, error: dict[str, Any]) -> ClawbusError:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from clawbus.gateway import KEY_PREFIX, Announcements, GatewayRpc
+from clawbus.node.mailbox.turn_permit import TurnPermit
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -56,19 +57,17 @@ async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
 class SessionDelivery:
     """Tries on one gateway."""
 
-    def __init__(self, rpc: GatewayRpc) -> None:
+    def __init__(self, rpc: GatewayRpc, permit: TurnPermit) -> None:
         self._rpc = rpc
+        self.permit = permit
         self.announcements = Announcements(rpc)
-        self.may_begin: Callable[[str], Awaitable[None]] | None = None
-        """Waits until an agent may begin a turn."""
 
     async def arrived(self, parcel: Delivery) -> str | None:
         """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway.
 
         First it waits until the agent may begin a turn.
         """
-        if self.may_begin is not None:
-            await self.may_begin(parcel.agent)
+        await self.permit.wait(parcel.agent)
         await self._rpc.ready.wait()
         return await self.announcements.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
 

@@ -31,15 +31,14 @@ _REMEMBERED = 10_000
 
 
 class CallGate:
-    """Decides for the turns of one gateway."""
+    """Decides for the turns of one gateway. `order_of`: the order of people that stands for an agent (ADR 21)."""
 
-    def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc) -> None:
+    def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc, order_of: Callable[[str], Order | None]) -> None:
         self._org = org
         self._ledger = ledger
         self._rpc = rpc
         self._users: OrderedDict[str, None] = OrderedDict()  # spawned sessions that are known to be users'
-        self.order_of: Callable[[str], Order | None] = lambda _agent: None
-        """What people have ordered about an agent (ADR 21)."""
+        self._order_of = order_of
 
     async def may(self, session_key: str, tool: str) -> Answer:
         """Whether a session's turn may call a tool; if not, the text says why, and `bus` whether the bus began it."""
@@ -82,7 +81,7 @@ class CallGate:
 
     def _objection(self, turn: SpawnedSession, tool: str) -> str | None:
         root = turn.root
-        order = self.order_of(root.split(":")[1])
+        order = self._order_of(root.split(":")[1])
         if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it
             return f"{order}. Do not try again: end your turn."
         if self._rpc.runs.is_ending(root):

@@ -26,29 +26,30 @@ from clawbus.tasks.roster import Roster
 
 
 class Tools:
-    """The tools of one gateway's agents."""
+    """The tools of one gateway's agents. `order_of`: the order of people that stands for an agent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         org: Org,
         ledger: Ledger,
         outbox: Outbox,
         inbox: Inbox,
         spawn_tools: SpawnTools,
-        following: TasksTool,
+        tasks_tool: TasksTool,
         roster: Roster,
         file_tools: FileTools,
+        *,
+        order_of: Callable[[str], Order | None],
     ) -> None:
         self._ledger = ledger
         self.backoff = Backoff()
-        self.order_of: Callable[[str], Order | None] = lambda _agent: None
-        """What people have ordered about an agent."""
-        self._doers: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
+        self._order_of = order_of
+        self._methods: dict[type[Params], Callable[[Caller, Any], Awaitable[Answer]]] = {
             NatsPub: PubTool(org, ledger, outbox, file_tools).pub,
             NatsRequest: spawn_tools.request,
             NatsInbox: InboxTool(org, ledger, outbox, inbox, file_tools).inbox,
             NatsSpawn: spawn_tools.spawn,
-            NatsTasks: following.tasks,
+            NatsTasks: tasks_tool.tasks,
             NatsOrg: OrgTool(org, roster).who,
         }
 
@@ -56,8 +57,8 @@ class Tools:
         """Check the parameters, do it, and add how much mail is unread. Never raises a ClawbusError."""
         try:
             asked = parse(tool, params)
-            check(self.order_of(caller.agent), asked)
-            answer = await self._doers[type(asked)](caller, asked)
+            check(self._order_of(caller.agent), asked)
+            answer = await self._methods[type(asked)](caller, asked)
         except ClawbusError as error:
             refusal = Answer(False, harmless(str(error)), {"error": type(error).__name__})
             return refusal if isinstance(error, Away) else await self.backoff.refused(caller.agent, refusal)
