@@ -10,6 +10,7 @@ import functools
 import logging
 
 from clawbus.errors import BusAway, GatewayAway, Refused
+from clawbus.gateway import bus_session
 from clawbus.node.ledger import Ledger, Sent
 from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
@@ -126,7 +127,7 @@ class Announcer:
         return Delivery(
             sent.task.sender,
             sent.session_key,
-            f"agent:{_worker(sent)}:nats:{sent.task_id}",
+            bus_session(_worker(sent), sent.task_id),
             sent.keys,
             sent.boot_id,
             lambda repeat: _text(together, repeat) + files,

@@ -14,7 +14,7 @@ import logging
 from datetime import datetime, timedelta
 
 from clawbus.errors import BusAway, GatewayAway, Refused
-from clawbus.gateway import GatewayRpc, TurnLost, Turns
+from clawbus.gateway import GatewayRpc, SessionKey, TurnLost, Turns, bus_session
 from clawbus.node.ledger import Ledger, Mail, Wake
 from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
@@ -106,15 +106,16 @@ class MailTurns:
     def _session(self, mail: Mail) -> str:
         """One session per sender; the answer to a blocker goes where it was raised, if that is a session of the bus."""
         raised = self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent)
-        if raised is not None and mail.channel == "dm" and raised.startswith(f"agent:{mail.agent}:nats:"):
+        key = SessionKey.of_bus(raised or "")
+        if raised is not None and mail.channel == "dm" and key is not None and key.agent == mail.agent:
             return raised
-        return f"agent:{mail.agent}:nats:from-{mail.envelope.sender}"
+        return bus_session(mail.agent, f"from-{mail.envelope.sender}")
 
     def _digest(self) -> Wake | None:
         for agent, due in self._digests():
             if due <= now():
                 mails = _fitting(self._bounded_alike(self._ledger.mail.fresh(agent)))
-                return self._new(agent, f"agent:{agent}:nats:digest", mails)
+                return self._new(agent, bus_session(agent, "digest"), mails)
         return None
 
     def _bounded_alike(self, mails: list[Mail]) -> list[Mail]:
@@ -211,7 +212,7 @@ class MailTurns:
         return Delivery(
             wake.agent,
             wake.session_key,
-            f"agent:{mails[0].envelope.sender}:nats:out",
+            bus_session(mails[0].envelope.sender, "out"),
             wake.keys,
             wake.boot_id,
             lambda repeat: frames.wake(shown, waiting, repeat, self._open_task(wake)) + files,
@@ -222,7 +223,8 @@ class MailTurns:
 
     def _open_task(self, wake: Wake) -> str:
         """The task that is worked on in that session now, if it is one of a task."""
-        run = self._ledger.runs.get(wake.session_key.split(":")[3])
+        key = SessionKey.of_bus(wake.session_key)
+        run = self._ledger.runs.get(key.id or "") if key is not None else None
         open_here = run is not None and run.state == "started" and run.session_key == wake.session_key
         return run.task_id if open_here and run is not None else ""
 
