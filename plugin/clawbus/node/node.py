@@ -31,9 +31,9 @@ from clawbus.node.mailbox import (
 from clawbus.node.requester import Requester
 from clawbus.node.signals import NodeSignals, Probe, no_probe
 from clawbus.node.socket import listening
-from clawbus.node.tools.attachments import FileTools
 from clawbus.node.tools.call_gate import CallGate
 from clawbus.node.tools.dispatch import Tools
+from clawbus.node.tools.file_tools import FileTools
 from clawbus.node.tools.spawn import SpawnTools
 from clawbus.node.tools.tasks import TasksTool
 from clawbus.node.worker import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from clawbus.errors import BacklogFull, ClawbusError, NotFound, Refused
 from clawbus.node.circuit_breaker import CircuitBreaker
-from clawbus.node.ledger import Ledger, Outgoing, Sent
+from clawbus.node.ledger import Ledger, Outgoing, Sent, SentKind
 from clawbus.node.mailbox import Outbox, RateLimits
 from clawbus.node.signals import NodeSignals
 from clawbus.org import Org
@@ -48,7 +48,7 @@ class Requester:
         """Why what was given last waits here for the bus, in a clause."""
         return self._outbox.away
 
-    async def submit(self, sender: str, session_key: str, new: NewTask, kind: str) -> tuple[Envelope, bool]:
+    async def submit(self, sender: str, session_key: str, new: NewTask, kind: SentKind) -> tuple[Envelope, bool]:
         """Give a task away. Returns its envelope, and False if it waits here for the bus.
 
         Raises InvalidInput, NotFound, Refused, BacklogFull: then nothing was sent and nothing is kept.
@@ -97,7 +97,7 @@ class Requester:
         return full
 
     async def _give(
-        self, tasks: list[Envelope], session_key: str, kind: str, group_id: str | None = None
+        self, tasks: list[Envelope], session_key: str, kind: SentKind, group_id: str | None = None
     ) -> list[bool | Refused]:
         """All into the ledger first, in one commit: a crash leaves no half of a group behind. Then onto the bus."""
         with self._ledger.together():

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from clawbus.gateway import KEY_PREFIX, Announcements, GatewayRpc
-from clawbus.node.mailbox.turn_permit import TurnPermit
+from clawbus.gateway import KEY_PREFIX, Announcements, Fitness, GatewayRpc
+from clawbus.node.signals import Signal
+from clawbus.tasks.halt import Halt
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -52,6 +53,28 @@ async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
             log.exception("%s failed; it is tried again", what)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_S)
+
+
+class TurnPermit:
+    """The permits of one gateway's agents. `on_change` is called when one may have changed."""
+
+    def __init__(self, halt: Halt, fitness: Fitness, agents: Collection[str]) -> None:
+        self._halt = halt
+        self._fitness = fitness
+        self._agents = agents
+        self.on_change: Signal[[]] = Signal()
+        halt.on_change.append(self.on_change)
+        fitness.on_change.append(self.on_change)
+
+    def barred(self) -> set[str]:
+        """The agents for which no turn may be begun now."""
+        return self._halt.barred(self._agents) | self._fitness.barred(self._agents)
+
+    async def wait(self, agent: str) -> None:
+        """Wait until a turn may be begun for an agent. While the agent is unfit, the caller has the one try."""
+        await self._halt.may_begin(agent)
+        await self._fitness.admit(agent)
+        await self._halt.may_begin(agent)  # a person may have stopped it while the try was waited for
 
 
 class SessionDelivery:

@@ -11,7 +11,7 @@ import asyncio
 from clawbus.gateway import TurnResult, Turns
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.slots import Slots
+from clawbus.node.worker.executor import Slots
 
 _LOOK_S = 0.5
 

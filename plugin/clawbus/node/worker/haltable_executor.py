@@ -14,8 +14,7 @@ from clawbus.bus import ServerClock
 from clawbus.errors import GatewayAway
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.executor import Executor, result
-from clawbus.node.worker.slots import Slots
+from clawbus.node.worker.executor import Executor, Slots, result
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.halt_orders import ALL, Order
 from clawbus.wire.envelope import Envelope

@@ -18,10 +18,9 @@ from clawbus.node.mailbox import Attachments, Outbox
 from clawbus.node.prompts import frames
 from clawbus.node.signals import Probe, no_probe
 from clawbus.node.worker.blocker_wait import BlockerWait
-from clawbus.node.worker.executor import bounded, result
+from clawbus.node.worker.executor import Slots, bounded, result
 from clawbus.node.worker.insights import Insights
 from clawbus.node.worker.resumed_runs import ResumedRuns
-from clawbus.node.worker.slots import Slots
 from clawbus.node.worker.steering import Steering
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of

@@ -17,12 +17,11 @@ from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
 from clawbus.node.signals import Probe, no_probe
 from clawbus.node.worker.artifact_check import ArtifactCheck
-from clawbus.node.worker.executor import WorkerExecutor, result
+from clawbus.node.worker.executor import Slots, WorkerExecutor, result
 from clawbus.node.worker.groups import Groups
 from clawbus.node.worker.intake import Intake
 from clawbus.node.worker.oversight import OversightGate
 from clawbus.node.worker.result_sender import ResultSender
-from clawbus.node.worker.slots import Slots
 from clawbus.org import Org
 from clawbus.tasks import History
 from clawbus.tasks.artifacts import Store
