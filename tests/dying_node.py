@@ -15,6 +15,7 @@ from clawbus.client.company import Company
 from clawbus.gateway import GatewayRpc
 from clawbus.node import Node
 from clawbus.node.ledger import Ledger
+from clawbus.tasks.halt import Halt
 
 
 async def main(step: str, org_file: str, gateway: str) -> None:
@@ -26,9 +27,9 @@ async def main(step: str, org_file: str, gateway: str) -> None:
 
     with Ledger(company.home.ledger(gateway)) as ledger:
         async with company.connect(f"gw-{gateway}", "dying", wait_s=None) as bus:
-            rpc = GatewayRpc(company.org.gateway(gateway).port, company.token_file(gateway))
-            node = Node(company.org, gateway, bus, rpc, ledger)
-            node.worker.on_step = node.attempts.on_step = node.announcer.on_step = node.mail_turns.on_step = at
+            halt = Halt(bus, company.org)
+            rpc = GatewayRpc(company.org.gateway(gateway).port, company.token_file(gateway), halt.check)
+            node = Node(company.org, gateway, bus, rpc, ledger, halt, probe=at)
             await node.run(company.home.socket(gateway))
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sys
 from pathlib import Path
 
 from clawbus import Refused, Task, serve
+from clawbus.node.signals import Probe
 from clawbus.node.worker import Worker
 from clawbus.org import load
 
@@ -40,8 +42,8 @@ async def handle(task: Task) -> str:
     return f"{task.text} (attempt {task.attempt})"
 
 
-def dying(step: str) -> Callable[[Worker, str, str], Awaitable[None]]:
-    async def at(_worker: Worker, _task_id: str, name: str) -> None:
+def dying(step: str) -> Probe:
+    async def at(_task_id: str, name: str) -> None:
         if name == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--die-at", help="A step of the worker at which this process kills itself.")
     options = parser.parse_args()
     if options.die_at:
-        Worker._step = dying(options.die_at)  # type: ignore[method-assign,assignment]
+        vars(sys.modules[serve.__module__])["Worker"] = functools.partial(Worker, probe=dying(options.die_at))
     logging.basicConfig(level=logging.INFO)
     agents = load(Path(options.org)).agents_of(options.gateway)
     asyncio.run(serve(options.org, options.gateway, {agent.id: handle for agent in agents}))

@@ -35,6 +35,7 @@ from clawbus.gateway import GatewayRpc
 from clawbus.gateway.setup import installation as openclaw
 from clawbus.node import Node
 from clawbus.node.ledger import Ledger
+from clawbus.tasks.halt import Halt
 from tests.company import Live, live
 
 OURS = ("shim_to_ack", "delivery_to_rpc", "wait_to_result", "result_to_announce")
@@ -111,10 +112,11 @@ def before(
 @contextlib.asynccontextmanager
 async def node_here(company: Live, gateway: str, watch: Stopwatch) -> AsyncIterator[None]:
     """A node in this process, so that all stamps are of one clock."""
-    rpc = GatewayRpc(company.org.gateway(gateway).port, company.company.token_file(gateway))
     with Ledger(company.home.ledger(gateway)) as ledger:
         async with company.company.connect(f"gw-{gateway}") as bus:
-            node = Node(company.org, gateway, bus, rpc, ledger)
+            halt = Halt(bus, company.org)
+            rpc = GatewayRpc(company.org.gateway(gateway).port, company.company.token_file(gateway), halt.check)
+            node = Node(company.org, gateway, bus, rpc, ledger, halt)
             tap(watch, bus, rpc, node)
             task = asyncio.create_task(node.run(company.home.socket(gateway)))
             await company.ready(f"node-{gateway}")

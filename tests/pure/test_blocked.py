@@ -10,6 +10,7 @@ from clawbus.bus import Bus
 from clawbus.gateway import GatewayRpc, TurnResult, Turns
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
+from clawbus.node.worker import Slots
 from clawbus.node.worker.blocker_wait import BlockerWait
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects
@@ -42,6 +43,6 @@ async def test_a_turn_that_ended_without_a_word_waits_for_the_answer(
         session = run.session_key
         ledger.raised.add(THREAD, "cto", session)
         ledger.raised.answered(THREAD, "cto", "nats-2", "boot")
-        outbox = Outbox(Bus.__new__(Bus), ledger, Subjects("acme"))
-        blocked = BlockerWait(Answered(GatewayRpc(1, Path("none"))), ledger, outbox)
+        outbox = Outbox(Bus.__new__(Bus), ledger, Subjects("acme"), None)
+        blocked = BlockerWait(Answered(GatewayRpc(1, Path("none"))), ledger, outbox, Slots(1))
         assert (await blocked.last_word(run, turn)).text == text

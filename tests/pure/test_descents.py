@@ -38,7 +38,7 @@ def turn(ledger: Ledger, tools: tuple[str, ...] | None) -> int:
 async def test_n3_a_sub_agent_keeps_the_bound_of_its_turn_when_the_next_begins(tmp_path: Path, org: Org) -> None:
     """In either direction, at any remove, and in what it gives away."""
     with Ledger(tmp_path / "ledger.db") as ledger:
-        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"))
+        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"), lambda _agent: None)
         first = turn(ledger, ("read", "sessions_spawn"))
         assert not (await gate.may(SESSION, "exec")).ok
         ledger.spawned_sessions.add(CHILD, SESSION, first)
@@ -71,7 +71,7 @@ async def test_n3_of_two_turns_the_one_counts_in_which_it_was_spawned(tmp_path: 
 
 async def test_n3_a_sub_agent_of_a_turn_that_is_not_known_may_nothing(tmp_path: Path, org: Org) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
-        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"))
+        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"), lambda _agent: None)
         turn(ledger, None)
         ledger.spawned_sessions.add(CHILD, SESSION, None)
         assert not (await gate.may(CHILD, "read")).ok

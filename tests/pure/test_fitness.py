@@ -14,7 +14,7 @@ from clawbus.gateway import Fitness, GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
 from clawbus.gateway.run_phases import RunPhases
 from clawbus.gateway.transcript import Transcript
-from clawbus.node.gateway_repair import GatewayRepair
+from clawbus.node.gateway_repair import GatewayRepair, Restart
 
 SESSION = "agent:cto:nats:t1"
 POISONED = "Agent database execution admission is closed"
@@ -93,9 +93,9 @@ def test_the_transcript_tells_it_where_the_events_were_missed() -> None:
 class Gateway:
     """What a node knows of a gateway whose events we say."""
 
-    def __init__(self) -> None:
+    def __init__(self, restart: Restart | None = None) -> None:
         self.rpc = GatewayRpc(1, Path("none"))
-        self.gateway_repair = GatewayRepair(self.rpc, ["cto"])
+        self.gateway_repair = GatewayRepair(self.rpc, ["cto"], restart)
         self.fitness: Fitness = self.gateway_repair.fitness
 
     def say(self, events: list[dict[str, Any]]) -> None:
@@ -166,7 +166,7 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("clawbus.node.gateway_repair._PAUSES_S", (0.0, 0.0, 0.0))
-    gateway, asked, boots = Gateway(), asyncio.Queue[str](), itertools.count()
+    asked, boots = asyncio.Queue[str](), itertools.count()
 
     async def restart() -> bool:
         asked.put_nowait(gateway.gateway_repair.of("cto")["by"])  # type: ignore[index]
@@ -174,7 +174,7 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
         gateway.rpc.gone.set()
         return True
 
-    gateway.gateway_repair.restart = restart
+    gateway = Gateway(restart)
     running = asyncio.create_task(gateway.gateway_repair.run())
     for life in range(3):
         gateway.fall(IN_A_ROW)
@@ -197,12 +197,11 @@ async def test_an_own_gateway_is_restarted_three_times_and_then_a_person_is_call
 @pytest.mark.parametrize("is_own", [False, True])
 async def test_where_no_up_can_restart_it_a_person_is_called(is_own: bool) -> None:
     """A gateway of others; and one of one's own that `clawbus up` does not run."""
-    gateway, spoken = Gateway(), asyncio.Event()
 
     async def nobody() -> bool:
         return False
 
-    gateway.gateway_repair.restart = nobody if is_own else None
+    gateway, spoken = Gateway(nobody if is_own else None), asyncio.Event()
     gateway.gateway_repair.on_change.append(spoken.set)
     gateway.fitness.on_change.append(lambda: None if is_own else spoken.set())
     running = asyncio.create_task(gateway.gateway_repair.run())

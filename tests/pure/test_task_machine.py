@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from clawbus.node.ledger import Ledger
+from clawbus.node.ledger.runs import RunState
+from clawbus.node.ledger.sent import Settled
 from clawbus.tasks.board import TaskView, fold
 from clawbus.wire.envelope import Envelope, Status
 from clawbus.wire.events import Event, Kind
@@ -109,8 +111,9 @@ class Worker(RuleBasedStateMachine):
     @precondition(lambda self: self.state in ("ended", "told"))
     @rule()
     def go_on(self) -> None:
-        self.state = {"ended": "told", "told": "closed"}[self.state]
-        self.ledger.runs.advance(self.id, self.state)
+        state: RunState = "told" if self.state == "ended" else "closed"
+        self.ledger.runs.advance(self.id, state)
+        self.state = state
 
     @invariant()
     def the_row_is_what_has_happened(self) -> None:
@@ -166,8 +169,8 @@ class Requester(RuleBasedStateMachine):
         self.announce = "trying"
 
     @precondition(lambda self: self.announce in ("due", "trying"))
-    @rule(how=st.sampled_from(["announced", "answered", "inbox"]))
-    def settles(self, how: str) -> None:
+    @rule(how=st.sampled_from(get_args(Settled)))
+    def settles(self, how: Settled) -> None:
         self.ledger.sent.settled(self.id, how)
         self.announce = how
 

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from clawbus.bus import TaskConsumer
 from clawbus.client.program_executor import ProgramExecutor
 from clawbus.client.values import Task
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import BudgetGate, Outbox
 from clawbus.node.requester import Requester
-from clawbus.node.worker import HaltableExecutor, MeteredExecutor, Worker
+from clawbus.node.signals import NodeSignals
+from clawbus.node.worker import HaltableExecutor, MeteredExecutor, Slots, Worker
 from clawbus.tasks import NewTask
 from clawbus.tasks.ends import Ends
 from clawbus.tasks.halt import Halt
@@ -48,8 +50,10 @@ id = "owner"
 class Crew:
     """All agents of one program gateway."""
 
-    def __init__(self, ledger: Ledger, outbox: Outbox, requester: Requester) -> None:
+    def __init__(self, ledger: Ledger, outbox: Outbox, requester: Requester, unwell: set[str]) -> None:
         self.ledger, self.outbox, self.requester = ledger, outbox, requester
+        self.unwell = unwell
+        """The agents of which their node says that their turns fail before a model is asked."""
         self.begun: list[Task] = []
 
     async def give(self, agent: str, within: Task | None, to: str, text: str) -> Envelope:
@@ -64,10 +68,11 @@ async def crew(company: Live, mind: Mind) -> AsyncIterator[Crew]:
     org, subjects = company.org, company.company.subjects
     with Ledger(company.home.ledger("shop")) as ledger:
         async with company.company.connect("gw-shop") as bus:
-            outbox = Outbox(bus, ledger, subjects)
-            BudgetGate(bus, org, outbox)
+            outbox = Outbox(bus, ledger, subjects, BudgetGate(bus, org))
             ends = Ends(bus, subjects, org.may_end, org.may_take)
-            one = Crew(ledger, outbox, Requester(org, subjects, ledger, outbox, ends))
+            unwell: set[str] = set()
+            requester = Requester(org, ledger, outbox, ends, unwell.__contains__, NodeSignals())
+            one = Crew(ledger, outbox, requester, unwell)
 
             def handler(agent: str) -> Callable[[Task], Awaitable[str]]:
                 async def handle(task: Task) -> str:
@@ -78,8 +83,10 @@ async def crew(company: Live, mind: Mind) -> AsyncIterator[Crew]:
 
             program = ProgramExecutor({agent.id: handler(agent.id) for agent in org.agents}, ledger, outbox, org)
             halt = Halt(bus, org)
-            executor = HaltableExecutor(MeteredExecutor(program, ledger, outbox, subjects), halt, ledger, outbox)
-            worker = Worker(bus, executor, ledger, outbox, org, "shop")
+            slots, consumer = Slots(org.gateway("shop").slots), TaskConsumer(bus, "shop", org.groups_of("shop"))
+            metered = MeteredExecutor(program, ledger, outbox, subjects)
+            executor = HaltableExecutor(metered, halt, lambda _: False, slots, consumer.clock, ledger, outbox)
+            worker = Worker(bus, consumer, slots, executor, ledger, outbox, org, "shop")
             parts = (halt.run(), outbox.run(), worker.run(), worker.keep_leases(3))
             running = [asyncio.create_task(part) for part in parts]
             try:

@@ -204,7 +204,7 @@ async def test_a_ledger_without_room_says_so_in_our_words(bus_only: Live, tmp_pa
     """And takes no half of it: what is said then was not sent, and what is said later is."""
     with Ledger(tmp_path / "ledger.db") as ledger:
         async with bus_only.company.connect("gw-hq") as bus:
-            outbox = Outbox(bus, ledger, bus_only.company.subjects)
+            outbox = Outbox(bus, ledger, bus_only.company.subjects, None)
             pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
             ledger._db.execute(f"PRAGMA max_page_count = {pages}")
             with pytest.raises(DiskFull) as full:

@@ -23,8 +23,9 @@ from clawbus.node import Node
 from clawbus.node.ledger import Ledger, Outgoing
 from clawbus.node.mailbox import Outbox
 from clawbus.node.tools.answer import Caller
-from clawbus.node.worker.steering import deaf
+from clawbus.node.worker import ControlHandler, deaf
 from clawbus.tasks import STEER, NewTask, cancellation, make_task
+from clawbus.tasks.halt import Halt
 from clawbus.wire.channels import DEAD, EVENTS, TASKS
 from clawbus.wire.envelope import Artifact, Envelope, decode, now
 from clawbus.wire.subjects import Subjects, new_message_id, new_task_id
@@ -46,7 +47,9 @@ async def node(live: Live, folder: Path, gateway: str = "hq") -> AsyncIterator[t
     """A node whose gateway is away; its parts are driven by hand."""
     async with live.company.connect(f"gw-{gateway}") as bus:
         with Ledger(folder / "ledger.db") as ledger:
-            yield Node(live.org, gateway, bus, GatewayRpc(1, folder / "none"), ledger), bus, ledger
+            halt = Halt(bus, live.org)
+            rpc = GatewayRpc(1, folder / "none", halt.check)
+            yield Node(live.org, gateway, bus, rpc, ledger, halt), bus, ledger
 
 
 def arrived(live: Live, mail: Envelope) -> Delivery:
@@ -164,8 +167,8 @@ async def test_a_steer_that_names_no_task_is_nobodys(bus_only: Live, tmp_path: P
     """It is taken and forgotten, not handed out again for days."""
     note = said("control", CEO, CTO, subject=STEER)
     async with node(bus_only, tmp_path, "lab") as (lab, bus, ledger):
-        await lab.worker.on_steer(note, CTO)
-        await deaf(Outbox(bus, ledger, ACME))(note, CTO)
+        await lab.control._steer(note, CTO)
+        await deaf(Outbox(bus, ledger, ACME, None))(note, CTO)
         assert ledger.outbox.count() == 0
 
 
@@ -249,7 +252,7 @@ async def test_a_result_is_never_too_late(bus_only: Live, tmp_path: Path) -> Non
         task = make_task(bus_only.org, CEO, NewTask(CTO, "x"))
         ledger.sent.add(task, f"agent:{CEO}:main", "spawn")
         heard: list[str] = []
-        hq.reader.on_result = [heard.append]
+        hq._signals.result.connect(heard.append)
         await hq.reader.handle(arrived(bus_only, said("result", task_id=task.task_id, status="done", **late())))
         assert heard == [task.task_id]
         assert await dead(bus_only) == []
@@ -267,15 +270,15 @@ async def test_a_broadcast_that_has_expired_begins_no_turn(bus_only: Live, tmp_p
 
 async def test_words_for_a_task_that_have_expired_are_not_said_to_it(bus_only: Live, tmp_path: Path) -> None:
     """A dead letter says so; what was said in time comes to the task."""
-    async with node(bus_only, tmp_path, "hq") as (hq, _, _ledger):
+    async with node(bus_only, tmp_path, "hq") as (hq, bus, ledger):
         heard: list[str] = []
 
         async def take(note: Envelope, worker: str) -> None:
             heard.append(f"{note.body} for {worker}")
 
-        hq.worker.on_steer = take
+        control = ControlHandler(bus, bus_only.org, ledger, hq.worker, take, None)
         for body, more in (("old", late()), ("new", {"expires_at": now() + timedelta(hours=1)})):
             note = said("control", body=body, subject=STEER, task_id=new_task_id(), **more)
-            await hq.worker.control(await brought(bus_only, note, ACME.ctl(note.to, note.sender), "CTL"))
+            await control.handle(await brought(bus_only, note, ACME.ctl(note.to, note.sender), "CTL"))
         assert heard == [f"new for {CEO}"]
         assert await dead(bus_only) == ["it had expired"]

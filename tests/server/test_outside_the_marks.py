@@ -178,8 +178,9 @@ async def test_what_others_make_the_steward_say_begins_no_more_turns_than_what_t
     async with live(tmp_path, None, toml=office_toml(head="policies.quota = 7")) as company:
         with Ledger(tmp_path / "ledger.db") as ledger:
             async with company.company.connect("gw-hq") as bus:
-                outbox = Outbox(bus, ledger, company.company.subjects)
-                bounds = MailBounds(company.org, BudgetGate(bus, company.org, outbox))
+                gate = BudgetGate(bus, company.org)
+                outbox = Outbox(bus, ledger, company.company.subjects, gate)
+                bounds = MailBounds(company.org, gate, outbox)
                 said = [await bounds.asks(_mail(kind), "ceo", "now") for _ in range(100)]
                 assert said == ["now"] * 7 + ["digest"] * 93
                 assert await bounds.asks(_mail(kind), "security", "now") == "now"

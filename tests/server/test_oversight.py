@@ -374,7 +374,7 @@ async def test_k9_a_pool_asks_once_whichever_member_looks(tmp_path: Path) -> Non
             gateway = key.removeprefix("gw-")
             with Ledger(company.company.home.ledger(gateway)) as ledger:
                 async with company.company.connect(key) as bus:
-                    outbox = Outbox(bus, ledger, company.company.subjects)
+                    outbox = Outbox(bus, ledger, company.company.subjects, None)
                     oversight_gate = OversightGate(company.org, outbox, company.company.history(bus))
                     assert not (await oversight_gate.may_start(task, member)).go
                     await outbox.drain()

@@ -107,7 +107,7 @@ async def test_the_node_says_it_in_as_many_messages_as_it_takes(
     monkeypatch.setattr(ChatChannel, "say", say)
     async with live(tmp_path, None, toml=office_toml(CHANNEL)) as company, company.company.connect("gw-lab") as bus:
         with Ledger(tmp_path / "ledger.db") as ledger:
-            outbox = Outbox(bus, ledger, company.company.subjects)
+            outbox = Outbox(bus, ledger, company.company.subjects, None)
             notifier = ChatNotifier(GatewayRpc(1, Path("none")), outbox, company.org, "lab")
             body = json.dumps({"person": "boss", "text": "Yes: x\n" + "y" * size, "whole": WHOLE})
             note = Envelope(id="n-1", type="control", sender=STEWARD, to="cto", subject="notify", body=body)

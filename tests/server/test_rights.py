@@ -219,7 +219,7 @@ async def test_n3_a_refusal_keeps_the_senders_names_within_marks(tmp_path: Path,
     task = make_task(org, "ceo", NewTask("dev", "x", tools=letter))
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.runs.hold(task, "dev", "ack")
-        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"))
+        gate = CallGate(org, ledger, GatewayRpc(1, tmp_path / "none"), lambda _agent: None)
         session = f"agent:dev:nats:{task.task_id}"
         assert (await gate.may(session, "read")).ok
         answer = await gate.may(session, "exec")

@@ -273,9 +273,9 @@ async def test_n3_a_breaker_opens_rests_and_lets_one_through(tmp_path: Path) -> 
             one.requester.breaker.on_result(task_id)
             return end.status
 
-        one.requester.breaker.unwell = lambda agent: agent == "w0"  # its gateway's fault, as its node says
+        one.unwell.add("w0")  # its gateway's fault, as its node says
         assert [await ended("w0") for _ in range(4)] == ["failed"] * 4
-        one.requester.breaker.unwell = lambda _agent: False
+        one.unwell.clear()
         assert [await ended("w0") for _ in range(3)] == ["failed"] * 3
         with pytest.raises(Refused, match=r"3 tasks of yours in a row for w0 have failed alike.*no disk on node #"):
             await one.give("boss", None, "w0", "work")

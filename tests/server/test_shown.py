@@ -65,7 +65,7 @@ async def test_k9_the_files_of_a_report_are_shown_and_stay_if_it_is_refused(shop
 async def oversight_gate(shop: Live, folder: Path) -> AsyncIterator[tuple[OversightGate, Outbox, Bus, Ledger]]:
     async with shop.company.connect("gw-shop") as bus:
         with Ledger(folder / "ledger.db") as ledger:
-            outbox = Outbox(bus, ledger, shop.company.subjects)
+            outbox = Outbox(bus, ledger, shop.company.subjects, None)
             yield OversightGate(shop.org, outbox, shop.company.history(bus)), outbox, bus, ledger
 
 

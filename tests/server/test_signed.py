@@ -392,7 +392,7 @@ async def test_f18_an_id_that_another_has_used_first_does_not_hide_the_victims_t
     async with firm.company.connect("gw-hq") as bus:
         await spend_of(bus, firm.org).reserve(task)
         with Ledger(firm.home.root / "victim.db") as ledger:
-            outbox = Outbox(bus, ledger, ACME)
+            outbox = Outbox(bus, ledger, ACME, None)
             assert await outbox.send(ACME.task("dev", "medium", "ceo"), task)
             assert (outbox.renamed, ledger.outbox.count()) == (1, 0)
             detail = {"seed": task.seed}
@@ -429,7 +429,7 @@ async def test_f18_a_second_try_whose_ack_was_lost_is_not_renamed(firm: Live) ->
         await bus.publish(ACME.dm("dev", "ceo"), mail.encode(), msg_id=mail.id)
         with Ledger(firm.home.root / "second.db") as ledger:
             ledger.outbox.add(Outgoing(mail.id, ACME.dm("dev", "ceo"), mail.encode()))
-            outbox = Outbox(bus, ledger, ACME)
+            outbox = Outbox(bus, ledger, ACME, None)
             await outbox.drain()
             assert (outbox.renamed, ledger.outbox.count()) == (0, 0)
         assert len(await owner.stored(INBOX, ACME.dm_for("dev"))) == 1

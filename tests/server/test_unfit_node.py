@@ -13,6 +13,7 @@ from clawbus.gateway import GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
 from clawbus.node import Node
 from clawbus.node.ledger import Ledger
+from clawbus.tasks.halt import Halt
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
@@ -24,18 +25,19 @@ from tests.server.test_waker_pause import TOML
 async def hq(tmp_path: Path) -> AsyncIterator[tuple[Live, Node, Ledger]]:
     """The node of three agents; no gateway is there: each call ends as one that was lost in that moment."""
     async with live(tmp_path, None, toml=TOML.format(*free_ports(2))) as company:
-        rpc = GatewayRpc(company.org.gateway("hq").port, tmp_path / "none")
-        rpc.ready.set()
         with Ledger(company.home.ledger("hq")) as ledger:
             async with company.company.connect("gw-hq") as bus:
-                yield company, Node(company.org, "hq", bus, rpc, ledger), ledger
+                halt = Halt(bus, company.org)
+                rpc = GatewayRpc(company.org.gateway("hq").port, tmp_path / "none", halt.check)
+                rpc.ready.set()
+                yield company, Node(company.org, "hq", bus, rpc, ledger, halt), ledger
 
 
 def fall(node: Node, agent: str) -> None:
     """Its turns fail, one after the other."""
     for number in range(IN_A_ROW):
         for one in falls(f"{agent}{number}", 10 * number + 1, 10 * number + 2):
-            node.attempts._rpc.runs.on_event("agent", one | {"agentId": agent, "sessionKey": f"agent:{agent}:nats:t"})
+            node._rpc.runs.on_event("agent", one | {"agentId": agent, "sessionKey": f"agent:{agent}:nats:t"})
 
 
 async def test_nothing_begins_for_an_unfit_agent_and_all_for_the_others(hq: tuple[Live, Node, Ledger]) -> None:
@@ -43,7 +45,7 @@ async def test_nothing_begins_for_an_unfit_agent_and_all_for_the_others(hq: tupl
     _, node, ledger = hq
     await node.halt.read()
     fall(node, "dev")
-    assert node.mail_turns.barred() == {"dev"}
+    assert node.mail_turns._permit.barred() == {"dev"}
     executor = node.worker._executor
     assert [executor.barred(agent) for agent in ("dev", "ops", "ceo")] == [True, False, False]
     assert [node.worker._groups.choose(_task(to), executor.barred) for to in ("dev", "ops")] == [None, "ops"]
@@ -80,7 +82,7 @@ async def test_its_presence_says_it_until_a_turn_comes_to_its_model(hq: tuple[Li
         fall(node, "dev")
         assert await until(unwell, "the word about dev", 10) == {"dev"}
         sign = event("k", "run_status", phase="starting_model") | {"agentId": "dev"}
-        node.attempts._rpc.runs.on_event("agent", sign)
+        node._rpc.runs.on_event("agent", sign)
         await until(well, "the word that it is well", 10)
     speaking.cancel()
     await asyncio.gather(speaking, return_exceptions=True)
@@ -93,7 +95,7 @@ async def test_a_turn_that_is_being_ended_calls_no_tool(hq: tuple[Live, Node, Le
     ledger.runs.hold(_task("dev"), "dev", "ack")
     session = f"agent:dev:nats:{_TASK}"
     assert (await node.gate.may(session, "exec")).ok
-    with node.attempts._rpc.runs.ending(session):
+    with node._rpc.runs.ending(session):
         answer = await node.gate.may(session, "exec")
         assert (answer.ok, answer.text) == (False, "this turn is being ended. Do not try again: end your turn.")
     assert (await node.gate.may(session, "exec")).ok

@@ -9,6 +9,7 @@ from clawbus.client.halt import order
 from clawbus.gateway import GatewayRpc
 from clawbus.node import Node
 from clawbus.node.ledger import Ledger
+from clawbus.tasks.halt import Halt
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import new_message_id
 from tests.company import free_ports, live, until
@@ -36,11 +37,12 @@ id = "owner"
 async def test_n7_mail_that_waits_for_paused_agents_keeps_no_place_from_others(tmp_path: Path) -> None:
     """Two were about to be shown their mail when the gateway was lost, and are paused before it is back."""
     async with live(tmp_path, None, toml=TOML.format(*free_ports(2))) as company, company.owner() as owner:
-        rpc = GatewayRpc(company.org.gateway("hq").port, tmp_path / "none")
-        rpc.ready.set()  # no gateway is there: each call ends as one that was lost in that moment
         with Ledger(company.home.ledger("hq")) as ledger:
             async with company.company.connect("gw-hq") as bus:
-                node = Node(company.org, "hq", bus, rpc, ledger)
+                halt = Halt(bus, company.org)
+                rpc = GatewayRpc(company.org.gateway("hq").port, tmp_path / "none", halt.check)
+                rpc.ready.set()  # no gateway is there: each call ends as one that was lost in that moment
+                node = Node(company.org, "hq", bus, rpc, ledger, halt)
 
                 def comes(agent: str, seq: int) -> None:
                     said = {"id": new_message_id("owner"), "type": "message", "from": "owner", "to": agent, "body": "x"}

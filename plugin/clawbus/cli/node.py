@@ -14,6 +14,7 @@ from clawbus.node import Node
 from clawbus.node.ledger import Ledger
 from clawbus.ops.up import GATEWAY
 from clawbus.ops.up.control_file import ask_restart
+from clawbus.tasks.halt import Halt
 
 
 @click.command()
@@ -28,11 +29,11 @@ async def node_command(org_file: Path, gateway: str) -> int:
 
 async def _serve(company: Company, gateway: str) -> None:
     entry = company.org.gateway(gateway)
-    rpc = GatewayRpc(entry.port, company.token_file(gateway))
     with Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()
         async with company.connect(f"gw-{gateway}", f"node {gateway}", wait_s=None) as bus:
-            node = Node(company.org, gateway, bus, rpc, ledger)
-            if entry.is_ours:
-                node.gateway_repair.restart = functools.partial(ask_restart, company.home, f"{GATEWAY}{gateway}")
+            halt = Halt(bus, company.org)
+            rpc = GatewayRpc(entry.port, company.token_file(gateway), halt.check)
+            restart = functools.partial(ask_restart, company.home, f"{GATEWAY}{gateway}") if entry.is_ours else None
+            node = Node(company.org, gateway, bus, rpc, ledger, halt, restart)
             await node.run(company.home.socket(gateway))

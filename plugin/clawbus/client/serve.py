@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from clawbus.bus import Bus, Consumer, gateway_reader
+from clawbus.bus import Bus, Consumer, TaskConsumer, gateway_reader
 from clawbus.client.company import Company
 from clawbus.client.program_executor import Handler, ProgramExecutor
 from clawbus.errors import InvalidInput, Missing
@@ -17,7 +17,7 @@ from clawbus.file_lock import locked
 from clawbus.node.heartbeat import Heartbeat
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import BudgetGate, Outbox
-from clawbus.node.worker import HaltableExecutor, MeteredExecutor, Worker
+from clawbus.node.worker import ControlHandler, HaltableExecutor, MeteredExecutor, Slots, Worker, deaf
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.roster import Roster
 from clawbus.wire.channels import CTL
@@ -37,26 +37,22 @@ async def serve(org_file: str | Path, gateway: str, handlers: Mapping[str, Handl
     with _alone(company, gateway), Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()
         async with company.connect(f"gw-{gateway}", f"program {gateway}", wait_s=None) as bus:
-            outbox = Outbox(bus, ledger, company.subjects)
-            BudgetGate(bus, company.org, outbox)
-            program = ProgramExecutor(handlers, ledger, outbox, company.org)
-            halt = Halt(bus, company.org)
-            metered = MeteredExecutor(program, ledger, outbox, company.subjects)
-            haltable_executor = HaltableExecutor(metered, halt, ledger, outbox)
-            worker = Worker(bus, haltable_executor, ledger, outbox, company.org, gateway)
-            haltable_executor.on_wait, haltable_executor.has_passed = worker.give_slot, worker.has_passed
             with _stopped_by_signals():
-                await _run(company, gateway, worker, program, bus, outbox, halt)
+                await _run(company, gateway, handlers, bus, ledger)
 
 
-async def _run(
-    company: Company, gateway: str, worker: Worker, program: ProgramExecutor, bus: Bus, outbox: Outbox, halt: Halt
-) -> None:
-    control = Consumer(bus, CTL, gateway_reader(gateway), worker.control)
-    roster = Roster(company.subjects)
-    presence = Heartbeat(bus, program.ready, program.on_change, worker.load, roster, company.org, gateway)
-    presence.word, presence.on_asked = halt.word, halt.look
-    halt.on_change.append(presence.speak)
+async def _run(company: Company, gateway: str, handlers: Mapping[str, Handler], bus: Bus, ledger: Ledger) -> None:
+    org, halt = company.org, Halt(bus, company.org)
+    outbox = Outbox(bus, ledger, company.subjects, BudgetGate(bus, org))
+    program = ProgramExecutor(handlers, ledger, outbox, org)
+    slots, task_consumer = Slots(org.gateway(gateway).slots), TaskConsumer(bus, gateway, org.groups_of(gateway))
+    metered = MeteredExecutor(program, ledger, outbox, company.subjects)
+    # a program asks no model through a gateway: none of its agents is ever unfit
+    haltable = HaltableExecutor(metered, halt, lambda _: False, slots, task_consumer.clock, ledger, outbox)
+    worker = Worker(bus, task_consumer, slots, haltable, ledger, outbox, org, gateway)
+    control_handler = ControlHandler(bus, org, ledger, worker, deaf(outbox), None)
+    control = Consumer(bus, CTL, gateway_reader(gateway), control_handler.handle)
+    presence = Heartbeat(bus, program, worker.load, lambda _: None, halt, Roster(company.subjects), org, gateway)
     try:
         await control.catch_up()
         async with asyncio.TaskGroup() as group:
@@ -65,7 +61,7 @@ async def _run(
                 control.run(),
                 outbox.run(),
                 worker.run(),
-                worker.keep_leases(company.org.policies.lease_s / 3),
+                worker.keep_leases(org.policies.lease_s / 3),
                 presence.run(),
             ):
                 group.create_task(part)

@@ -21,7 +21,7 @@ from clawbus.client.company import Company
 from clawbus.client.watch import WatchEvent, watching
 from clawbus.demo.trouble import Trouble, explained
 from clawbus.errors import Away, ClawbusError, InvalidInput
-from clawbus.gateway import KEY_PREFIX, GatewayRpc
+from clawbus.gateway import KEY_PREFIX, GatewayRpc, SessionKey
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.ops.supervisor import Supervisor
@@ -30,7 +30,8 @@ from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
 """What --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""
-CEO, CTO, SESSION = "ceo-genesis", "cto-athena", "agent:ceo-genesis:main"
+CEO, CTO = "ceo-genesis", "cto-athena"
+SESSION = str(SessionKey(CEO, "main"))
 LIMIT_S = 420.0
 _PACE_S = 1.5
 """With --kill the scripted model thinks that long before each answer, so that there is a middle to be killed in."""

@@ -6,6 +6,7 @@ from clawbus.gateway.bus_runs import BusRuns
 from clawbus.gateway.chat_channel import ChatChannel
 from clawbus.gateway.fitness import Fitness
 from clawbus.gateway.rpc import GatewayRpc
+from clawbus.gateway.session_key import SessionKey, bus_session
 from clawbus.gateway.session_lineage import is_spawned, spawner
 from clawbus.gateway.transcript import KEY_PREFIX
 from clawbus.gateway.turns import TurnLost, TurnResult, Turns
@@ -20,9 +21,11 @@ __all__ = [
     "ChatChannel",
     "Fitness",
     "GatewayRpc",
+    "SessionKey",
     "TurnLost",
     "TurnResult",
     "Turns",
+    "bus_session",
     "is_spawned",
     "list_active_runs",
     "spawner",

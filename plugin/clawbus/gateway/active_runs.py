@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from clawbus.gateway.rpc import GatewayRpc
+from clawbus.gateway.session_key import SessionKey
 from clawbus.gateway.transcript import KEY_PREFIX
 
 _MOST = 1_000
@@ -29,12 +30,12 @@ async def list_active_runs(rpc: GatewayRpc, agents: Collection[str]) -> list[Act
     answer = await rpc.call("sessions.list", {"activeOnly": True, "limit": _MOST})
     found = []
     for row in answer.get("sessions") or ():
-        key = str(row.get("key"))
-        parts = key.split(":")
-        if len(parts) < 3 or parts[0] != "agent" or parts[1] not in agents:
+        text = str(row.get("key"))
+        key = SessionKey.parse(text)
+        if key is None or key.agent not in agents:
             continue
-        if parts[2] == "nats":
-            found.append(ActiveRuns(key, parts[1], ()))
+        if SessionKey.of_bus(text):
+            found.append(ActiveRuns(text, key.agent, ()))
         elif runs := tuple(run for run in row.get("activeRunIds") or () if str(run).startswith(KEY_PREFIX)):
-            found.append(ActiveRuns(key, parts[1], runs))
+            found.append(ActiveRuns(text, key.agent, runs))
     return found

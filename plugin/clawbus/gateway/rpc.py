@@ -35,9 +35,12 @@ Listener = Callable[[str, dict[str, Any]], None]
 
 
 class GatewayRpc:
-    """A lasting connection to one gateway. `ready` is set while calls can be made, `gone` while not."""
+    """A lasting connection to one gateway. `ready` is set while calls can be made, `gone` while not.
 
-    def __init__(self, port: int, token_file: Path) -> None:
+    `may_begin` is called before each turn that is begun for an agent; it raises NotBegun where it may not be (ADR 21).
+    """
+
+    def __init__(self, port: int, token_file: Path, may_begin: Callable[[str], None] | None = None) -> None:
         self._url = f"ws://127.0.0.1:{port}"
         self._token_file = token_file
         self._socket: ClientConnection | None = None
@@ -54,8 +57,7 @@ class GatewayRpc:
         """Called with (event name, payload) for each event, in order."""
         self.on_change: list[Callable[[bool], None]] = []
         """Called with True when the gateway becomes ready, with False when it goes."""
-        self.may_begin: Callable[[str], None] = lambda _agent: None
-        """Called with an agent before a turn of it is begun. Raises NotBegun if it may not begin (ADR 21)."""
+        self.may_begin = may_begin or _nothing_begins
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[GatewayRpc]:
@@ -204,6 +206,11 @@ class GatewayRpc:
     def _notify(self, ready: bool) -> None:
         for callback in list(self.on_change):
             callback(ready)
+
+
+def _nothing_begins(agent: str) -> None:
+    """For a connection that begins no turns: the demo's, the doctor's."""
+    raise NotBegun(f"this connection begins no turn of {agent}", "Give GatewayRpc the check of a `Halt`.")
 
 
 def _refusal(method: str, error: dict[str, Any]) -> ClawbusError:

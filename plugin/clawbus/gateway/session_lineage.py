@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from clawbus.errors import Refused
 from clawbus.gateway.rpc import GatewayRpc
+from clawbus.gateway.session_key import SessionKey
 
 _SPAWNED = ("subagent", "dashboard", "acp")
 _INCOGNITO = "incognito-"
@@ -18,8 +19,8 @@ _INCOGNITO = "incognito-"
 
 def is_spawned(session_key: str) -> bool:
     """True if a session may have been spawned by another."""
-    parts = session_key.split(":")
-    return len(parts) > 3 and parts[2] in _SPAWNED and not parts[3].startswith(_INCOGNITO)
+    key = SessionKey.parse(session_key)
+    return key is not None and key.id is not None and key.kind in _SPAWNED and not key.id.startswith(_INCOGNITO)
 
 
 async def spawner(rpc: GatewayRpc, session_key: str) -> tuple[str | None, datetime | None]:

@@ -24,15 +24,17 @@ _REASON_CHARS = 160
 
 
 class CircuitBreaker:
-    """The breakers of one gateway's agents, kept in its ledger."""
+    """The breakers of one gateway's agents, kept in its ledger.
 
-    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox) -> None:
+    `is_unwell`: True if an agent's gateway fails its turns before a model is asked.
+    """
+
+    def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, is_unwell: Callable[[str], bool]) -> None:
         self._most = org.policies.breaker
         self._rest_s = org.policies.breaker_rest_s
         self._ledger = ledger
         self._outbox = outbox
-        self.unwell: Callable[[str], bool] = lambda _agent: False
-        """Whether an agent's gateway fails its turns before a model is asked."""
+        self._is_unwell = is_unwell
 
     def check(self, agent: str, to: str, count: int = 1) -> None:
         """Before tasks are given. Raises Refused as long as the edge rests, and after that for more than one."""
@@ -74,7 +76,7 @@ class CircuitBreaker:
         edge = self._ledger.breakers.get(agent, to)
         if edge.last == task_id or end.status == "cancelled" or end.sender == agent:
             return
-        if end.status in _FAILED and (self.unwell(to) or self.unwell(end.sender)):
+        if end.status in _FAILED and (self._is_unwell(to) or self._is_unwell(end.sender)):
             return
         with self._ledger.together():
             if end.status in _FAILED:

@@ -32,7 +32,7 @@ Restart = Callable[[], Awaitable[bool]]
 class GatewayRepair:
     """Of one gateway. `restart` is None where others run it."""
 
-    def __init__(self, rpc: GatewayRpc, agents: Collection[str]) -> None:
+    def __init__(self, rpc: GatewayRpc, agents: Collection[str], restart: Restart | None) -> None:
         self._rpc = rpc
         self.fitness = self._fitness = Fitness(rpc)
         self._agents = agents
@@ -40,7 +40,7 @@ class GatewayRepair:
         self._next_at = 0.0
         self._sick: set[str] = set()  # whose turns have come to no model since they were unfit
         self._is_alone = False
-        self.restart: Restart | None = None
+        self._ask_restart = restart
         self.on_change: list[Callable[[], None]] = []
         rpc.runs.on_model_asked.append(self._asked)
 
@@ -71,13 +71,13 @@ class GatewayRepair:
                 await self._restart()
 
     def _can_restart(self) -> bool:
-        return self.restart is not None and self._restarts < len(_PAUSES_S) and not self._is_alone
+        return self._ask_restart is not None and self._restarts < len(_PAUSES_S) and not self._is_alone
 
     async def _restart(self) -> None:
-        assert self.restart is not None  # noqa: S101 - asked before
+        assert self._ask_restart is not None  # noqa: S101 - asked before
         log.error("the gateway fails every turn of %s before a model is asked", ", ".join(self._fitness.unfit()))
         try:
-            self._is_alone = not await self.restart()
+            self._is_alone = not await self._ask_restart()
         except ClawbusError as error:
             log.warning("it is not restarted now: %s", error)
             await self._wait(_AGAIN_S)

@@ -9,8 +9,10 @@ from typing import Any
 
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway
+from clawbus.node.worker import Availability
 from clawbus.org import Org
 from clawbus.retry import pause
+from clawbus.tasks.halt import Halt
 from clawbus.tasks.roster import PERIOD_S, Roster, presence
 from clawbus.version import __version__
 from clawbus.wire.subjects import Subjects
@@ -19,35 +21,34 @@ from clawbus.wire.subjects import Subjects
 class Heartbeat:
     """Speaks for the agents of one gateway, and listens to all others.
 
-    `ready` is set while they can do tasks, `on_change` calls back when that changes; `load` counts each one's tasks.
+    `availability`: says if they can do tasks; `load` counts each one's tasks. `unwell` says why the turns of an agent
+    fail before a model is asked; None of one that is well.
     """
 
     def __init__(
         self,
         bus: Bus,
-        ready: asyncio.Event,
-        on_change: list[Callable[[bool], None]],
+        availability: Availability,
         load: Callable[[], dict[str, int]],
+        unwell: Callable[[str], dict[str, Any] | None],
+        halt: Halt,
         roster: Roster,
         org: Org,
         gateway: str,
     ) -> None:
         self._bus = bus
-        self._ready = ready
+        self._ready = availability.ready
         self._load = load
         self._roster = roster
         self._org = org
         self._subjects = Subjects(org.company)
         self._agents = org.agents_of(gateway)
-        self.word: Callable[[str], str] = lambda _agent: "running"
-        """running, paused, stopped or unknown, of an agent; when that changes, call `speak`."""
-        self.unwell: Callable[[str], dict[str, Any] | None] = lambda _agent: None
-        """What there is to say of an agent whose turns fail before a model is asked; None of one that is well."""
-        self.on_asked: Callable[[], None] = lambda: None
-        """Called when the roll is called."""
+        self._unwell = unwell
+        self._halt = halt
         self._speak = asyncio.Event()
         self._speak.set()
-        on_change.append(lambda _: self._speak.set())
+        availability.on_change.append(lambda _ready: self.speak())
+        halt.on_change.append(self.speak)
         bus.on_reconnect.append(self._speak.set)
 
     def speak(self) -> None:
@@ -70,11 +71,11 @@ class Heartbeat:
     async def _say(self) -> None:
         ready, load = self._ready.is_set(), self._load()
         for agent in self._agents:
-            busy, unwell = load.get(agent.id, 0), self.unwell(agent.id)
-            said = presence(self._org, agent, ready, busy, __version__, self.word(agent.id), unwell)
+            busy, unwell = load.get(agent.id, 0), self._unwell(agent.id)
+            said = presence(self._org, agent, ready, busy, __version__, self._halt.word(agent.id), unwell)
             await self._bus.tell(self._subjects.presence(agent.id), said)
 
     def _hear(self, message: Message) -> None:
         if self._roster.on_presence(message):
             self._speak.set()
-            self.on_asked()
+            self._halt.look()  # who has given an order calls the roll

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from clawbus.errors import BacklogFull, NotFound, Refused
+from clawbus.errors import BacklogFull, ClawbusError, NotFound, Refused
 from clawbus.node.circuit_breaker import CircuitBreaker
-from clawbus.node.ledger import Ledger, Outgoing, Sent
+from clawbus.node.ledger import Ledger, Outgoing, Sent, SentKind
 from clawbus.node.mailbox import Outbox, RateLimits
+from clawbus.node.signals import NodeSignals
 from clawbus.org import Org
 from clawbus.tasks.board import TaskView
 from clawbus.tasks.ends import End, Ends
@@ -21,24 +22,33 @@ from clawbus.wire.subjects import Subjects, check_task_id, new_message_id, new_t
 class Requester:
     """What the agents of one gateway do with tasks that they give away."""
 
-    def __init__(self, org: Org, subjects: Subjects, ledger: Ledger, outbox: Outbox, ends: Ends) -> None:
+    def __init__(
+        self,
+        org: Org,
+        ledger: Ledger,
+        outbox: Outbox,
+        ends: Ends,
+        is_unwell: Callable[[str], bool],
+        signals: NodeSignals,
+    ) -> None:
         self._org = org
-        self._subjects = subjects
+        self._subjects = Subjects(org.company)
         self._ledger = ledger
         self._outbox = outbox
         self._ends = ends
-        self.breaker = CircuitBreaker(org, ledger, outbox)
+        self.breaker = CircuitBreaker(org, ledger, outbox, is_unwell)
+        self._signals = signals
         self._steers = RateLimits(org.policies.quota)
+        signals.result.connect(self.breaker.on_result)
         outbox.on_sent.append(self._accepted)
-        self.on_cancelled: list[Callable[[str], None]] = []
-        """Called with each task that an agent here has cancelled: others of its group may have waited for it."""
+        outbox.on_refused.append(self._never_sent)
 
     @property
     def away(self) -> str:
         """Why what was given last waits here for the bus, in a clause."""
         return self._outbox.away
 
-    async def submit(self, sender: str, session_key: str, new: NewTask, kind: str) -> tuple[Envelope, bool]:
+    async def submit(self, sender: str, session_key: str, new: NewTask, kind: SentKind) -> tuple[Envelope, bool]:
         """Give a task away. Returns its envelope, and False if it waits here for the bus.
 
         Raises InvalidInput, NotFound, Refused, BacklogFull: then nothing was sent and nothing is kept.
@@ -87,7 +97,7 @@ class Requester:
         return full
 
     async def _give(
-        self, tasks: list[Envelope], session_key: str, kind: str, group_id: str | None = None
+        self, tasks: list[Envelope], session_key: str, kind: SentKind, group_id: str | None = None
     ) -> list[bool | Refused]:
         """All into the ledger first, in one commit: a crash leaves no half of a group behind. Then onto the bus."""
         with self._ledger.together():
@@ -116,6 +126,24 @@ class Requester:
         if (note := team_note(self._org, task)) is not None:
             self._outbox.later(self._subjects.build("team", task.sender, team=task.to), note.id, note.encode())
 
+    def _never_sent(self, out: Outgoing, error: ClawbusError) -> None:
+        """The server has refused a task that had waited here for the bus: its session hears of it."""
+        task = Envelope.model_validate_json(out.data) if b'"type":"task"' in out.data else None
+        if task is None or task.task_id is None:
+            return
+        result = Envelope(
+            id=new_message_id(task.sender),
+            type="result",
+            sender=task.sender,
+            to=task.sender,
+            task_id=task.task_id,
+            status="failed",
+            subject=task.subject,
+            body=f"the task was never sent: {error.message}",
+        )
+        if self._ledger.sent.took_result(task.task_id, result):
+            self._signals.ended(task.task_id)
+
     def mine(self, agent: str, task_id: str) -> Sent:
         """A task that this agent gave away. Raises NotFound for any other."""
         check_task_id("taskIds", task_id)
@@ -137,8 +165,7 @@ class Requester:
                 self._ledger.sent.took_result(sent.task_id, end.envelope)
                 self._ledger.sent.settled(sent.task_id, "answered")
                 self._nudge(task, me)
-            for callback in self.on_cancelled:
-                callback(sent.task_id)
+            self._signals.ended(sent.task_id)  # others of its group may have waited for it
         return won, end
 
     async def expire(self, sent: Sent) -> None:
@@ -157,6 +184,7 @@ class Requester:
         _, end = await self._ends.write(late, me, task.to)
         self._ledger.sent.took_result(sent.task_id, end.envelope)
         self._nudge(task, me)
+        self._signals.ended(sent.task_id)
 
     def _nudge(self, task: Envelope, me: str) -> None:
         """Tell the worker to look at the end of a task; of a group all members, for any of them may have it."""

@@ -101,20 +101,7 @@ def _says_the_same(known: str | None, token: str) -> bool:
 
 def _content(token: str) -> dict[str, Any]:
     """The claims of an account's JWT, without its time."""
-    return {name: value for name, value in claims_of(token).@contextlib.asynccontextmanager
-async def _alone(home: Home) -> AsyncIterator[None]:
-    """Wait until no other process tells the server; the system ends the lock of one that has died."""
-    descriptor = os.open(home.dir("authority") / "system.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_LOOK_S)
-        yield
-    finally:
-        os.close(descriptor)
+    return {name: value for name, value in claims_of(token).items() if name not in ("iat", "jti")}
 
 
 def _raise_if_refused(public_key: str, answer: bytes) -> None:

@@ -8,9 +8,9 @@ from clawbus.node.ledger.interrupted import InterruptedRun
 from clawbus.node.ledger.mail import Mail
 from clawbus.node.ledger.outgoing import Outgoing
 from clawbus.node.ledger.runs import Run
-from clawbus.node.ledger.sent import Sent
+from clawbus.node.ledger.sent import Sent, SentKind
 from clawbus.node.ledger.spawned_sessions import SpawnedSession
 from clawbus.node.ledger.steers import Steer
 from clawbus.node.ledger.wakes import Wake
 
-__all__ = ["InterruptedRun", "Ledger", "Mail", "Outgoing", "Run", "Sent", "SpawnedSession", "Steer", "Wake"]
+__all__ = ["InterruptedRun", "Ledger", "Mail", "Outgoing", "Run", "Sent", "SentKind", "SpawnedSession", "Steer", "Wake"]

@@ -9,6 +9,8 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from clawbus.gateway import SessionKey
+
 
 @dataclass(frozen=True, slots=True)
 class BlockerRow:
@@ -66,7 +68,8 @@ class BlockerTable:
         """Whether a session of the bus, such as a task's, waits for the answer to that blocker."""
         query = "SELECT session_key FROM raised WHERE thread = ? AND agent = ? AND key = '' AND past = 0"
         row = self._db.execute(query, (thread, agent)).fetchone()
-        return row is not None and str(row[0]).startswith(f"agent:{agent}:nats:")
+        key = SessionKey.of_bus(row[0]) if row is not None else None
+        return key is not None and key.agent == agent
 
     def give_up(self, thread: str, agent: str) -> None:
         """Its answer cannot come into the session, or it was never sent: it is no longer waited for."""

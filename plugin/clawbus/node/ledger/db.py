@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from clawbus.errors import Missing
+from clawbus.gateway import SessionKey
 from clawbus.node.ledger.attached import AttachedTable
 from clawbus.node.ledger.blockers import BlockerTable
 from clawbus.node.ledger.breakers import BreakerTable
 from clawbus.node.ledger.interrupted import InterruptedTable
 from clawbus.node.ledger.mail import MailTable
-from clawbus.node.ledger.migrate import VERSION, migrate
 from clawbus.node.ledger.outgoing import OutgoingTable
 from clawbus.node.ledger.runs import RunTable
 from clawbus.node.ledger.sent import SentTable
@@ -27,6 +27,31 @@ from clawbus.node.ledger.sqlite_file import open_database
 from clawbus.node.ledger.steers import SteerTable
 from clawbus.node.ledger.wakes import WakeTable
 from clawbus.wire.envelope import Envelope
+
+_VERSION = 4
+"""1: mail by its id alone. 2: mail by id and agent, numbered here; groups of tasks; turns for mail.
+3: tasks as they were signed. 4: of a sub-agent the turn that has spawned it."""
+
+_FROM_1 = (
+    "DROP INDEX IF EXISTS mail_by_agent",
+    "ALTER TABLE mail RENAME TO mail_1",
+    """
+    CREATE TABLE mail (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, agent TEXT NOT NULL, channel TEXT NOT NULL,
+        asks TEXT NOT NULL, rank INTEGER NOT NULL, seq INTEGER NOT NULL, envelope BLOB NOT NULL, state TEXT NOT NULL,
+        ack_subject TEXT NOT NULL, wake INTEGER, received_at TEXT NOT NULL, UNIQUE (id, agent)
+    )
+    """,
+    # Its old number was that of the stream: a model may have read it. What lay unread then waits to be read.
+    """
+    INSERT INTO mail (number, id, agent, channel, asks, rank, seq, envelope, state, ack_subject, received_at)
+    SELECT seq, id, agent, 'dm', 'never', 2, seq, envelope, state, ack_subject, received_at FROM mail_1
+    """,
+    "DROP TABLE mail_1",
+    "ALTER TABLE sent ADD COLUMN group_id TEXT",
+)
+_FROM_2 = ("ALTER TABLE runs ADD COLUMN signed TEXT NOT NULL DEFAULT '{}'",)
+_FROM_3 = ("DROP TABLE IF EXISTS descents",)  # the gateway says it again, with the time that tells the turn
 
 
 class Ledger:
@@ -50,12 +75,12 @@ class Ledger:
                 f"the ledger {path} cannot be used: {error}",
                 "Move it away; tasks that it held run again when their lease is over.",
             ) from None
-        if version > VERSION:
+        if version > _VERSION:
             raise Missing(
-                f"the ledger {path} is of version {version}; this clawbus reads {VERSION}",
+                f"the ledger {path} is of version {version}; this clawbus reads {_VERSION}",
                 "Use the newer clawbus that wrote it.",
             )
-        migrate(self._db, version)
+        _migrate(self._db, version)
         self.outbox = OutgoingTable(self._db)
         self.sent = SentTable(self._db)
         self.runs = RunTable(self._db)
@@ -70,7 +95,7 @@ class Ledger:
         tasks = (self.sent, self.runs, self.steers, self.attached, self.breakers)
         for table in (*tasks, self.outbox, self.mail, self.wakes, self.raised, self.cut, self.spawned_sessions):
             self._db.executescript(table.SCHEMA)
-        self._db.execute(f"PRAGMA user_version={VERSION}")
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -92,10 +117,10 @@ class Ledger:
         """
         descent = self.spawned_sessions.of(session_key)
         session_key = descent.root if descent is not None else session_key
-        parts = session_key.split(":")
-        if len(parts) < 4 or parts[2] != "nats":
+        key = SessionKey.of_bus(session_key)
+        if key is None:
             return self._after_result(session_key)
-        run = self.runs.get(parts[3])
+        run = self.runs.get(key.id or "")
         task = run.task if run is not None and run.session_key == session_key else None
         wake = descent.wake if descent is not None else self.wakes.latest(session_key)
         mails = [mail.envelope for mail in self.mail.of_wake(wake)] if wake is not None else []
@@ -159,3 +184,18 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """From `version` (0: a new file) to _VERSION. Call it before the tables are made."""
+    if not 1 <= version < _VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in (*(_FROM_1 if version < 2 else ()), *(_FROM_2 if version < 3 else ()), *_FROM_3):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

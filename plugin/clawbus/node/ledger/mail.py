@@ -14,10 +14,12 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import PRIORITIES
 
+MailState = Literal["unread", "read", "acked", "shown", "bound"]
 _HELD = "state IN ('unread', 'read', 'bound')"
 _FRESH = "state = 'unread' AND wake IS NULL"
 
@@ -34,7 +36,7 @@ class Mail:
     asks: str
     """What was decided when it came: whether it asks for a turn ("now", "digest", "never")."""
     envelope: Envelope
-    state: str
+    state: MailState
     ack_subject: str
     """Empty for a broadcast: it was acknowledged when it was stored here."""
     received_at: datetime
@@ -130,7 +132,7 @@ class MailTable:
         """All that is still under this node's lease on the bus."""
         return self._all(f"{_HELD} AND ack_subject != ''")
 
-    def mark(self, mail: Mail, state: str) -> None:
+    def mark(self, mail: Mail, state: MailState) -> None:
         self._db.execute("UPDATE mail SET state = ? WHERE number = ?", (state, mail.number))
 
     def unread(self, agent: str) -> int:

@@ -13,10 +13,13 @@ import json
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
+from clawbus.gateway import bus_session
 from clawbus.wire.envelope import Envelope
 
-OPEN = ("held", "started", "replied", "ended", "told")
+RunState = Literal["held", "started", "replied", "ended", "told", "closed"]
+OPEN: tuple[RunState, ...] = ("held", "started", "replied", "ended", "told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Run:
 
     task: Envelope
     worker: str
-    state: str
+    state: RunState
     ack_subject: str
     attempt: int
     """Attempts started so far; each but a running one was a strike."""
@@ -44,7 +47,7 @@ class Run:
 
     @property
     def session_key(self) -> str:
-        return f"agent:{self.worker}:nats:{self.task_id}"
+        return bus_session(self.worker, self.task_id)
 
 
 class RunTable:
@@ -122,7 +125,7 @@ class RunTable:
             (task_id,),
         )
 
-    def advance(self, task_id: str, state: str, outcome: Envelope | None = None) -> None:
+    def advance(self, task_id: str, state: RunState, outcome: Envelope | None = None) -> None:
         """The next state; `outcome` is kept where it is given."""
         data = outcome.encode() if outcome is not None else None
         self._db.execute(

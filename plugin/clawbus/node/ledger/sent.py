@@ -14,8 +14,14 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from clawbus.wire.envelope import Envelope
+
+AnnounceState = Literal["none", "due", "trying", "announced", "answered", "inbox"]
+Settled = Literal["announced", "answered", "inbox"]
+SentKind = Literal["spawn", "request", "adopted"]
+"""`adopted`: the steward gave it in this agent's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +30,8 @@ class Sent:
 
     task: Envelope
     session_key: str
-    kind: str
-    """`spawn` or `request`."""
-    announce: str
+    kind: SentKind
+    announce: AnnounceState
     result: Envelope | None
     keys: tuple[str, ...]
     """The idempotency keys of all tries to announce the result, oldest first."""
@@ -67,7 +72,7 @@ class SentTable:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def add(self, task: Envelope, session_key: str, kind: str, group_id: str | None = None) -> None:
+    def add(self, task: Envelope, session_key: str, kind: SentKind, group_id: str | None = None) -> None:
         self._db.execute(
             "INSERT OR IGNORE INTO sent (task_id, agent, task, session_key, kind, created_at, group_id) "
             "VALUES (?,?,?,?,?,?,?)",
@@ -132,8 +137,8 @@ class SentTable:
             (json.dumps(keys), boot_id, task_id),
         )
 
-    def settled(self, task_id: str, announce: str) -> None:
-        """`announced`, `answered` or `inbox`."""
+    def settled(self, task_id: str, announce: Settled) -> None:
+        """The result is where it belongs, or stays in the inbox."""
         self._db.execute("UPDATE sent SET announce = ? WHERE task_id = ?", (announce, task_id))
 
 

@@ -11,7 +11,7 @@ from clawbus.node.mailbox.mail_handler import MailHandler
 from clawbus.node.mailbox.mail_turns import MailTurns
 from clawbus.node.mailbox.outbox import Outbox
 from clawbus.node.mailbox.rate_limits import MailBounds, RateLimits
-from clawbus.node.mailbox.session_delivery import SessionDelivery
+from clawbus.node.mailbox.session_delivery import SessionDelivery, TurnPermit
 
 __all__ = [
     "Announcer",
@@ -27,5 +27,6 @@ __all__ = [
     "Outbox",
     "RateLimits",
     "SessionDelivery",
+    "TurnPermit",
     "speakers_of",
 ]

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable
 
 from clawbus.errors import BusAway, GatewayAway, Refused
+from clawbus.gateway import bus_session
 from clawbus.node.ledger import Ledger, Sent
 from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
 from clawbus.node.mailbox.outbox import Outbox
 from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.node.prompts import frames
+from clawbus.node.signals import NodeSignals, Probe, no_probe
 from clawbus.org import STEWARD, Org
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects, new_message_id
@@ -37,6 +38,8 @@ class Announcer:
         inbox: Inbox,
         files: Attachments,
         org: Org,
+        signals: NodeSignals,
+        probe: Probe = no_probe,
     ) -> None:
         self._session_delivery = session_delivery
         self._ledger = ledger
@@ -48,7 +51,9 @@ class Announcer:
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._busy: set[str] = set()
         self.waiters: dict[str, asyncio.Future[Envelope]] = {}
-        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+        self._probe = probe
+        signals.result.connect(self.due)
+        signals.ended.connect(self.due)
 
     def due(self, task_id: str) -> None:
         """A result is here: to the request that waits for it, else into its session; of a group, with the last one."""
@@ -117,12 +122,12 @@ class Announcer:
                     self._ledger.sent.trying(one.task_id, keys, boot_id)
 
         async def step(name: str) -> None:
-            await self._step(sent.task_id, name)
+            await self._probe(sent.task_id, name)
 
         return Delivery(
             sent.task.sender,
             sent.session_key,
-            f"agent:{_worker(sent)}:nats:{sent.task_id}",
+            bus_session(_worker(sent), sent.task_id),
             sent.keys,
             sent.boot_id,
             lambda repeat: _text(together, repeat) + files,
@@ -135,7 +140,7 @@ class Announcer:
             for sent in open_ones:
                 self._ledger.sent.settled(sent.task_id, "announced")
                 self._outbox.event("announced", sent.task_id, sent.task.sender, repeats=sent.repeats)
-        await self._step(open_ones[0].task_id, "announced")
+        await self._probe(open_ones[0].task_id, "announced")
         for sent in open_ones:
             await self._inbox.settle(sent.task_id)
         return True
@@ -158,11 +163,6 @@ class Announcer:
             )
             self._outbox.later(self._subjects.dm(self._human, agent), note.id, note.encode())
         return True
-
-    async def _step(self, task_id: str, name: str) -> None:
-        """A place where tests stop the process; nothing listens otherwise."""
-        if self.on_step is not None:
-            await self.on_step(task_id, name)
 
 
 def _text(together: list[Sent], repeat: int) -> str:

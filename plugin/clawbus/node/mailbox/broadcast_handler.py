@@ -6,12 +6,12 @@ The broadcast is acknowledged on the bus as soon as it stands in the ledger: its
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery, ServerClock
 from clawbus.errors import WireError
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox.rate_limits import MailBounds
+from clawbus.node.signals import NodeSignals
 from clawbus.org import Org
 from clawbus.org.addressing import channel_of, hearers
 from clawbus.tasks.wake_rules import wakes
@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class BroadcastHandler:
-    """Handles deliveries of BCAST. `on_mail` is called when an agent has something new."""
+    """Handles deliveries of BCAST, and signals new mail."""
 
-    def __init__(self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], bounds: MailBounds) -> None:
+    def __init__(
+        self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], bounds: MailBounds, signals: NodeSignals
+    ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._org = org
@@ -33,7 +35,7 @@ class BroadcastHandler:
         self._agents = agents
         self._bounds = bounds
         self._clock = ServerClock(bus, BCAST, bus.identity.name)
-        self.on_mail: list[Callable[[], None]] = []
+        self._signals = signals
 
     async def handle(self, delivery: Delivery) -> None:
         """Keep one broadcast. What is malformed or too late is terminated with the reason and logged."""
@@ -58,8 +60,7 @@ class BroadcastHandler:
         with self._ledger.together():
             for agent, asks in asked.items():
                 self._ledger.mail.add(said, agent, seq, channel=channel, asks=asks)
-        for callback in self.on_mail:
-            callback()
+        self._signals.mail()
 
 
 def place(parsed: Parsed) -> str:

@@ -18,33 +18,34 @@ from clawbus.wire.envelope import Envelope
 class BudgetGate:
     """The gate of an outbox (`mailbox.outbox.Gate`)."""
 
-    def __init__(self, bus: Bus, org: Org, outbox: Outbox) -> None:
+    def __init__(self, bus: Bus, org: Org) -> None:
         self._spend = spend_of(bus, org)
-        self._outbox = outbox
-        outbox.gate = self
 
-    async def before(self, out: Outgoing) -> None:
+    async def before(self, out: Outgoing, outbox: Outbox) -> None:
         """Raises OverBudget or BusAway."""
         if (task := _task(out)) is not None:
-            await self.reserve(task)
+            await self.reserve(task, outbox)
 
-    async def reserve(self, turn: Envelope) -> None:
-        """A turn for a task, or for a message that wakes; of a refusal people hear. Raises OverBudget, BusAway."""
+    async def reserve(self, turn: Envelope, outbox: Outbox) -> None:
+        """Reserve a turn for a task, or for a message that wakes. People hear of a refusal through `outbox`.
+
+        Raises OverBudget, BusAway.
+        """
         try:
             await self._spend.reserve(turn)
         except OverBudget as error:
-            said = {"used": error.over, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
-            self._outbox.event("over_budget", error.trace, turn.sender, **said)
+            detail = {"used": error.over, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
+            outbox.event("over_budget", error.trace, turn.sender, **detail)
             raise
 
-    def refused(self, out: Outgoing, error: ClawbusError) -> None:
+    def refused(self, out: Outgoing, error: ClawbusError, outbox: Outbox) -> None:
         """The server has not taken a task: its turn goes back."""
         task = None if isinstance(error, OverBudget | InvalidInput) else _task(out)
         if task is None:
             return
         record = Record(kind="released", task=task.task_id or "")
         subject = self._spend.subject(task.trace_id or task.task_id or "", task.sender)
-        self._outbox.later(subject, f"{task.sender}-unspent-{task.task_id}", record.encode())
+        outbox.later(subject, f"{task.sender}-unspent-{task.task_id}", record.encode())
 
 
 def _task(out: Outgoing) -> Envelope | None:

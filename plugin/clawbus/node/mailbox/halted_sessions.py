@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from clawbus.errors import GatewayAway, Refused
-from clawbus.gateway import GatewayRpc, Turns, list_active_runs
+from clawbus.gateway import GatewayRpc, SessionKey, Turns, bus_session, list_active_runs
 from clawbus.node.ledger import InterruptedRun, Ledger
 from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.retry import pause
@@ -116,17 +116,16 @@ class HaltedSessions:
         async def step(_name: str) -> None:
             return
 
-        of_the_bus = cut.session_key.startswith(f"agent:{cut.agent}:nats:")
         return Delivery(
             cut.agent,
             cut.session_key,
-            f"agent:{cut.agent}:nats:out",
+            bus_session(cut.agent, "out"),
             cut.keys,
             cut.boot_id,
             lambda _repeat: _TEXT,
             lambda keys, boot_id: self._ledger.cut.trying(cut.session_key, keys, boot_id),
             step,
-            _TURN_S if of_the_bus else None,
+            _TURN_S if SessionKey.of_bus(cut.session_key) else None,
         )
 
 

@@ -7,7 +7,6 @@ announced): the stream is the inbox, the ledger only remembers what is held.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from clawbus.bus import Bus, Delivery, ServerClock
 from clawbus.errors import WireError
@@ -15,6 +14,7 @@ from clawbus.node.ledger import Ledger, Mail
 from clawbus.node.mailbox.correlation import record_result
 from clawbus.node.mailbox.inbox import Inbox
 from clawbus.node.mailbox.rate_limits import MailBounds
+from clawbus.node.signals import NodeSignals
 from clawbus.org import Org
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.wake_rules import Asks, wakes
@@ -27,13 +27,17 @@ _DONE = ("acked", "shown")
 
 
 class MailHandler:
-    """Handles deliveries of INBOX.
-
-    `on_result` is called with each result that an open task has waited for, `on_mail` when there is anything else.
-    """
+    """Handles deliveries of INBOX: signals each result that an open task has waited for, and other new mail."""
 
     def __init__(
-        self, bus: Bus, ledger: Ledger, org: Org, agents: frozenset[str], inbox: Inbox, bounds: MailBounds
+        self,
+        bus: Bus,
+        ledger: Ledger,
+        org: Org,
+        agents: frozenset[str],
+        inbox: Inbox,
+        bounds: MailBounds,
+        signals: NodeSignals,
     ) -> None:
         self._bus = bus
         self._ledger = ledger
@@ -44,8 +48,7 @@ class MailHandler:
         self._agents = agents
         self._dead = DeadLetters(bus, self._subjects)
         self._clock = ServerClock(bus, INBOX, bus.identity.name)
-        self.on_result: list[Callable[[str], None]] = []
-        self.on_mail: list[Callable[[], None]] = []
+        self._signals = signals
         self.duplicates = 0
 
     async def handle(self, delivery: Delivery) -> None:
@@ -85,16 +88,14 @@ class MailHandler:
 
     async def _go_on(self, mail: Mail, is_result: bool) -> None:
         if is_result:
-            for result_callback in self.on_result:
-                result_callback(mail.envelope.task_id or "")
+            self._signals.result(mail.envelope.task_id or "")
         elif mail.state in _DONE:  # the ack was lost
             await self._bus.ack(mail.ack_subject)
         elif self._is_settled(mail):
             self.duplicates += 1
             await self._inbox.acknowledge(mail)
         else:
-            for callback in self.on_mail:
-                callback()
+            self._signals.mail()
 
     def _is_settled(self, mail: Mail) -> bool:
         """Whether it brings a result that its session has had already."""

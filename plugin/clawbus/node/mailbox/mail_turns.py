@@ -11,16 +11,16 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from clawbus.errors import BusAway, GatewayAway, Refused
-from clawbus.gateway import GatewayRpc, TurnLost, Turns
+from clawbus.gateway import GatewayRpc, SessionKey, TurnLost, Turns, bus_session
 from clawbus.node.ledger import Ledger, Mail, Wake
 from clawbus.node.mailbox.attachments import Attachments
 from clawbus.node.mailbox.inbox import Inbox
 from clawbus.node.mailbox.session_delivery import Delivery, SessionDelivery, until_done
 from clawbus.node.prompts import frames
+from clawbus.node.signals import NodeSignals, Probe, no_probe
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of
 from clawbus.retry import pause
@@ -45,6 +45,8 @@ class MailTurns:
         ledger: Ledger,
         inbox: Inbox,
         files: Attachments,
+        signals: NodeSignals,
+        probe: Probe = no_probe,
     ) -> None:
         self._rpc = rpc
         self._turns = Turns(rpc)
@@ -59,9 +61,10 @@ class MailTurns:
         self._left: list[Wake] = []
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._news = asyncio.Event()
-        self.barred: Callable[[], set[str]] = set
-        """The agents for which no turn may be begun now; when that changes, call `look`."""
-        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
+        self._permit = session_delivery.permit
+        self._probe = probe
+        self._permit.on_change.connect(self.look)
+        signals.mail.connect(self.look)
 
     def look(self) -> None:
         """There is new mail."""
@@ -89,28 +92,29 @@ class MailTurns:
 
     def _cut_off(self) -> Wake | None:
         """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""
-        barred = self.barred()
+        barred = self._permit.barred()
         wake = next((one for one in self._left if one.agent not in barred), None)
         if wake is not None:
             self._left.remove(wake)
         return wake
 
     def _urgent(self) -> Wake | None:
-        mail = self._ledger.mail.most_urgent(self._busy | self.barred())
+        mail = self._ledger.mail.most_urgent(self._busy | self._permit.barred())
         return None if mail is None else self._new(mail.agent, self._session(mail), [mail])
 
     def _session(self, mail: Mail) -> str:
         """One session per sender; the answer to a blocker goes where it was raised, if that is a session of the bus."""
         raised = self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent)
-        if raised is not None and mail.channel == "dm" and raised.startswith(f"agent:{mail.agent}:nats:"):
+        key = SessionKey.of_bus(raised or "")
+        if raised is not None and mail.channel == "dm" and key is not None and key.agent == mail.agent:
             return raised
-        return f"agent:{mail.agent}:nats:from-{mail.envelope.sender}"
+        return bus_session(mail.agent, f"from-{mail.envelope.sender}")
 
     def _digest(self) -> Wake | None:
         for agent, due in self._digests():
             if due <= now():
                 mails = _fitting(self._bounded_alike(self._ledger.mail.fresh(agent)))
-                return self._new(agent, f"agent:{agent}:nats:digest", mails)
+                return self._new(agent, bus_session(agent, "digest"), mails)
         return None
 
     def _bounded_alike(self, mails: list[Mail]) -> list[Mail]:
@@ -123,7 +127,7 @@ class MailTurns:
         found = [
             (agent, min(last + self._quiet, first + _PATIENCE * self._quiet))
             for agent, (first, last) in self._ledger.mail.quiet_since().items()
-            if agent not in self._busy | self.barred()
+            if agent not in self._busy | self._permit.barred()
         ]
         return sorted(found, key=lambda one: one[1])
 
@@ -149,7 +153,7 @@ class MailTurns:
         wake = self._ledger.wakes.get(number)
         if wake is None:
             return True
-        if wake.agent in self.barred():
+        if wake.agent in self._permit.barred():
             self._left.append(wake)  # others have its place meanwhile
             return True
         mails = self._ledger.mail.of_wake(number)
@@ -171,7 +175,7 @@ class MailTurns:
     async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
         """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
         parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
-        if wake.agent in self.barred():
+        if wake.agent in self._permit.barred():
             return False
         if (earlier := await self._session_delivery.arrived(parcel)) is not None:
             self._answered(wake, mails, earlier, wake.boot_id)
@@ -183,7 +187,7 @@ class MailTurns:
             return False
         self._answered(wake, mails, key, boot_id)
         await self._inbox.shown(mails, wake.number)
-        await self._step(wake.number, "shown")
+        await self._probe(str(wake.number), "mail-shown")
         with contextlib.suppress(TurnLost, TimeoutError):
             async with asyncio.timeout(self._timeout_s + 60):
                 await self._turns.wait(wake.session_key, key, boot_id)
@@ -202,12 +206,12 @@ class MailTurns:
         shown = [(str(mail.number), mail.channel, mail.envelope) for mail in mails]
 
         async def step(name: str) -> None:
-            await self._step(wake.number, name)
+            await self._probe(str(wake.number), f"mail-{name}")
 
         return Delivery(
             wake.agent,
             wake.session_key,
-            f"agent:{mails[0].envelope.sender}:nats:out",
+            bus_session(mails[0].envelope.sender, "out"),
             wake.keys,
             wake.boot_id,
             lambda repeat: frames.wake(shown, waiting, repeat, self._open_task(wake)) + files,
@@ -218,14 +222,10 @@ class MailTurns:
 
     def _open_task(self, wake: Wake) -> str:
         """The task that is worked on in that session now, if it is one of a task."""
-        run = self._ledger.runs.get(wake.session_key.split(":")[3])
+        key = SessionKey.of_bus(wake.session_key)
+        run = self._ledger.runs.get(key.id or "") if key is not None else None
         open_here = run is not None and run.state == "started" and run.session_key == wake.session_key
         return run.task_id if open_here and run is not None else ""
-
-    async def _step(self, number: int, name: str) -> None:
-        """A place where tests stop the process; nothing listens otherwise."""
-        if self.on_step is not None:
-            await self.on_step(str(number), f"mail-{name}")
 
 
 def _fitting(mails: list[Mail]) -> list[Mail]:

@@ -25,19 +25,22 @@ _NAMES = 3
 
 
 class OutboxGate(Protocol):
-    """Whoever is asked about all that goes out."""
+    """Decides about all that goes out. It may send more through the `outbox` that asks."""
 
-    async def before(self, out: Outgoing) -> None:
+    async def before(self, out: Outgoing, outbox: Outbox) -> None:
         """Called before each try to publish. Raises Refused: then it is not sent; BusAway: then it waits."""
 
-    def refused(self, out: Outgoing, error: ClawbusError) -> None:
+    def refused(self, out: Outgoing, error: ClawbusError, outbox: Outbox) -> None:
         """Called when it is not sent."""
 
 
 class Outbox:
-    """Publishes at once where it can, and from the ledger until it is acknowledged where it cannot."""
+    """Publishes at once where it can, and from the ledger until it is acknowledged where it cannot.
 
-    def __init__(self, bus: Bus, ledger: Ledger, subjects: Subjects) -> None:
+    `gate`: None where no task goes out, since nothing is reserved then.
+    """
+
+    def __init__(self, bus: Bus, ledger: Ledger, subjects: Subjects, gate: OutboxGate | None) -> None:
         self._bus = bus
         self._ledger = ledger
         self._rows = ledger.outbox
@@ -49,7 +52,7 @@ class Outbox:
         """How often the server knew an id that had never been sent: somebody else had used it."""
         self.away = BusAway.why
         """Why what was sent last waits here, in a clause."""
-        self.gate: OutboxGate | None = None
+        self._gate = gate
         self.on_refused: list[Callable[[Outgoing, ClawbusError], None]] = []
         """Called when the server refuses something that had waited for the bus."""
         self.on_sent: list[Callable[[Outgoing], None]] = []
@@ -157,8 +160,8 @@ class Outbox:
         An id that the server knows at the first try was used by somebody else, so that this would vanish (the window
         for duplicates spans all senders): it goes out again under a new one.
         """
-        if self.gate is not None:
-            await self.gate.before(out)
+        if self._gate is not None:
+            await self._gate.before(out, self)
         was = out.msg_id
         for _ in range(_NAMES):
             first = out.msg_id in self._untried
@@ -186,5 +189,5 @@ class Outbox:
     def _give_up(self, out: Outgoing, error: ClawbusError) -> None:
         self._rows.remove(out.msg_id)
         self._untried.discard(out.msg_id)
-        if self.gate is not None:
-            self.gate.refused(out, error)
+        if self._gate is not None:
+            self._gate.refused(out, error, self)

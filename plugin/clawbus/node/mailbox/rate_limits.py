@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from clawbus.errors import BacklogFull, OverBudget, Refused
 from clawbus.node.mailbox.budget_gate import BudgetGate
+from clawbus.node.mailbox.outbox import Outbox
 from clawbus.org import STEWARD, Org
 from clawbus.tasks.budget import tree_of
 from clawbus.tasks.wake_rules import Asks
@@ -69,8 +70,9 @@ class RateLimits:
 class MailBounds:
     """What mail may bring upon the agents of one gateway."""
 
-    def __init__(self, org: Org, budget_gate: BudgetGate) -> None:
+    def __init__(self, org: Org, budget_gate: BudgetGate, outbox: Outbox) -> None:
         self._budget_gate = budget_gate
+        self._outbox = outbox
         self._people = org.people
         self._mails = RateLimits(org.policies.mail_quota)
         self._turns = RateLimits(org.policies.quota)
@@ -99,7 +101,7 @@ class MailBounds:
         begun = {"task_id": turn_id, "trace_id": tree_of(mail), "to": agent, "sender": agent, "parent": mail.task_id}
         turn = mail.model_copy(update=begun)
         try:
-            await self._budget_gate.reserve(turn)
+            await self._budget_gate.reserve(turn, self._outbox)
         except OverBudget:
             return "never"
         except Refused:  # the accounts are full: it must not stay on the bus for that

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from clawbus.gateway import KEY_PREFIX, Announcements, GatewayRpc
+from clawbus.gateway import KEY_PREFIX, Announcements, Fitness, GatewayRpc
+from clawbus.node.signals import Signal
 from clawbus.retry import Backoff
+from clawbus.tasks.halt import Halt
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
@@ -52,22 +54,42 @@ async def until_done(attempt: Callable[[], Awaitable[bool]], what: str) -> None:
         await backoff.wait()
 
 
+class TurnPermit:
+    """The permits of one gateway's agents. `on_change` is called when one may have changed."""
+
+    def __init__(self, halt: Halt, fitness: Fitness, agents: Collection[str]) -> None:
+        self._halt = halt
+        self._fitness = fitness
+        self._agents = agents
+        self.on_change: Signal[[]] = Signal()
+        halt.on_change.append(self.on_change)
+        fitness.on_change.append(self.on_change)
+
+    def barred(self) -> set[str]:
+        """The agents for which no turn may be begun now."""
+        return self._halt.barred(self._agents) | self._fitness.barred(self._agents)
+
+    async def wait(self, agent: str) -> None:
+        """Wait until a turn may be begun for an agent. While the agent is unfit, the caller has the one try."""
+        await self._halt.may_begin(agent)
+        await self._fitness.admit(agent)
+        await self._halt.may_begin(agent)  # a person may have stopped it while the try was waited for
+
+
 class SessionDelivery:
     """Tries on one gateway."""
 
-    def __init__(self, rpc: GatewayRpc) -> None:
+    def __init__(self, rpc: GatewayRpc, permit: TurnPermit) -> None:
         self._rpc = rpc
+        self.permit = permit
         self.announcements = Announcements(rpc)
-        self.may_begin: Callable[[str], Awaitable[None]] | None = None
-        """Waits until an agent may begin a turn."""
 
     async def arrived(self, parcel: Delivery) -> str | None:
         """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway.
 
         First it waits until the agent may begin a turn.
         """
-        if self.may_begin is not None:
-            await self.may_begin(parcel.agent)
+        await self.permit.wait(parcel.agent)
         await self._rpc.ready.wait()
         return await self.announcements.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
 

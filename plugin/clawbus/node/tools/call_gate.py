@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clawbus.errors import ClawbusError, Refused
-from clawbus.gateway import GatewayRpc, is_spawned, spawner
+from clawbus.gateway import GatewayRpc, SessionKey, is_spawned, spawner
 from clawbus.node.ledger import Ledger, SpawnedSession
 from clawbus.node.prompts.frames import fence
 from clawbus.node.tools.answer import Answer
@@ -26,20 +26,20 @@ _ELSEWHERE = ("sessions", "sessions_send", "conversations_send", "conversations_
 """These begin turns in sessions that are nobody's children, and so not bounded: no turn that is bounded has them."""
 _MAIL = tuple(tool.name for tool in TOOLS)
 """A turn for mail may always answer, ask and pass on: what it sends is bounded as it is."""
+_NO_TURN = "clawbus knows of no task and no message for which this turn would run."
 _DEPTH = 16
 _REMEMBERED = 10_000
 
 
 class CallGate:
-    """Decides for the turns of one gateway."""
+    """Decides for the turns of one gateway. `order_of`: the order of people that stands for an agent (ADR 21)."""
 
-    def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc) -> None:
+    def __init__(self, org: Org, ledger: Ledger, rpc: GatewayRpc, order_of: Callable[[str], Order | None]) -> None:
         self._org = org
         self._ledger = ledger
         self._rpc = rpc
         self._users: OrderedDict[str, None] = OrderedDict()  # spawned sessions that are known to be users'
-        self.order_of: Callable[[str], Order | None] = lambda _agent: None
-        """What people have ordered about an agent (ADR 21)."""
+        self._order_of = order_of
 
     async def may(self, session_key: str, tool: str) -> Answer:
         """Whether a session's turn may call a tool; if not, the text says why, and `bus` whether the bus began it."""
@@ -56,7 +56,7 @@ class CallGate:
         above: str | None = session_key
         begun: datetime | None = None
         for _ in range(_DEPTH):
-            if above is not None and _of_the_bus(above):
+            if above is not None and SessionKey.of_bus(above):
                 turn = SpawnedSession(above, self._ledger.wakes.latest(above, begun))
                 return self._descends(session_key, turn)
             if above is None or above in self._users or not is_spawned(above):
@@ -81,26 +81,23 @@ class CallGate:
             self._users.popitem(last=False)
 
     def _objection(self, turn: SpawnedSession, tool: str) -> str | None:
-        root = turn.root
-        order = self.order_of(root.split(":")[1])
+        root, key = turn.root, SessionKey.of_bus(turn.root)
+        if key is None:
+            return _NO_TURN
+        order = self._order_of(key.agent)
         if order is not None and order.state == "stopped":  # its turn is ended; its sub-agents', and what is left of it
             return f"{order}. Do not try again: end your turn."
         if self._rpc.runs.is_ending(root):
             return "this turn is being ended. Do not try again: end your turn."
-        task = self._ledger.runs.get(root.split(":")[3])
+        task = self._ledger.runs.get(key.id or "")
         if task is not None and task.session_key == root:
             return _why_not(bound_of(self._org, task.task), tool, f"task {task.task_id} of {task.task.sender}")
         mails = [mail.envelope for mail in self._ledger.mail.of_wake(turn.wake)] if turn.wake is not None else []
         if not mails:
-            return "clawbus knows of no task and no message for which this turn would run."
+            return _NO_TURN
         senders = ", ".join(sorted({mail.sender for mail in mails}))
         bound = meet(*(bound_of(self._org, mail) for mail in mails))
         return None if tool in _MAIL else _why_not(bound, tool, f"what {senders} sent")
-
-
-def _of_the_bus(session_key: str) -> bool:
-    parts = session_key.split(":")
-    return len(parts) > 3 and parts[0] == "agent" and parts[2] == "nats"
 
 
 def _why_not(bound: Bound, tool: str, what: str) -> str | None:

@@ -9,7 +9,7 @@ from clawbus.node.ledger import Ledger, Mail
 from clawbus.node.mailbox import Inbox, Outbox
 from clawbus.node.prompts import frames
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import FileTools
+from clawbus.node.tools.file_tools import FileTools
 from clawbus.node.tools.params import NatsInbox
 from clawbus.org import Org
 from clawbus.org.addressing import subject_of

@@ -6,7 +6,7 @@ from clawbus.errors import Refused
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox, RateLimits
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import FileTools
+from clawbus.node.tools.file_tools import FileTools
 from clawbus.node.tools.params import NatsPub
 from clawbus.org import Org
 from clawbus.org.addressing import LEARNING, channel_of, hearers, subject_of

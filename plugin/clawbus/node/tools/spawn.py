@@ -11,7 +11,7 @@ from clawbus.node.prompts import frames
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.node.requester import Requester
 from clawbus.node.tools.answer import Answer, Caller, where
-from clawbus.node.tools.attachments import FileTools
+from clawbus.node.tools.file_tools import FileTools
 from clawbus.node.tools.params import NatsRequest, NatsSpawn
 from clawbus.org import Org
 from clawbus.tasks import NewTask

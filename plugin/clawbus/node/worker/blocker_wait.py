@@ -7,23 +7,23 @@ and the reply of that turn is the task's result. What is waited for stands in th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from clawbus.gateway import TurnResult, Turns
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
+from clawbus.node.worker.executor import Slots
 
 _LOOK_S = 0.5
 
 
 class BlockerWait:
-    """The answers that the tasks of one gateway wait for. `on_wait` is told of a task that needs no slot meanwhile."""
+    """The answers that the tasks of one gateway wait for. A task needs no slot meanwhile."""
 
-    def __init__(self, turns: Turns, ledger: Ledger, outbox: Outbox) -> None:
+    def __init__(self, turns: Turns, ledger: Ledger, outbox: Outbox, slots: Slots) -> None:
         self._turns = turns
         self._raised = ledger.raised
         self._outbox = outbox
-        self.on_wait: Callable[[str], None] = lambda _task_id: None
+        self._slots = slots
 
     async def last_word(self, run: Run, turn: TurnResult) -> TurnResult:
         """The turn that counts: this one, or the one that has heard the answer to the task's newest blocker.
@@ -47,6 +47,6 @@ class BlockerWait:
         self._outbox.event(
             "progress", run.task_id, run.worker, what="waits for the answer to its blocker", blocker=thread
         )
-        self.on_wait(run.task_id)
+        self._slots.release(run.task_id)
         while (now := self._raised.latest(run.session_key)) is not None and now.thread == thread and not now.key:  # noqa: ASYNC110 - the ledger has it
             await asyncio.sleep(_LOOK_S)

@@ -31,7 +31,7 @@ class Groups:
     def is_group(self, to: str) -> bool:
         return bool(self._org.members(to))
 
-    def choose(self, task: Envelope, barred: Callable[[str], bool] = lambda _agent: False) -> str | None:
+    def choose(self, task: Envelope, barred: Callable[[str], bool]) -> str | None:
         """The agent here that does a task: the one that it is for, or of a group the member with the fewest in hand.
 
         None if nobody here may: who asked does not do it himself, nor does anybody who waits for it along the chain,

@@ -8,44 +8,53 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Callable
 
+from clawbus.bus import ServerClock
 from clawbus.errors import GatewayAway
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
-from clawbus.node.worker.executor import Executor, result
+from clawbus.node.worker.executor import Executor, Slots, result
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.halt_orders import ALL, Order
-from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.envelope import Envelope
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 0.5
 
 
 class HaltableExecutor:
-    """Wraps a executor; what a `Worker` works with."""
+    """Wraps an executor; a `Worker` works with it.
 
-    def __init__(self, executor: Executor, halt: Halt, ledger: Ledger, outbox: Outbox) -> None:
+    `is_unfit`: True while nothing may be tried for an agent, since its gateway fails every turn. `clock`: the server's.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        halt: Halt,
+        is_unfit: Callable[[str], bool],
+        slots: Slots,
+        clock: ServerClock,
+        ledger: Ledger,
+        outbox: Outbox,
+    ) -> None:
         self._executor = executor
         self._halt = halt
+        self._is_unfit = is_unfit
+        self._slots = slots
+        self._clock = clock
         self._ledger = ledger
         self._outbox = outbox
         self.ready, self.gone = asyncio.Event(), asyncio.Event()
         self.on_change: list[Callable[[bool], None]] = []
-        self.on_wait: Callable[[str], None] = lambda _task_id: None
-        """Told of a task that waits for its agent alone: others of the gateway go on meanwhile, so it needs no slot."""
-        self.has_passed: Callable[[datetime | None], Awaitable[bool]] = _by_this_clock
-        """Whether a moment is over by the server's clock. Raises BusAway."""
-        self.unfit: Callable[[str], bool] = lambda _agent: False
-        """Whether nothing may be tried for an agent now: its gateway fails every turn."""
         self.gone.set()
         executor.on_change.append(lambda _ready: self._look())
         halt.on_change.append(self._look)
 
     def barred(self, agent: str) -> bool:
-        """See `Obeying`."""
-        return self._halt.of(agent) is not None or self.unfit(agent)
+        """See `WorkerExecutor`."""
+        return self._halt.of(agent) is not None or self._is_unfit(agent)
 
     def _look(self) -> None:
         """Tasks are taken while the executor can do them, and the company is known not to be stopped."""
@@ -62,7 +71,7 @@ class HaltableExecutor:
         while True:
             if self._halt.of(run.worker) is not None:
                 run = await self._wait(run)
-                if run.state == "held" and await self.has_passed(run.task.expires_at):
+                if run.state == "held" and await self._clock.has_passed(run.task.expires_at):
                     return result(run, "timed_out", "it expired while a person had stopped or paused its agent")
             doing = asyncio.create_task(self._executor.outcome(run), name=f"doing-{run.task_id}")
             stopped = asyncio.create_task(self._halt.until_stopped(run.worker))
@@ -88,8 +97,8 @@ class HaltableExecutor:
             if order.state == "stopped" and run.state == "started" and not ended:
                 ended = await self._end(run, order)
             else:
-                if order.target == run.worker:
-                    self.on_wait(run.task_id)
+                if order.target == run.worker:  # others of the gateway go on meanwhile
+                    self._slots.release(run.task_id)
                 await self._halt.news()
         return self._ledger.runs.get(run.task_id) or run
 
@@ -110,7 +119,3 @@ class HaltableExecutor:
     async def halt(self, run: Run) -> None:
         """See `Executor`."""
         await self._executor.halt(run)
-
-
-async def _by_this_clock(moment: datetime | None) -> bool:
-    return moment is not None and moment < now()

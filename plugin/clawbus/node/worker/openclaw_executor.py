@@ -8,15 +8,18 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import replace
 
 from clawbus.errors import GatewayAway, NotBegun, Refused
 from clawbus.gateway import KEY_PREFIX, Fitness, GatewayRpc, TurnLost, Turns
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Attachments, Outbox
 from clawbus.node.prompts import frames
+from clawbus.node.signals import Probe, no_probe
 from clawbus.node.worker.blocker_wait import BlockerWait
-from clawbus.node.worker.executor import bounded, result
+from clawbus.node.worker.executor import Slots, bounded, result
+from clawbus.node.worker.insights import Insights
 from clawbus.node.worker.resumed_runs import ResumedRuns
 from clawbus.node.worker.steering import Steering
 from clawbus.org import Org
@@ -48,7 +51,7 @@ _STATUS: dict[str, Status] = {
 class OpenClawExecutor:
     """Runs turns: the executor of an OpenClaw gateway. After `strikes` attempts without an outcome a task is dead."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         rpc: GatewayRpc,
         fitness: Fitness,
@@ -57,6 +60,10 @@ class OpenClawExecutor:
         steering: Steering,
         files: Attachments,
         org: Org,
+        *,
+        insights: Insights,
+        slots: Slots,
+        probe: Probe = no_probe,
     ) -> None:
         self._rpc = rpc
         self._fitness = fitness
@@ -65,7 +72,10 @@ class OpenClawExecutor:
         self._outbox = outbox
         self._steering = steering
         self._files = files
-        self.blocked = BlockerWait(self._turns, ledger, outbox)
+        self._insights = insights
+        self._slots = slots
+        self._probe = probe
+        self._blocker_wait = BlockerWait(self._turns, ledger, outbox, slots)
         self._org = org
         self._strikes = org.policies.strikes
         self.ready, self.gone, self.on_change = rpc.ready, rpc.gone, rpc.on_change
@@ -74,10 +84,6 @@ class OpenClawExecutor:
         self._resumed_runs = ResumedRuns(self._turns, self._key_in)
         rpc.listeners.append(self._resumed_runs.on_event)
         rpc.on_change.append(self._gateway_changed)
-        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
-        self.insights: Callable[[Envelope], Awaitable[str]] | None = None
-        self.on_wait: Callable[[str], None] = lambda _task_id: None
-        """Told of a task that waits for its agent to be fit again, and needs no slot meanwhile."""
 
     async def outcome(self, run: Run) -> Envelope:
         """Run a task until it has an outcome. Goes on with the attempt that a crash of this node has interrupted."""
@@ -99,7 +105,7 @@ class OpenClawExecutor:
             except TurnLost:
                 log.warning("task %s: attempt %d was interrupted", run.task_id, run.attempt)
                 self._resumed_runs.expect(run.session_key)
-                run = _changed(run, state="held")
+                run = replace(run, state="held")
             except NotBegun:
                 run = self._ledger.runs.get(run.task_id) or run
                 await asyncio.sleep(1.0)
@@ -112,7 +118,7 @@ class OpenClawExecutor:
     async def _start(self, run: Run) -> Run:
         """One more attempt: first the ledger, then the gateway. Raises NotBegun, GatewayAway or BusAway."""
         if not self._fitness.fit(run.worker):
-            self.on_wait(run.task_id)
+            self._slots.release(run.task_id)
         await self._fitness.admit(run.worker)
         await self._rpc.ready.wait()
         key = f"{KEY_PREFIX}{uuid.uuid4().hex}"
@@ -123,8 +129,8 @@ class OpenClawExecutor:
             await self._turns.abort(run.session_key)
         self._ledger.raised.begin_anew(run.session_key)
         attempt = self._ledger.runs.starting(run.task_id, key, boot_id)
-        await self._step(run.task_id, "started")
-        run = _changed(run, state="started", attempt=attempt, key=key, boot_id=boot_id)
+        await self._probe(run.task_id, "started")
+        run = replace(run, state="started", attempt=attempt, key=key, boot_id=boot_id)
         try:
             await self._call(run, files, fresh=True)
         except NotBegun:
@@ -136,7 +142,7 @@ class OpenClawExecutor:
 
     async def _call(self, run: Run, files: str, fresh: bool) -> None:
         """The call that starts an attempt; a second one with the same key (not `fresh`) joins it."""
-        known = await self.insights(run.task) if self.insights else ""
+        known = await self._insights.below(run.task)
         text = frames.task(run.task, self._org.company, run.attempt, self._strikes, run.key, known)
         text += frames.tools(bound_of(self._org, run.task), run.key) + files
         text += (_ANEW if self._ledger.cut.has(run.session_key) else "") + self._steering.opening(run, fresh)
@@ -174,7 +180,7 @@ class OpenClawExecutor:
             await self._unless_it_fell(run)
         if turn.idle and (self._resumed_runs.expected(run.session_key) or self._ledger.cut.has(run.session_key)):
             raise TurnLost  # so a turn ends that begins where another one of its session was stopped a moment ago
-        turn = await self.blocked.last_word(run, turn)
+        turn = await self._blocker_wait.last_word(run, turn)
         self._resumed_runs.at_rest(run.session_key)
         if await self._steering.close(run) or turn.outcome == "timed_out":
             self._resumed_runs.expect(run.session_key)
@@ -244,30 +250,6 @@ class OpenClawExecutor:
                 self._outbox.event("progress", run.task_id, run.worker, what=_one_line(title), attempt=run.attempt)
 
         return on_item
-
-    async def _step(self, task_id: str, name: str) -> None:
-        if self.on_step is not None:
-            await self.on_step(task_id, name)
-
-
-def _changed(
-    run: Run,
-    *,
-    state: str | None = None,
-    attempt: int | None = None,
-    key: str | None = None,
-    boot_id: str | None = None,
-) -> Run:
-    return Run(
-        run.task,
-        run.worker,
-        state or run.state,
-        run.ack_subject,
-        run.attempt if attempt is None else attempt,
-        run.key if key is None else key,
-        run.boot_id if boot_id is None else boot_id,
-        run.outcome,
-    )
 
 
 def _one_line(text: str, most_chars: int = 120) -> str:

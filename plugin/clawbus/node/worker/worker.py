@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from clawbus.bus import Bus, Delivery, TaskConsumer
-from clawbus.errors import BusAway, GatewayAway, Refused, WireError
+from clawbus.bus import Bus, TaskConsumer
+from clawbus.errors import BusAway, GatewayAway, Refused
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Outbox
+from clawbus.node.signals import Probe, no_probe
 from clawbus.node.worker.artifact_check import ArtifactCheck
-from clawbus.node.worker.executor import WorkerExecutor, result
+from clawbus.node.worker.executor import Slots, WorkerExecutor, result
 from clawbus.node.worker.groups import Groups
 from clawbus.node.worker.intake import Intake
 from clawbus.node.worker.oversight import OversightGate
 from clawbus.node.worker.result_sender import ResultSender
-from clawbus.node.worker.steering import deaf
 from clawbus.org import Org
 from clawbus.retry import Backoff
-from clawbus.tasks import NOTIFY, STEER, History
+from clawbus.tasks import History
 from clawbus.tasks.artifacts import Store
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.ends import End, Ends
-from clawbus.wire.envelope import Artifact, Envelope
+from clawbus.wire.envelope import Artifact
 from clawbus.wire.subjects import Subjects
 
 log = logging.getLogger(__name__)
@@ -42,8 +41,18 @@ _UNDECIDED_S = 2.0
 class Worker:
     """Takes tasks for the agents of one gateway while their executor is ready."""
 
-    def __init__(
-        self, bus: Bus, executor: WorkerExecutor, ledger: Ledger, outbox: Outbox, org: Org, gateway: str
+    def __init__(  # noqa: PLR0913 - each is a part of its own
+        self,
+        bus: Bus,
+        task_consumer: TaskConsumer,
+        slots: Slots,
+        executor: WorkerExecutor,
+        ledger: Ledger,
+        outbox: Outbox,
+        org: Org,
+        gateway: str,
+        *,
+        probe: Probe = no_probe,
     ) -> None:
         self._bus = bus
         self._executor = executor
@@ -56,20 +65,14 @@ class Worker:
         self._result_sender = ResultSender(bus, org)
         history = History(bus, org)
         self._groups = Groups(org, gateway, ledger, history)
-        self._free = asyncio.Semaphore(org.gateway(gateway).slots)
+        self._slots = slots
+        self._probe = probe
         self._resuming: set[str] = set()
-        self._slots: set[str] = set()
         self._oversight_gate = OversightGate(org, outbox, history)
-        task_consumer = TaskConsumer(bus, gateway, org.groups_of(gateway))
         self._intake = Intake(
             bus, task_consumer, executor, ledger, outbox, self._groups, self._oversight_gate, self._ends
         )
         self._active = self._intake.active
-        self.on_steer: Callable[[Envelope, str], Awaitable[None]] = deaf(outbox)
-        """Called with what is to be said to a task, and the agent that has it."""
-        self.on_notify: Callable[[Envelope, str], Awaitable[float]] | None = None
-        """Called with what a person is to be told on a channel of the gateway; returns in how many s again, or 0."""
-        self.on_step: Callable[[str, str], Awaitable[None]] | None = None
 
     async def has_passed(self, moment: datetime | None) -> bool:
         """Whether a moment is over by the server's clock. Raises BusAway."""
@@ -83,25 +86,17 @@ class Worker:
         """Finish what a crash has left, then take and do tasks, until cancelled."""
         async with asyncio.TaskGroup() as group, self._intake:
             for run in self._ledger.runs.unfinished():
-                if not self._free.locked():
-                    await self._free.acquire()
-                    self._slots.add(run.task_id)
+                await self._slots.resume(run.task_id)
                 self._resuming.add(run.task_id)
                 self._active[run.task_id] = None
                 group.create_task(self._work(run.task_id), name=f"resume-{run.task_id}")
             while True:
-                await self._free.acquire()
+                await self._slots.acquire()
                 task_id = await self._intake.next()
-                await self._step(task_id, "held")
+                await self._probe(task_id, "held")
                 self._active[task_id] = None
-                self._slots.add(task_id)
+                self._slots.assign(task_id)
                 group.create_task(self._work(task_id), name=f"task-{task_id}")
-
-    def give_slot(self, task_id: str) -> None:
-        """A task that only waits for somebody's word needs no slot: another may run meanwhile."""
-        if task_id in self._slots:
-            self._slots.discard(task_id)
-            self._free.release()
 
     async def _work(self, task_id: str) -> None:
         """Take a task to its close, however long what it needs is away: the lease is kept meanwhile."""
@@ -118,7 +113,7 @@ class Worker:
                     await backoff.wait()
         finally:
             self._active.pop(task_id, None)
-            self.give_slot(task_id)
+            self._slots.release(task_id)
 
     async def _advance(self, run: Run) -> None:
         """One step of the order of writes. Each can be repeated."""
@@ -135,7 +130,7 @@ class Worker:
                 self._ledger.runs.advance(run.task_id, "ended", end.envelope)
                 self._outbox.event("ended", run.task_id, run.worker, status=end.status, by=end.by)
         elif run.state == "ended" and run.outcome is not None:
-            self.give_slot(run.task_id)  # its turn is over: a full inbox keeps nobody else from his
+            self._slots.release(run.task_id)  # its turn is over: a full inbox keeps nobody else from his
             await self._result_sender.tell(run, run.outcome, run.task_id in self._resuming)
             self._ledger.runs.advance(run.task_id, "told")
         else:
@@ -143,7 +138,7 @@ class Worker:
                 await self._bus.ack(run.ack_subject)
             self._ledger.runs.advance(run.task_id, "closed")
         after = self._ledger.runs.get(run.task_id)
-        await self._step(run.task_id, after.state if after else "")
+        await self._probe(run.task_id, after.state if after else "")
 
     async def _may_report(self, run: Run, files: tuple[Artifact, ...]) -> bool:
         """False as long as a person who wants to see the report has not decided, unless it has ended otherwise."""
@@ -153,7 +148,7 @@ class Worker:
         if verdict.refused is not None:
             self._ledger.without_files(run.task_id, result(run, verdict.status, verdict.refused))
         else:
-            self.give_slot(run.task_id)
+            self._slots.release(run.task_id)
             await asyncio.sleep(_UNDECIDED_S)
         return False
 
@@ -207,31 +202,7 @@ class Worker:
                 return False
         return True
 
-    async def control(self, delivery: Delivery) -> None:
-        """A control message: words for a task or a person, or the nudge to look whether a task has an end."""
-        to = self._subjects.addressed(delivery.subject)
-        try:
-            note = await self._bus.verifier.envelope(self._subjects, delivery)
-            if (
-                note.subject == STEER
-                and not self._ledger.steers.knows(note.id)
-                and await self.has_passed(note.expires_at)
-            ):
-                raise WireError("it had expired")
-        except WireError as error:
-            await self._dead.refuse(delivery, to, error)
-            return
-        if note.subject == STEER:
-            await self.on_steer(note, to)
-        elif note.subject == NOTIFY:
-            if self.on_notify is not None and (again_s := await self.on_notify(note, to)):
-                await self._bus.nak(delivery.ack_subject, again_s)
-                return
-        else:
-            await self._look_at_end(note.task_id or "")
-        await self._bus.ack(delivery.ack_subject)
-
-    async def _look_at_end(self, task_id: str) -> None:
+    async def look_at_end(self, task_id: str) -> None:
         """If a task has an end, stop its turn. Raises BusAway."""
         run = self._ledger.runs.get(task_id)
         if run is not None and run.state in ("held", "started"):
@@ -263,8 +234,3 @@ class Worker:
                     await self._bus.renew(run.ack_subject)
             except BusAway:
                 log.debug("leases wait for the bus")
-
-    async def _step(self, task_id: str, name: str) -> None:
-        """A place where tests stop the process; nothing listens otherwise."""
-        if self.on_step is not None:
-            await self.on_step(task_id, name)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from clawbus.errors import BusAway, Refused
+from clawbus.gateway import SessionKey
 from clawbus.node.ledger import Ledger, Run
 from clawbus.node.mailbox import Attachments, Outbox, RateLimits
 from clawbus.node.prompts.untrusted import harmless
@@ -89,7 +90,7 @@ class FileTools:
 
     def _at_work(self, caller: Caller) -> Run | None:
         """The task that this session works on now."""
-        parts = caller.session_key.split(":")
-        run = self._ledger.runs.get(parts[3]) if len(parts) == 4 else None
+        key = SessionKey.of_bus(caller.session_key)
+        run = self._ledger.runs.get(key.id or "") if key is not None else None
         at_work = run is not None and run.session_key == caller.session_key and run.state == "started"
         return run if at_work and run is not None and run.worker == caller.agent else None
