@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
 from clawbus.disk import full
-from clawbus.steward.alerts import Alert, Alerts
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.steward.alerts import Alert
 
 
 @click.command()
@@ -25,6 +28,9 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
     Exit code 0 when nothing is raised, 1 otherwise.
     """
+    from clawbus.client.company import Company
+    from clawbus.steward.alerts import Alerts
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         alerts = await Alerts(bus, company.subjects).all()
@@ -44,5 +50,7 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
 def _of_the_disk(company: Company) -> list[Alert]:
     """What no steward can write down: that nothing can be written down."""
+    from clawbus.steward.alerts import Alert
+
     error = full(company.store, "nothing more is kept") if company.store is not None else None
     return [Alert("room", "disk", True, str(error), datetime.now(UTC))] if error is not None else []

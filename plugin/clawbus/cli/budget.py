@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.client.company import Company
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.tasks.budget import MEASURES, Record, Tree, read_budget
-from clawbus.tasks.budget_account import Spend, spend_of
 from clawbus.wire.subjects import new_message_id
+
+if TYPE_CHECKING:
+    from clawbus.tasks.budget import Tree
+    from clawbus.tasks.budget_account import Spend
 
 _SHOWN = 20
 
@@ -29,6 +31,10 @@ async def budget_command(task: str | None, more: str, person: str | None, org_fi
 
     TASK: any task of the tree, or the beginning of its id. Exit code 1 when one that is shown has used its budget.
     """
+    from clawbus.client.company import Company
+    from clawbus.tasks.budget import MEASURES, Record, read_budget
+    from clawbus.tasks.budget_account import spend_of
+
     added = read_budget("--raise", more)
     if added is not None and task is None:
         raise InvalidInput("--raise", more, "needs TASK", f"Name one of the tree: clawbus budget TASK --raise {more}")
@@ -62,6 +68,8 @@ def _with(trees: list[Tree], task: str) -> Tree:
 
 
 def _print(tree: Tree, spend: Spend, whole: bool) -> None:
+    from clawbus.tasks.budget import MEASURES
+
     used, bound = tree.used, tree.bound(spend.bound)
     parts = [f"{used[name]:g} of {bound[name]} {name}" for name in MEASURES]
     over = "  used up: it gives no more" if tree.over(spend.bound) else ""

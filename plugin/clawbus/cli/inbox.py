@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clawbus.cli.options import PATIENCE_S, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client import Message, connect
-from clawbus.client.company import Company
 from clawbus.errors import Refused
-from clawbus.org import STEWARD
+
+if TYPE_CHECKING:
+    from clawbus.client.values import Message
 
 
 @click.command()
@@ -24,6 +24,10 @@ from clawbus.org import STEWARD
 @run_async
 async def inbox_command(who: str, ack: bool, limit: int, org_file: Path, as_json: bool) -> int:
     """Show what waits in the inbox of AGENT, or of a person of the company: nothing is taken out unless --ack."""
+    from clawbus.client.client import connect
+    from clawbus.client.company import Company
+    from clawbus.org import STEWARD
+
     company = Company.open(org_file)
     is_person = who in company.org.people
     if not is_person:

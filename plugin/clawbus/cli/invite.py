@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
 from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
-from clawbus.ops.enrol.invite_code import Code
-from clawbus.ops.enrol.invites import Invites
-from clawbus.ops.enrol.join_client import authority_of
-from clawbus.provision.ca import pin_of
-from clawbus.provision.ports import holder_of
-from clawbus.provision.tls import ca_file
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.invite_code import Code
 
 _LISTENS_S = 5.0
 
@@ -36,6 +34,12 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
     All agents of their gateways have to be named; org.toml says `elsewhere = true` of each gateway. The line is good
     once, for ten minutes. A gateway that was let in before is let in anew, and the machine that had it is shut out.
     """
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.invite_code import Code
+    from clawbus.ops.enrol.invites import Invites
+    from clawbus.provision.ca import pin_of
+    from clawbus.provision.tls import ca_file
+
     company = Company.open(org_file)
     gateways = _gateways(company, agents)
     dialled = _dialled(company, host)
@@ -91,6 +95,8 @@ def _dialled(company: Company, host: str | None) -> str:
 
 async def _listens(code: Code) -> bool:
     """Whether the registrar has seen the invite, and listens: nobody else there could show the authority."""
+    from clawbus.ops.enrol.join_client import authority_of
+
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LISTENS_S):
             while True:
@@ -102,6 +108,8 @@ async def _listens(code: Code) -> bool:
 
 
 def _nobody(company: Company) -> Away:
+    from clawbus.provision.ports import holder_of
+
     bus = company.org.bus
     where = f"{bus.local_host}:{bus.enrol_port}"
     if by := holder_of(bus.enrol_port):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text, say
-from clawbus.client.company import Company
 from clawbus.errors import NotFound, Refused
-from clawbus.org import Org
-from clawbus.steward.duties.learning import insights
-from clawbus.tasks.learning import Insight, State, Word
-from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import new_message_id
+
+if TYPE_CHECKING:
+    from clawbus.bus import Bus
+    from clawbus.org import Org
+    from clawbus.tasks.learning import Insight, Word
+
+_STATES = ("open", "awaiting", "promoted", "refused", "retracted", "expired")
 
 
 @click.group(cls=Group)
@@ -26,13 +27,16 @@ def learning_command() -> None:
 
 
 @learning_command.command(name="list")
-@click.option("--state", type=click.Choice(get_args(State)), help="Only those.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those.")
 @as_option
 @org_option
 @json_option
 @run_async
 async def list_insights(state: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
     """List all insights, the oldest first: state, trust, whose it is."""
+    from clawbus.client.company import Company
+    from clawbus.steward.duties.learning import insights
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         found = [one for one in (await insights(bus, company.org)).values() if state in (None, one.state)]
@@ -55,6 +59,8 @@ async def list_insights(state: str | None, person: str | None, org_file: Path, a
 @run_async
 async def show(insight: str, person: str | None, org_file: Path, as_json: bool) -> int:
     """Show one insight with its provenance."""
+    from clawbus.client.company import Company
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         one = await _one(bus, company.org, insight)
@@ -83,6 +89,9 @@ def _deciding(word: Word, does: str) -> click.Command:
     @json_option
     @run_async
     async def command(insight: str, person: str | None, org_file: Path, as_json: bool) -> int:
+        from clawbus.client.company import Company
+        from clawbus.wire.envelope import Envelope
+
         company = Company.open(org_file)
         async with company.connect_person(person) as (bus, me):
             one = await _one(bus, company.org, insight)
@@ -105,6 +114,8 @@ for _word, _does in (
 
 
 async def _one(bus: Bus, org: Org, prefix: str) -> Insight:
+    from clawbus.steward.duties.learning import insights
+
     found = [one for key, one in (await insights(bus, org)).items() if key.startswith(prefix.lower())]
     if len(found) != 1:
         many = f"{len(found)} insights begin with {prefix!r}" if found else f"no insight begins with {prefix!r}"

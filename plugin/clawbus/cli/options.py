@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import re
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -14,7 +14,6 @@ from typing import Any, ParamSpec
 import click
 
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.org.duration import seconds
 
 P = ParamSpec("P")
 PATIENCE_S = 2.0
@@ -70,6 +69,9 @@ def the_one(beginning_of_it: str, ids: Iterable[str], nothing: NotFound) -> str:
 
 def duration(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
     """The callback of an option that takes a length of time, as org.toml writes it ("90s", "5m"); in seconds."""
+
+    from clawbus.org.duration import seconds
+
     try:
         found = seconds(value)
     except ValueError as error:
@@ -77,8 +79,20 @@ def duration(context: click.Context, option: click.Parameter, value: str | None)
     return found if isinstance(found, int) and found > 0 else None
 
 
+def text_of(argument: str) -> str:
+    """The text of a TEXT argument; `-` stands for standard input. Raises InvalidInput if that is not UTF-8."""
+    if argument != "-":
+        return argument
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        problem, remedy = "standard input is not UTF-8", "Save it as UTF-8, then pipe it in."
+        raise InvalidInput("TEXT", argument, problem, remedy) from None
+
+
 def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, int | None]:
     """Let click call a coroutine."""
+    import asyncio
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int | None:
@@ -89,6 +103,8 @@ def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable
 
 async def until_stopped(serving: Coroutine[Any, Any, None]) -> None:
     """Run a process's work until it ends, SIGTERM or SIGINT."""
+    import asyncio
+
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.client.company import Company
 from clawbus.errors import NotFound, WireError
-from clawbus.org.addressing import channel_of, hearers
-from clawbus.steward.receipts import expected, seen
 from clawbus.wire.channels import BCAST
-from clawbus.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from clawbus.bus import Bus
+    from clawbus.client.company import Company
+    from clawbus.wire.envelope import Envelope
 
 _CHANNELS = ("all", "team", "topics")
 
@@ -28,6 +29,10 @@ _CHANNELS = ("all", "team", "topics")
 @run_async
 async def receipts_command(thread: str, person: str | None, org_file: Path, as_json: bool) -> int:
     """Show who has seen the broadcast ID, and who has not. ID may be shortened to its first letters."""
+    from clawbus.client.company import Company
+    from clawbus.org.addressing import channel_of, hearers
+    from clawbus.steward.receipts import expected, seen
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         said = await _find(bus, company, thread)

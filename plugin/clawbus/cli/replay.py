@@ -6,17 +6,18 @@ import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
 from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
-from clawbus.client.replay import TimelineEntry, chosen, moments
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.org.duration import seconds
 from clawbus.sanitize import inert
 from clawbus.wire.subjects import check_id
+
+if TYPE_CHECKING:
+    from clawbus.client.replay import TimelineEntry
 
 _WIDE = 90
 
@@ -43,6 +44,9 @@ async def replay_command(
 
     Times are the server's, in UTC. Without options: all that is remembered (tasks 14 days, their ends 30).
     """
+    from clawbus.client.company import Company
+    from clawbus.client.replay import chosen, moments
+
     company = Company.open(org_file)
     begin = _moment(since) if since else None
     if agent:
@@ -86,6 +90,8 @@ def _text(text: str, full: bool, room: int) -> str:
 
 def _moment(text: str) -> datetime:
     """A point in time, of an age or a date. Raises InvalidInput."""
+    from clawbus.org.duration import seconds
+
     try:
         age = seconds(text)
         if isinstance(age, int):

@@ -10,13 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.cells import cell_len
-
-from clawbus import settings
-from clawbus.client.watch import WatchEvent
 from clawbus.sanitize import inert
+
+if TYPE_CHECKING:
+    from clawbus.client.watch import WatchEvent
 
 _STATES: dict[str, tuple[str, str]] = {
     "accepted": ("queued", ""),
@@ -122,6 +121,8 @@ class Screen:
 
 def detect(stream: TextIO) -> Style:
     """What a stream can show. Colour needs a terminal, and NO_COLOR (no-color.org) turns it off."""
+    from clawbus import settings
+
     terminal = stream.isatty()
     try:
         width = os.get_terminal_size(stream.fileno()).columns if terminal else 100
@@ -133,6 +134,8 @@ def detect(stream: TextIO) -> Style:
 
 
 def _row(row: tuple[str, str, str], colour: str, style: Style) -> str:
+    from rich.cells import cell_len
+
     head, word, rest = row
     room = max(style.width - cell_len(head) - cell_len(word), 0)
     rest = _clip(rest.rstrip(), room, style.ellipsis)
@@ -151,11 +154,15 @@ def _one_line(text: str) -> str:
 
 
 def _pad(text: str, columns: int) -> str:
+    from rich.cells import cell_len
+
     return text + " " * max(0, columns - cell_len(text))
 
 
 def _clip(text: str, columns: int, ellipsis: str) -> str:
     """At most so many columns; East Asian letters take two each."""
+    from rich.cells import cell_len
+
     taken, kept = 0, 0
     for at, char in enumerate(text):
         taken += cell_len(char)

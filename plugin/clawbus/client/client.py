@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from clawbus.bus import Bus, Received, fetch_now, person_reader
-from clawbus.client.company import Company
+from clawbus.client.company import Company, who_is_online
 from clawbus.client.person import Person
 from clawbus.client.result_cleanup import ResultCleanup
-from clawbus.client.seeing import who_is_online
 from clawbus.client.validation import check_member, mail_envelope, task_envelope
 from clawbus.client.values import Message, Result, Task, message_of, result_of, task_of, unreadable
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clawbus.bus import Bus
+from clawbus.bus import Bus, Message
 from clawbus.bus.identity import Identity, agent_key
 from clawbus.bus.signing import Signer
 from clawbus.errors import NotFound, Refused
-from clawbus.node.mailbox import LeakedKeys, speakers_of
 from clawbus.org import EXTERNAL, STEWARD, Gateway, Org, load
 from clawbus.provision.credential_service import renew
 from clawbus.provision.credentials import credentials
@@ -22,6 +22,8 @@ from clawbus.settings import Home, leave_no_dump
 from clawbus.tasks import History
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.ends import Ends
+from clawbus.tasks.leaked_keys import LeakedKeys, speakers_of
+from clawbus.tasks.roster import ASK, PERIOD_S, Roster
 from clawbus.wire.subjects import Subjects, check_id
 
 PROVISIONER = "provisioner"
@@ -29,6 +31,7 @@ _SHUT_OUT = (
     "This machine was shut out, or was away for longer than its credentials live. Let it in again: `clawbus invite` on "
     "the company's own machine, then `clawbus join CODE` here, in an empty folder."
 )
+_ROLL_S = 0.6
 _WAIT_S = 2.0  # a person waits at a terminal; a server that restarts is back well before
 
 
@@ -160,3 +163,35 @@ class Company:
 
     def history(self, bus: Bus) -> History:
         return History(bus, self.org)
+
+
+async def who_is_online(bus: Bus, company: Company, person: str | None = None) -> Roster:
+    """Ask all nodes to say of their agents whether they are there. Takes 0.6 s at most, less if all answer."""
+    roll = company.subjects.build("roll", company.speaker(person))
+    return await _roster(bus, company, [agent.id for agent in company.org.agents], _ROLL_S, roll)
+
+
+async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
+    """What nodes say of these agents by themselves, for who may not ask. Takes as long as their period, at most."""
+    return await _roster(bus, company, agents, PERIOD_S + 1)
+
+
+async def _roster(bus: Bus, company: Company, agents: list[str], wait_s: float, roll: str | None = None) -> Roster:
+    """What is heard until all of `agents` have been. `roll`: the subject on which to ask for it."""
+    roster, heard = Roster(company.subjects), asyncio.Event()
+
+    def on_message(message: Message) -> None:
+        roster.on_presence(message)
+        if roster.has_heard(agents):
+            heard.set()
+
+    stop = await bus.listen(company.subjects.everything("presence"), on_message)
+    try:
+        if roll is not None:
+            await bus.tell(roll, ASK)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await heard.wait()
+    finally:
+        await stop()
+    return roster

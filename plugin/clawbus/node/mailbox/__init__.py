@@ -6,7 +6,6 @@ from clawbus.node.mailbox.broadcast_handler import BroadcastHandler
 from clawbus.node.mailbox.budget_gate import BudgetGate
 from clawbus.node.mailbox.halted_sessions import HaltedSessions
 from clawbus.node.mailbox.inbox import Inbox
-from clawbus.node.mailbox.leaked_keys import LeakedKeys, speakers_of
 from clawbus.node.mailbox.mail_handler import MailHandler
 from clawbus.node.mailbox.mail_turns import MailTurns
 from clawbus.node.mailbox.outbox import Outbox
@@ -20,12 +19,10 @@ __all__ = [
     "BudgetGate",
     "HaltedSessions",
     "Inbox",
-    "LeakedKeys",
     "MailBounds",
     "MailHandler",
     "MailTurns",
     "Outbox",
     "RateLimits",
     "SessionDelivery",
-    "speakers_of",
 ]

@@ -1,0 +1,137 @@
+"""`clawbus dead`: letters that could not be dealt with, and what a person has done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
+from clawbus.cli.output import print_json, put_line, put_text, say
+from clawbus.errors import InvalidInput, Refused
+
+
+@click.group(cls=Group)
+def dead_command() -> None:
+    """Look at dead letters, give their tasks again, or throw them away. ID may be shortened to its first letters."""
+
+
+@dead_command.command(name="list")
+@as_option
+@org_option
+@json_option
+@run_async
+async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int:
+    """List the letters that wait for a decision: what it was, and why it is here."""
+    from clawbus.client import dead_letters
+    from clawbus.client.company import Company
+
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        letters = await dead_letters.letters_of(bus, company)
+    if as_json:
+        print_json([letter.as_json() for letter in letters])
+        return 0
+    for letter in letters:
+        who = f"{letter.task.get('from')} -> {letter.task.get('to')}" if letter.task else f"put down by {letter.by}"
+        label = f"  {letter.task['subject']}" if letter.task.get("subject") else ""
+        put_line(f"{letter.task_id}  {letter.word('at')[:19]}  {who}{label}")
+        put_text(letter.word("reason"), indent=4)
+    if not letters:
+        put_line("There are no dead letters.")
+    return 0
+
+
+@dead_command.command()
+@click.argument("text", metavar="ID", callback=beginning)
+@as_option
+@org_option
+@json_option
+@run_async
+async def show(text: str, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Show one letter: the reason, and the task as it was; of what was no task, the bytes as they came."""
+    from clawbus.client import dead_letters
+    from clawbus.client.company import Company
+
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, _):
+        letter = await dead_letters.find_letter(bus, company, text)
+    if as_json:
+        print_json(letter.as_json())
+        return 0
+    said, task = letter.said, letter.task
+    rows = [
+        ("letter", letter.task_id),
+        ("put down by", letter.by),
+        ("at", said.get("at")),
+        ("reason", said.get("reason")),
+        ("came on", said.get("subject")),
+        ("from", task.get("from")),
+        ("to", task.get("to")),
+        ("label", task.get("subject")),
+        ("priority", task.get("priority")),
+        ("path", dead_letters.text_of(task.get("path"))),
+    ]
+    for name, value in rows:
+        if value:
+            put_line(f"{name:>11}  {dead_letters.text_of(value)}")
+    put_text(f"\n{dead_letters.text_of(task.get('body')) or dead_letters.raw_of(said)}")
+    return 0
+
+
+@dead_command.command()
+@click.argument("text", metavar="ID", callback=beginning)
+@click.option("--to", metavar="AGENT", help="Another address than it had.")
+@as_option
+@org_option
+@json_option
+@run_async
+async def redrive(text: str, to: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Give the task of a letter again. Its result goes to who had asked for it."""
+    from clawbus.client import dead_letters
+    from clawbus.client.company import Company
+    from clawbus.org import STEWARD
+
+    company = Company.open(org_file)
+    if to is not None:
+        company.org.takers(to, "--to")
+    async with company.connect_person(person) as (bus, me):
+        letter = await dead_letters.find_letter(bus, company, text)
+        if not letter.task:
+            raise Refused(f"{letter.task_id} was no task: there is nothing to give again", "Prune it.")
+        if to is None:  # who it was for may have left
+            company.org.takers(dead_letters.text_of(letter.task.get("to")), "--to")
+        await dead_letters.order(bus, company, me, letter.task_id, {"do": "redrive", **({"to": to} if to else {})})
+        events = await company.history(bus).events(letter.task_id)
+    new = [str(one.detail.get("task")) for one in events if one.kind == "chained" and one.sender == STEWARD][-1:]
+    data = {"task_id": letter.task_id, "redriven_as": new[0] if new else None}
+    say(data, f"redriven as {new[0]}" if new else "redriven", as_json)
+    return 0
+
+
+@dead_command.command()
+@click.argument("texts", metavar="[ID]...", nargs=-1, callback=beginning)
+@click.option("--all", "every", is_flag=True, help="All letters that there are.")
+@as_option
+@org_option
+@json_option
+@run_async
+async def prune(texts: Sequence[str], every: bool, person: str | None, org_file: Path, as_json: bool) -> int:
+    """Throw letters away, and clear their alerts. What had asked for them has been told when they died."""
+    from clawbus.client import dead_letters
+    from clawbus.client.company import Company
+
+    if bool(texts) == every:
+        raise InvalidInput("ID", " ".join(texts), "name letters, or say --all; not both", "List: clawbus dead list")
+    company = Company.open(org_file)
+    async with company.connect_person(person) as (bus, me):
+        if every:
+            ids = await dead_letters.prune_all(bus, company, me)
+        else:
+            letters = [await dead_letters.find_letter(bus, company, text) for text in texts]
+            ids = list(dict.fromkeys(letter.task_id for letter in letters))
+            for task_id in ids:
+                await dead_letters.order(bus, company, me, task_id, {"do": "prune"})
+    say({"pruned": ids}, f"{len(ids)} pruned", as_json)
+    return 0
