@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.cli.options import as_option, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
+from clawbus.cli.options import ID_CHARS, as_option, json_option, org_option, run_async
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
 from clawbus.disk import full
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
     if as_json:
         print_json([alert.as_json() for alert in shown])
     for alert in [] if as_json else shown:
-        since = f"{alert.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        put_line(f"{since}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {alert.key}")
+        key = short(alert.key) if len(alert.key) == ID_CHARS else alert.key
+        put_line(f"{moment(alert.at)}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {key}")
         put_text(alert.text.rstrip(), indent=4)
     if not shown and not as_json:
         put_line("Nothing is raised.")

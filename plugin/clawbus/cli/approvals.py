@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
 
 
 @click.command()
@@ -29,7 +29,9 @@ async def approvals_command(task: str | None, person: str | None, org_file: Path
         return 0
     for one in found:
         what = "wants to start" if one.side == "dispatch" else "has a report"
-        put_line(f"{one.task_id}  {one.at:%m-%d %H:%M}  {one.agent} {what}, for {one.requester}  {one.label}".rstrip())
+        put_line(
+            f"{short(one.task_id)}  {moment(one.at)}  {one.agent} {what}, for {one.requester}  {one.label}".rstrip()
+        )
         put_text(one.text, indent=4)  # whole: what is decided on must be seen
         if sum(other.task_id == one.task_id for other in found) > 1:
             put_line(f"    one of several questions about this task: --code {one.code}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from clawbus.cli.options import as_option, beginning, org_option, run_async, the_one
-from clawbus.cli.output import put_line
+from clawbus.cli.options import ID_CHARS, as_option, beginning, org_option, run_async, the_one
+from clawbus.cli.output import put_line, short
 from clawbus.errors import NotFound
 
 code_option = click.option("--code", metavar="CODE", help="Which question, where several about one task wait.")
@@ -32,9 +32,9 @@ async def decide_on(org_file: Path, person: str | None, task: str, code: str | N
     company = Company.open(org_file)
     word = "approved" if why is None else "refused"
     async with company.connect_person(person) as (bus, me):
-        if len(task) < 26:  # the length of an id, as in `client.look`
+        if len(task) < ID_CHARS:
             nothing = NotFound(f"nothing that waits for a decision begins with {task}", "List it: clawbus approvals")
             task = the_one(task, (one.task_id for one in await waiting(bus, company)), nothing)
         one = await decide(bus, company, me, task, approved=why is None, why=why or "", code=code)
-    put_line(f"{word}: {one.side} of task {one.task_id} at {one.agent}, by {me}")
+    put_line(f"{word}: {one.side} of task {short(one.task_id)} at {one.agent}, by {me}")
     return 0

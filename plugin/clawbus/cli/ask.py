@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, run_async, text_of
-from clawbus.cli.output import print_json, put_line, put_text, say
+from clawbus.cli.output import print_json, put_line, put_text, say, short
 from clawbus.wire.subjects import PRIORITIES, check_id
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ async def _result(client: Client, task: Task, timeout_s: float | None) -> Result
     try:
         return await client.wait(task, timeout_s)
     except asyncio.CancelledError:
-        later = f"It goes on. Its result: clawbus task result {task.id}"
-        put_text(f"\nStopped waiting for task {task.id}. {later}", err=True)
+        later = f"It goes on. Its result: clawbus task result {short(task.id)}"
+        put_text(f"\nStopped waiting for task {short(task.id)}. {later}", err=True)
         raise
 
 

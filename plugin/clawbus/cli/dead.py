@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text, say
+from clawbus.cli.output import moment, print_json, put_line, put_text, say, short
 from clawbus.errors import InvalidInput, Refused
+
+if TYPE_CHECKING:
+    from clawbus.client.dead_letters import Letter
 
 
 @click.group(cls=Group)
@@ -36,7 +41,7 @@ async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int
     for letter in letters:
         who = f"{letter.task.get('from')} -> {letter.task.get('to')}" if letter.task else f"put down by {letter.by}"
         label = f"  {letter.task['subject']}" if letter.task.get("subject") else ""
-        put_line(f"{letter.task_id}  {letter.word('at')[:19]}  {who}{label}")
+        put_line(f"{short(letter.task_id)}  {_at(letter)}  {who}{label}")
         put_text(letter.word("reason"), indent=4)
     if not letters:
         put_line("There are no dead letters.")
@@ -62,9 +67,9 @@ async def show(text: str, person: str | None, org_file: Path, as_json: bool) -> 
         return 0
     said, task = letter.said, letter.task
     rows = [
-        ("letter", letter.task_id),
+        ("dead letter", letter.task_id),
         ("put down by", letter.by),
-        ("at", said.get("at")),
+        ("at", _at(letter)),
         ("reason", said.get("reason")),
         ("came on", said.get("subject")),
         ("from", task.get("from")),
@@ -99,14 +104,14 @@ async def redrive(text: str, to: str | None, person: str | None, org_file: Path,
     async with company.connect_person(person) as (bus, me):
         letter = await dead_letters.find_letter(bus, company, text)
         if not letter.task:
-            raise Refused(f"{letter.task_id} was no task: there is nothing to give again", "Prune it.")
+            raise Refused(f"{short(letter.task_id)} was no task: there is nothing to give again", "Prune it.")
         if to is None:  # who it was for may have left
             company.org.takers(dead_letters.text_of(letter.task.get("to")), "--to")
         await dead_letters.order(bus, company, me, letter.task_id, {"do": "redrive", **({"to": to} if to else {})})
         events = await company.history(bus).events(letter.task_id)
     new = [str(one.detail.get("task")) for one in events if one.kind == "chained" and one.sender == STEWARD][-1:]
     data = {"task_id": letter.task_id, "redriven_as": new[0] if new else None}
-    say(data, f"redriven as {new[0]}" if new else "redriven", as_json)
+    say(data, f"redriven as {short(new[0])}" if new else "redriven", as_json)
     return 0
 
 
@@ -135,3 +140,11 @@ async def prune(texts: Sequence[str], every: bool, person: str | None, org_file:
                 await dead_letters.order(bus, company, me, task_id, {"do": "prune"})
     say({"pruned": ids}, f"{len(ids)} pruned", as_json)
     return 0
+
+
+def _at(letter: Letter) -> str:
+    """When it was put down, as it says: agents write letters, and one may have written anything there."""
+    try:
+        return moment(datetime.fromisoformat(letter.word("at")))
+    except (ValueError, OverflowError):
+        return letter.word("at")[:19]

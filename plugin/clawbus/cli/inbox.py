@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clawbus.cli.options import PATIENCE_S, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
 from clawbus.errors import Refused
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ async def inbox_command(who: str, ack: bool, limit: int, org_file: Path, as_json
     if as_json:
         print_json(shown)
         return 0
-    for row in shown:
-        put_line(f"#{row['seq']}  {row['type']}  from {row['from']}  {row['at']}  {row['subject']}".rstrip())
+    for one, row in zip(found, shown, strict=True):
+        put_line(f"#{row['seq']}  {row['type']}  from {row['from']}  {moment(one.at)}  {row['subject']}".rstrip())
         put_text(row["body"], indent=4)
         if is_person and row["type"] == "blocker" and row["from"] != STEWARD:  # the steward says itself how
-            put_line(f"    Answer it: clawbus send {row['from']} TEXT --about {row['task_id']}")
+            put_line(f"    Answer it: clawbus send {row['from']} TEXT --about {short(one.task_id or '')}")
     if not shown:
         put_line(f"The inbox of {who} is empty.")
     return 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
+from clawbus.cli.output import moment, print_json, put_line, put_text
 from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -61,9 +62,8 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
     if as_json:
         print_json({"code": code.line(), "expires": code.expires, "gateways": gateways})
     else:
-        put_text(
-            f"Good once, until {code.until}. On the other machine, in an empty folder: clawbus join CODE", err=True
-        )
+        until = moment(datetime.fromtimestamp(code.expires, UTC))
+        put_text(f"Good once, until {until}. On the other machine, in an empty folder: clawbus join CODE", err=True)
         put_line(code.line())
     return 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clawbus.cli.options import Group, as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text, say
+from clawbus.cli.output import moment, print_json, put_line, put_text, say, short
 from clawbus.errors import NotFound, Refused
 from clawbus.wire.subjects import new_message_id
 
@@ -44,7 +44,7 @@ async def list_insights(state: str | None, person: str | None, org_file: Path, a
         print_json([asdict(one) for one in found])
         return 0
     for one in found:
-        head = f"{one.id}  {one.state:<9} {one.trust:>3} %  {one.author}"
+        head = f"{short(one.id)}  {one.state:<9} {one.trust:>3} %  {one.author}"
         put_line(f"{head}  {one.subject or one.text}"[:160].replace("\n", " "))
     if not found:
         put_line("No insights yet. Agents share them with nats_pub to learning.")
@@ -71,9 +71,9 @@ async def show(insight: str, person: str | None, org_file: Path, as_json: bool) 
         "id": one.id,
         "state": one.state + (f" ({one.decision} by {one.decided_by})" if one.decision else ""),
         "trust": f"{one.trust} %",
-        "from": f"{one.author}, gateway {one.gateway or '-'}, task tree {one.trace or '-'}",
-        "said": f"{one.at:%Y-%m-%d %H:%M} UTC",
-        "expires": f"{one.expires_at:%Y-%m-%d %H:%M} UTC",
+        "from": f"{one.author}, gateway {one.gateway or '-'}, tree of {short(one.trace) or '-'}",
+        "said": moment(one.at),
+        "expires": moment(one.expires_at),
         "confirmed": ", ".join(one.confirmed_by) or "by nobody yet",
     }
     for name, value in facts.items():
@@ -96,10 +96,12 @@ def _deciding(word: Word, does: str) -> click.Command:
         async with company.connect_person(person) as (bus, me):
             one = await _one(bus, company.org, insight)
             if one.state in ("retracted", "expired"):
-                raise Refused(f"the insight {one.id} is {one.state}", "An agent may say it again: that is a new one.")
+                raise Refused(
+                    f"the insight {short(one.id)} is {one.state}", "An agent may say it again: that is a new one."
+                )
             said = Envelope(id=new_message_id(me), type="confirm", sender=me, to="learning", task_id=one.id, body=word)
             await bus.publish(company.subjects.build("learning", me), said.encode(), msg_id=said.id)
-        say({"id": one.id, "word": word}, f"{word}: {one.id}, by {me}. A steward carries it out.", as_json)
+        say({"id": one.id, "word": word}, f"{word}: {short(one.id)}, by {me}. A steward carries it out.", as_json)
         return 0
 
     return click.command(word, help=does)(command)

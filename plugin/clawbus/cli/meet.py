@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clawbus.cli.options import as_option, duration, json_option, org_option, run_async
-from clawbus.cli.output import say
+from clawbus.cli.output import lasting, say, short
 from clawbus.errors import Away, WireError
 from clawbus.wire.channels import BCAST
 from clawbus.wire.subjects import new_message_id, new_task_id
@@ -47,7 +47,6 @@ async def meet_command(
     """
     from clawbus.client.company import Company
     from clawbus.org import STEWARD
-    from clawbus.org.duration import in_words
     from clawbus.steward.meeting import members
     from clawbus.wire.envelope import check_body
 
@@ -60,12 +59,12 @@ async def meet_command(
         await bus.publish(company.subjects.ctl(STEWARD, me), order.encode(), msg_id=order.id)
         meeting_id = order.task_id or ""
         late = Away(
-            f"no steward has taken the meeting {meeting_id} within {_TAKEN_WITHIN_S:g} s; it begins when one does",
+            f"no steward has taken the meeting {short(meeting_id)} within {_TAKEN_WITHIN_S:g} s; one will begin it",
             "`clawbus up` runs one; so does `clawbus steward`.",
         )
         await _heard(company, bus, team, meeting_id, "message", begin, _TAKEN_WITHIN_S, late)
         data = {"meeting_id": meeting_id, "asked": list(asked), "lasts_s": lasts_s}
-        text = f"Meeting {meeting_id} of {team}, for {in_words(lasts_s)}: {', '.join(asked)}."
+        text = f"Meeting {short(meeting_id)} of {team}, for {lasting(lasts_s)}: {', '.join(asked)}."
         if not wait:
             say(data, text, as_json)
             return 0

@@ -16,6 +16,8 @@ import click
 from clawbus.errors import InvalidInput, NotFound
 
 P = ParamSpec("P")
+_NAMED = 4
+ID_CHARS = 26
 PATIENCE_S = 2.0
 """How long a command tries while the bus is away; a person waits at a terminal."""
 
@@ -52,8 +54,9 @@ def beginning(
 
 
 def _beginning(text: str) -> str:
-    if not re.fullmatch("[a-z2-7]{1,26}", text):
-        raise InvalidInput("ID", text, "neither an id nor the beginning of one", "Copy it from the list.")
+    if not re.fullmatch(f"[a-z2-7]{{4,{ID_CHARS}}}", text):
+        remedy = "Take one from a list, such as that of `clawbus tasks`; its first four letters will do."
+        raise InvalidInput("ID", text, "neither an id nor the beginning of one", remedy)
     return text
 
 
@@ -61,7 +64,8 @@ def the_one(beginning_of_it: str, ids: Iterable[str], nothing: NotFound) -> str:
     """The id that begins so. Raises `nothing`, or InvalidInput if several do."""
     found = {one for one in ids if one.startswith(beginning_of_it)}
     if len(found) > 1:
-        raise InvalidInput("ID", beginning_of_it, f"{len(found)} begin so", "Write more of it.")
+        problem = f"{len(found)} begin so: {', '.join(sorted(found)[:_NAMED])}"
+        raise InvalidInput("ID", beginning_of_it, problem, "Write more of it.")
     if not found:
         raise nothing
     return found.pop()

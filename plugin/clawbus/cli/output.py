@@ -1,4 +1,7 @@
-"""What the commands print. All of it goes through `show.inert`, in here: nobody else calls `click.echo`."""
+"""What the commands print, and the one form of ids, moments and durations.
+
+All text goes through `sanitize.inert`, in here: nobody else calls `click.echo`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import errno
 import io
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,6 +18,8 @@ import click
 from clawbus.sanitize import escaped, inert, inert_json
 
 _ESCAPED = "clawbus.escaped"
+_SHORT_ID = 8
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def take_streams() -> None:
@@ -78,8 +84,24 @@ def print_json(data: Any) -> None:
     click.echo(inert_json(data))
 
 
+def short(task_id: str) -> str:
+    """The beginning of an id, as every list and line shows it. Every command takes it; JSON has the whole id."""
+    return task_id[:_SHORT_ID]
+
+
+def moment(at: datetime, exact: bool = False) -> str:
+    """A point in time, in UTC (RFC 3339), as `replay --since` takes it. `exact`: with milliseconds."""
+    return at.astimezone(UTC).isoformat(" ", "milliseconds" if exact else "seconds").replace("+00:00", "Z")
+
+
+def lasting(duration_s: float) -> str:
+    """A duration in its largest unit that it fills, rounded down: 300 is "5 min"."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if duration_s >= size), _UNITS[-1])
+    return f"{max(0, int(duration_s // size))} {unit}"
+
+
 def say(data: Any, text: str, as_json: bool) -> None:
-    """The same in one of two forms."""
+    """Print `data` as JSON, or else `text`."""
     if as_json:
         print_json(data)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
+from clawbus.cli.output import moment, print_json, put_line, short
 from clawbus.errors import NotFound, WireError
 from clawbus.wire.channels import BCAST
 
@@ -43,7 +43,7 @@ async def receipts_command(thread: str, person: str | None, org_file: Path, as_j
         agents = [{"agent": one, "seen_at": at.isoformat() if at else None, "asked": must} for one, at, must in rows]
         print_json({"id": said.task_id, "from": said.sender, "to": said.to, "subject": said.subject, "agents": agents})
         return 0
-    put_line(f"{said.task_id}  {said.sender} -> {said.to}  {said.subject}".rstrip())
+    put_line(f"{short(said.task_id or '')}  {said.sender} -> {said.to}  {said.subject}".rstrip())
     for one, at, must in rows:
         put_line(f"  {one:<32}  {_when(at, must)}")
     return 0
@@ -51,7 +51,7 @@ async def receipts_command(thread: str, person: str | None, org_file: Path, as_j
 
 def _when(at: datetime | None, must: bool) -> str:
     if at is not None:
-        return f"seen {at.astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"seen {moment(at)}"
     return "not seen" if must else "not seen; nothing asks for its attention"
 
 

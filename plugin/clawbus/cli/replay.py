@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
-from clawbus.cli.output import print_json, put_line, put_text
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
+from clawbus.cli.screen import word_of
 from clawbus.errors import InvalidInput, NotFound
 from clawbus.sanitize import inert
 from clawbus.wire.subjects import check_id
@@ -72,11 +73,12 @@ async def replay_command(
 
 def line(one: TimelineEntry, full: bool, width: int = 120) -> str:
     """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
-    who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who, lines=False)
-    stamp = f"{one.at:%m-%d %H:%M:%S}.{one.at.microsecond // 1000:03d}"
+    to = short(one.to) if one.to == one.task_id else one.to  # an alert is about something
+    who = inert(f"{one.who} -> {to}" if to and to != one.who else one.who, lines=False)
+    stamp, what = moment(one.at, exact=True), word_of(one.what)
     if width < _WIDE:
-        return f"{stamp} {one.task_id[:8]}\n  {who}: {one.what}\n  {_text(one.text, full, width - 4)}".rstrip()
-    head = f"{stamp}  {one.task_id[:8]:8}  {who:34}  {one.what:14}"
+        return f"{stamp} {short(one.task_id)}\n  {who}: {what}\n  {_text(one.text, full, width - 4)}".rstrip()
+    head = f"{stamp}  {short(one.task_id):8}  {who:34}  {what:14}"
     return f"{head}  {_text(one.text, full, max(20, width - len(head) - 2))}".rstrip()
 
 

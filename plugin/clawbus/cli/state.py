@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import as_option, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
+from clawbus.cli.output import moment, print_json, put_line
 
 
 @click.command()
@@ -30,7 +30,7 @@ async def state_command(person: str | None, org_file: Path, as_json: bool) -> in
         print_json({"orders": orders, "agents": agents, "not_yet": found.not_yet, "away": found.away})
         return 0
     for one in halt.standing():
-        put_line(f"{one.at:%m-%d %H:%M}  {one}" if one.at else str(one))
+        put_line(f"{moment(one.at)}  {one}" if one.at else str(one))
     for agent, state in agents.items():
         seen = "  (its node is away)" if agent in found.away else "  (its node does not say so yet)"
         put_line(f"{agent}  {state}{'' if agent in found.obeys else seen}")

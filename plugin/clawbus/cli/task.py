@@ -8,7 +8,7 @@ import click
 
 from clawbus.cli.ask import report
 from clawbus.cli.options import PATIENCE_S, Group, as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
+from clawbus.cli.output import moment, print_json, put_line, short
 from clawbus.errors import Away
 
 _DOING = ("running", "waiting_approval")
@@ -26,7 +26,8 @@ def task_command() -> None:
 @json_option
 @run_async
 async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Show a task's state and when each thing happened."""
+    """Show a task's state, and when each thing happened first."""
+    from clawbus.cli.screen import word_of
     from clawbus.client.client import connect
 
     async with connect(org_file, person, PATIENCE_S) as client:
@@ -45,17 +46,16 @@ async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) 
         ("attempts", str(view.attempts)),
         ("doing", view.progress if view.state in _DOING else ""),
         ("reported", view.reported),
-        ("told", view.steered),
+        ("steered", view.steered),
         ("ended by", view.ended_by),
         ("files", ", ".join(view.files)),
     ]
     rows += [
-        (kind, at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3])
-        for kind, at in sorted(view.times.items(), key=lambda item: item[1])
+        (word_of(kind), moment(at, exact=True)) for kind, at in sorted(view.times.items(), key=lambda item: item[1])
     ]
     for name, value in rows:
         if value:
-            put_line(f"{name:>11}  {value}")
+            put_line(f"{name:>16}  {value}")
     return 0
 
 
@@ -73,7 +73,7 @@ async def result(task_id: str, person: str | None, org_file: Path, as_json: bool
         view = await client.look(task_id)
         ended = await client.result(view.task_id)
     if ended is None:
-        raise Away(f"task {view.task_id} has not ended: it is {view.state}", "Look again later: clawbus tasks")
+        raise Away(f"task {short(view.task_id)} has not ended: it is {view.state}", "Look again later: clawbus tasks")
     return report(ended, as_json)
 
 
@@ -115,9 +115,9 @@ async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool
     if as_json:
         print_json({"task_id": view.task_id, "cancelled": won, "state": end.status, "ended_by": end.by})
     elif won:
-        put_line(f"cancelled {view.task_id}")
+        put_line(f"cancelled {short(view.task_id)}")
     else:
-        put_line(f"not cancelled: {view.task_id} had ended before, as {end.status} (written by {end.by})")
+        put_line(f"not cancelled: {short(view.task_id)} had ended before, as {end.status} (written by {end.by})")
     return 0 if won else 1
 
 
@@ -138,7 +138,7 @@ async def steer(task_id: str, text: str, person: str | None, org_file: Path, as_
     if as_json:
         print_json({"task_id": view.task_id, "sent": why_not is None, "state": view.state, "why_not": why_not})
     elif why_not is not None:
-        put_line(f"not steered: {view.task_id}: {why_not}")
+        put_line(f"not steered: {short(view.task_id)}: {why_not}")
     else:
-        put_line(f"sent to {view.worker}. Whether it was heard: clawbus task show {view.task_id[:8]}")
+        put_line(f"sent to {view.worker}. Whether it was heard: clawbus task show {short(view.task_id)}")
     return 0 if why_not is None else 1

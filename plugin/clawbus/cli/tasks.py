@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
+from clawbus.cli.output import lasting, print_json, put_line, short
 
 if TYPE_CHECKING:
     from clawbus.client.company import Company
@@ -61,15 +61,9 @@ def _line(view: TaskView, worker_away: bool) -> str:
         note = f"  (its result waits for {view.requester})"
     elif view.progress and view.state in _DOING:
         note = f"  ({view.progress})"
-    born = min(view.times.values(), default=datetime.now(UTC))
+    now = datetime.now(UTC)
+    age_s = (now - min(view.times.values(), default=now)).total_seconds()
     label = f"  {view.label}" if view.label else ""
     again = f" (attempt {view.attempts})" if view.attempts > 1 else ""
-    return f"{view.task_id}  {view.state + again:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}"
-
-
-def _age(born: datetime) -> str:
-    seconds = max(0, int((datetime.now(UTC) - born).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    head = f"{short(view.task_id)}  {view.state + again:<11}  {view.requester} -> {view.worker}"
+    return f"{head}  {lasting(age_s)} ago{label}{note}"

@@ -178,7 +178,7 @@ def _watch_deaths(wish: Wish, say: Callable[[str], None]) -> Callable[[str, str,
     def on_event(name: str, what: str, detail: str) -> None:
         if what == "died":
             dead.add(name)
-            say(f"{name} lost ({detail})" + (": killed by this demo" if KILLS.get(wish.kill or "") == name else ""))
+            say(f"{name} died ({detail})" + (": killed by this demo" if KILLS.get(wish.kill or "") == name else ""))
         elif what == "restarting":
             say(f"{name} retrying: it is started again {detail}")
         elif what == "ready" and name in dead:
