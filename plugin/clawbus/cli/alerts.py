@@ -49,7 +49,7 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
 
 def _of_the_disk(company: Company) -> list[Alert]:
-    """What no steward can write down: that nothing can be written down."""
+    """The alert `room disk` of a full disk, on which no steward can write it."""
     from clawbus.steward.alerts import Alert
 
     error = full(company.store, "nothing more is kept") if company.store is not None else None

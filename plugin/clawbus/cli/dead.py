@@ -1,4 +1,4 @@
-"""`clawbus dead`: letters that could not be dealt with, and what a person has done with them."""
+"""`clawbus dead list|show|redrive|prune`: what could not be dealt with, and a person's word on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def dead_command() -> None:
-    """Look at dead letters, give their tasks again, or throw them away. ID may be shortened to its first letters."""
+    """Look at dead letters, redrive them (give their tasks again), or prune them (throw them away)."""
 
 
 @dead_command.command(name="list")
@@ -28,7 +28,7 @@ def dead_command() -> None:
 @json_option
 @run_async
 async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int:
-    """List the letters that wait for a decision: what it was, and why it is here."""
+    """List the dead letters: who sent what to whom, and the reason."""
     from clawbus.client import dead_letters
     from clawbus.client.company import Company
 
@@ -55,7 +55,7 @@ async def list_letters(person: str | None, org_file: Path, as_json: bool) -> int
 @json_option
 @run_async
 async def show(text: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Show one letter: the reason, and the task as it was; of what was no task, the bytes as they came."""
+    """Show one dead letter: the reason, and the task as it was. Of what was no task, it shows the bytes."""
     from clawbus.client import dead_letters
     from clawbus.client.company import Company
 
@@ -87,13 +87,13 @@ async def show(text: str, person: str | None, org_file: Path, as_json: bool) -> 
 
 @dead_command.command()
 @click.argument("text", metavar="ID", callback=beginning)
-@click.option("--to", metavar="AGENT", help="Another address than it had.")
+@click.option("--to", metavar="AGENT", help="Another worker than it had.")
 @as_option
 @org_option
 @json_option
 @run_async
 async def redrive(text: str, to: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Give the task of a letter again. Its result goes to who had asked for it."""
+    """Give the task of a dead letter again. Its result goes to the requester."""
     from clawbus.client import dead_letters
     from clawbus.client.company import Company
     from clawbus.org import STEWARD
@@ -117,13 +117,13 @@ async def redrive(text: str, to: str | None, person: str | None, org_file: Path,
 
 @dead_command.command()
 @click.argument("texts", metavar="[ID]...", nargs=-1, callback=beginning)
-@click.option("--all", "every", is_flag=True, help="All letters that there are.")
+@click.option("--all", "every", is_flag=True, help="All dead letters.")
 @as_option
 @org_option
 @json_option
 @run_async
 async def prune(texts: Sequence[str], every: bool, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Throw letters away, and clear their alerts. What had asked for them has been told when they died."""
+    """Throw dead letters away, and clear their alerts. Their requesters were told when they died."""
     from clawbus.client import dead_letters
     from clawbus.client.company import Company
 
@@ -143,7 +143,7 @@ async def prune(texts: Sequence[str], every: bool, person: str | None, org_file:
 
 
 def _at(letter: Letter) -> str:
-    """When it was put down, as it says: agents write letters, and one may have written anything there."""
+    """The moment at which it was put down, as the letter says; its own words if that is no time."""
     try:
         return moment(datetime.fromisoformat(letter.word("at")))
     except (ValueError, OverflowError):

@@ -69,7 +69,7 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
 
 
 def _gateways(company: Company, agents: tuple[str, ...]) -> list[str]:
-    """The gateways of these agents, all of whose agents they are, and which are elsewhere."""
+    """The gateways of these agents. Raises Refused if one is on this machine, InvalidInput if one lacks agents."""
     company.refuse_elsewhere("invites are made")
     org, named = company.org, {*agents}
     found = sorted({org.agent(agent, "AGENT").gateway for agent in agents})
@@ -94,7 +94,7 @@ def _dialled(company: Company, host: str | None) -> str:
 
 
 async def _listens(code: Code) -> bool:
-    """Whether the registrar has seen the invite, and listens: nobody else there could show the authority."""
+    """True if the registrar listens and shows the authority of the code, within 5 s."""
     from clawbus.ops.enrol.join_client import authority_of
 
     with contextlib.suppress(TimeoutError):

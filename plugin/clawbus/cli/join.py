@@ -81,7 +81,7 @@ async def join_command(**options: Any) -> int:
 
 
 async def _enter(wanted: Wanted) -> Wanted:
-    """Spend the code. What is returned names the one gateway that is left to join, None for none or several."""
+    """Spend the code. The result names the one gateway that is left to join, or None if there are none or several."""
     from clawbus.client.company import Company
     from clawbus.ops.enrol.invite_code import parse
     from clawbus.ops.enrol.join_client import enter
@@ -100,7 +100,7 @@ async def _enter(wanted: Wanted) -> Wanted:
 
 
 def _joined(company: Company) -> str:
-    """What has come of it, in a line."""
+    """The line that says which agents this machine now has."""
     agents = [agent.id for gateway in company.gateways_here for agent in company.org.agents_of(gateway.id)]
     return f"This machine is the home of {', '.join(agents)} now, in {company.org.company} on {company.url}."
 
@@ -111,7 +111,7 @@ def _theirs(company: Company) -> list[str]:
 
 
 def _next_steps(company: Company) -> list[str]:
-    """What to run next, in order."""
+    """The commands to run next, in order."""
     steps = [f"clawbus join --gateway {gateway}" for gateway in _theirs(company)]
     if any(not one.is_program for one in company.gateways_here):
         steps.append("clawbus up")

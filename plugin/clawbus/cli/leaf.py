@@ -70,7 +70,7 @@ async def leaf_command(hub: str | None, port: int | None, nats_server: Path | No
 
 
 def _hub(option: str | None, known: here.JoinedMachine, company: Company) -> Hub:
-    """Whoever says it first: the option, the variable, what was said last; else where the machine joined."""
+    """The hub to dial: of the option, else the variable, else the last call, else the invite. Raises InvalidInput."""
     from clawbus.provision.leaf_config import hub_of
 
     bus = company.org.bus

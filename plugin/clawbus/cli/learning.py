@@ -23,7 +23,7 @@ _STATES = ("open", "awaiting", "promoted", "refused", "retracted", "expired")
 
 @click.group(cls=Group)
 def learning_command() -> None:
-    """See what agents have learned, and decide what comes into use. ID may be shortened to its first letters."""
+    """See what agents have learned, and decide what comes into use."""
 
 
 @learning_command.command(name="list")
@@ -33,7 +33,7 @@ def learning_command() -> None:
 @json_option
 @run_async
 async def list_insights(state: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
-    """List all insights, the oldest first: state, trust, whose it is."""
+    """List all insights, the oldest first: state, trust, author."""
     from clawbus.client.company import Company
     from clawbus.steward.duties.learning import insights
 

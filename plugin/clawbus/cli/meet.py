@@ -93,7 +93,7 @@ def _order(me: str, body: dict[str, object]) -> Envelope:
 async def _heard(
     company: Company, bus: Bus, of: str, meeting_id: str, kind: Type, begin: int, timeout_s: float, late: Away
 ) -> Envelope:
-    """What the steward says of a meeting on its channel, looked for twice a second. Raises `late`."""
+    """The steward's message of a meeting on its channel. It is looked for twice a second. Raises `late`."""
     from clawbus.org import STEWARD
 
     subjects = company.subjects

@@ -1,4 +1,4 @@
-"""What the commands share: options, and how a coroutine runs."""
+"""The options that commands share, the callbacks of their arguments, and the running of a coroutine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 _NAMED = 4
 ID_CHARS = 26
 PATIENCE_S = 2.0
-"""How long a command tries while the bus is away; a person waits at a terminal."""
+"""A command tries for this time while the bus is away: a person waits at a terminal."""
 
 org_option = click.option(
     "--org",
@@ -61,7 +61,7 @@ def _beginning(text: str) -> str:
 
 
 def the_one(beginning_of_it: str, ids: Iterable[str], nothing: NotFound) -> str:
-    """The id that begins so. Raises `nothing`, or InvalidInput if several do."""
+    """The id of `ids` that begins with `beginning_of_it`. Raises `nothing`, or InvalidInput if several do."""
     found = {one for one in ids if one.startswith(beginning_of_it)}
     if len(found) > 1:
         problem = f"{len(found)} begin so: {', '.join(sorted(found)[:_NAMED])}"
@@ -95,7 +95,7 @@ def text_of(argument: str) -> str:
 
 
 def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, int | None]:
-    """Let click call a coroutine."""
+    """Make a command of a coroutine function: click calls the result."""
     import asyncio
 
     @functools.wraps(command)
@@ -106,7 +106,7 @@ def run_async(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable
 
 
 async def until_stopped(serving: Coroutine[Any, Any, None]) -> None:
-    """Run a process's work until it ends, SIGTERM or SIGINT."""
+    """Run a process's work until it ends, or until SIGTERM or SIGINT: these cancel it."""
     import asyncio
 
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What the commands print, and the one form of ids, moments and durations.
+"""The output of the commands, and the one form of ids, moments and durations.
 
 All text goes through `sanitize.inert`, in here: nobody else calls `click.echo`.
 """
@@ -23,9 +23,10 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def take_streams() -> None:
-    """Let every text be printed, before anything is: what an encoding lacks is an escape, and a closed stream is none.
+    """Make the standard streams take every text: a letter that an encoding lacks becomes an escape.
 
-    Others choose their letters: one that this terminal does not have must not hide the rest of a list.
+    A closed stream is replaced by the null device. Call it before anything is printed: others choose their letters, and
+    one that this terminal lacks must not hide the rest of a list.
     """
     codecs.register_error(_ESCAPED, escaped)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -37,7 +38,7 @@ def take_streams() -> None:
 
 
 class _Outliving(io.RawIOBase):
-    """A file whose disk may fill up: what finds no room there is dropped, and who writes goes on."""
+    """A file whose disk may fill up. It drops what finds no room, so that the writer goes on."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -61,7 +62,7 @@ class _Outliving(io.RawIOBase):
 
 
 def outlive_full_disk() -> None:
-    """For a command that runs on and on, and whose lines may go into a file: the company must not end with its disk."""
+    """Let standard output and error drop what a full disk does not take. For commands that run until stopped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -71,12 +72,12 @@ def outlive_full_disk() -> None:
 
 
 def put_line(text: str, err: bool = False) -> None:
-    """One line, whatever stands in it: no label, reason or name adds a row of its own."""
+    """Print one line. Line breaks in it are shown as escapes: no label, reason or name adds a row of its own."""
     click.echo(inert(text, lines=False), err=err)
 
 
 def put_text(text: str, indent: int = 0, err: bool = False) -> None:
-    """A text with its lines. `indent`: columns before each, so that a text cannot pose as a row of a list."""
+    """Print a text with its lines. `indent`: columns before each, so that a text cannot pose as a row of a list."""
     click.echo(inert(" " * indent + text.replace("\n", "\n" + " " * indent)), err=err)
 
 

@@ -28,7 +28,7 @@ _CHANNELS = ("all", "team", "topics")
 @json_option
 @run_async
 async def receipts_command(thread: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Show who has seen the broadcast ID, and who has not. ID may be shortened to its first letters."""
+    """Show who has seen the broadcast ID, and who has not."""
     from clawbus.client.company import Company
     from clawbus.org.addressing import channel_of, hearers
     from clawbus.steward.receipts import expected, seen

@@ -72,7 +72,7 @@ async def replay_command(
 
 
 def line(one: TimelineEntry, full: bool, width: int = 120) -> str:
-    """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
+    """One entry: moment, id, who to whom, what, and its text. A narrow terminal gets three lines."""
     to = short(one.to) if one.to == one.task_id else one.to  # an alert is about something
     who = inert(f"{one.who} -> {to}" if to and to != one.who else one.who, lines=False)
     stamp, what = moment(one.at, exact=True), word_of(one.what)
@@ -91,7 +91,7 @@ def _text(text: str, full: bool, room: int) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """A point in time, of an age or a date. Raises InvalidInput."""
+    """The point in time that an age ("2h") or a date names. Raises InvalidInput."""
     from clawbus.org.duration import seconds
 
     try:

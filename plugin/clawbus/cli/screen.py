@@ -57,7 +57,7 @@ _LONGEST = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What the terminal can show. `width` is in columns."""
+    """The abilities of a terminal. `width` is in columns."""
 
     width: int = 80
     colour: bool = False
@@ -126,7 +126,7 @@ class Screen:
 
 
 def detect(stream: TextIO) -> Style:
-    """What a stream can show. Colour needs a terminal, and NO_COLOR (no-color.org) turns it off."""
+    """The abilities of a stream. Colour needs a terminal, and NO_COLOR (no-color.org) turns it off."""
 
     terminal = stream.isatty()
     try:

@@ -103,7 +103,7 @@ def _print(target: str, state: State, found: HaltReport, left: list[Order]) -> N
 
 
 async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[HaltReport, list[Order]]:
-    """Who obeys an order that was given, and what else stands. Raises BusAway."""
+    """The nodes' answers to an order, and the orders that stand. Raises BusAway."""
     from clawbus.client.halt import obedience, standing
 
     try:

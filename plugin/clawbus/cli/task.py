@@ -16,7 +16,7 @@ _DOING = ("running", "waiting_approval")
 
 @click.group(cls=Group)
 def task_command() -> None:
-    """Look at one task, read its result, steer it, or cancel it. ID may be shortened to its first letters."""
+    """Look at one task, read its result, steer it, or cancel it."""
 
 
 @task_command.command()
@@ -85,7 +85,7 @@ async def result(task_id: str, person: str | None, org_file: Path, as_json: bool
 @json_option
 @run_async
 async def files(task_id: str, folder: Path, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Copy the files of a task's result into DIR/bus/ID, each checked by its hash. Exit code 1 if one cannot be had."""
+    """Copy the files of a task's result into DIR/bus/ID. Each is checked by its hash. Exit code 1 if one is missing."""
     from clawbus.client.client import connect
 
     async with connect(org_file, person, PATIENCE_S) as client:

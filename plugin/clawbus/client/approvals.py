@@ -1,4 +1,4 @@
-"""A person's side of oversight: what waits for a decision, and the decision: an event that only a person can write."""
+"""A person's side of oversight: the questions that wait, and the decision, an event that only a person can write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Approval:
     text: str
     at: datetime
     digest: str
-    """What is asked about, so that the answer is to this and to nothing else."""
+    """The hash of the text in question: a decision is about this text and no other."""
 
     @property
     def question(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _meant(found: list[Approval], code: str | None) -> Approval:
 
 
 async def _decisions(bus: Bus, company: Company, task_id: str) -> list[Event]:
-    """What people have said of a task's questions, the first one first. Raises BusAway."""
+    """The decisions of people on a task's questions, the first one first. Raises BusAway."""
     events = await company.history(bus).events(task_id)
     return [one for one in events if one.kind in _DECIDED and one.sender in company.org.people]
 
@@ -103,7 +103,7 @@ def _word(decision: Event) -> str:
 
 
 def _question(event: Event) -> tuple[str, ...]:
-    """What a question, or a decision, is about: of decisions `to` is who has asked."""
+    """The key of a question: task, side, digest and asker. A decision names the asker in `to`."""
     asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
     return (event.task_id, str(event.detail.get("side")), str(event.detail.get("digest")), asks)
 

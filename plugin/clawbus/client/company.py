@@ -1,4 +1,4 @@
-"""A company as a program meets it: the org file that was read, where its things are, a connection."""
+"""A company on this machine: its org file, the places of its files, its connections."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Company:
 
     @property
     def here(self) -> JoinedMachine | None:
-        """What of the company is on this machine, if it has joined; None on the company's own. Raises InvalidInput."""
+        """The record of a machine that has joined; None on the company's own machine. Raises InvalidInput."""
         return read(self.home)
 
     @property
@@ -66,7 +66,7 @@ class Company:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches the bus: through its leaf, if it has one."""
+        """The address at which this machine reaches the bus: its leaf's, if it has one."""
         return here.dialled if (here := self.here) is not None else self.org.url
 
     @property
@@ -78,7 +78,7 @@ class Company:
 
     @property
     def store(self) -> Path | None:
-        """Where the company's own server keeps the streams, if that is on this machine."""
+        """The folder in which the company's own server keeps the streams; None if that is not on this machine."""
         return self.home.root if self.org.bus.url is None and self.here is None else None
 
     def refuse_elsewhere(self, what: str) -> None:
@@ -87,7 +87,7 @@ class Company:
             raise Refused(f"this machine has joined {self.org.company}: {what} on the company's own machine")
 
     def token_file(self, gateway: str) -> Path:
-        """Where a gateway's token lies: as org.toml says, or where `clawbus up` keeps that of an own gateway."""
+        """The file of a gateway's token: as org.toml says, or as `clawbus up` keeps it for an own gateway."""
         said = self.org.gateway(gateway).token_file
         return self.home.root.parent / said if said else self.home.root / "gateways" / gateway / "token"
 
@@ -101,7 +101,7 @@ class Company:
         return replace(me, creds_file=None) if (here := self.here) is not None and here.leaf else me
 
     def signers(self, key_name: str) -> dict[str, Signer]:
-        """Who speaks under a key of the company, by id: a gateway's agents, a person, the steward and its guests.
+        """The signers under a key of the company, by id: agents of a gateway, a person, the steward and its guests.
 
         The provisioner speaks as the steward, for who has left.
 
@@ -172,12 +172,12 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
 
 
 async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
-    """What nodes say of these agents by themselves, for who may not ask. Takes as long as their period, at most."""
+    """The roster of these agents, as their nodes speak unasked: for a key that may not ask. Takes one period at most."""
     return await _roster(bus, company, agents, PERIOD_S + 1)
 
 
 async def _roster(bus: Bus, company: Company, agents: list[str], wait_s: float, roll: str | None = None) -> Roster:
-    """What is heard until all of `agents` have been. `roll`: the subject on which to ask for it."""
+    """The roster once all of `agents` are heard, or after `wait_s`. `roll`: the subject on which to ask them."""
     roster, heard = Roster(company.subjects), asyncio.Event()
 
     def on_message(message: Message) -> None:

@@ -25,7 +25,7 @@ _AGAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class HaltReport:
-    """What the agents' nodes say of themselves. `away`: not heard; their nodes obey before they begin anything."""
+    """The agents by their nodes' answers. `away`: not heard; their nodes obey before they begin anything."""
 
     obeys: list[str]
     not_yet: list[str]
@@ -47,7 +47,7 @@ def check_target(org: Org, target: str) -> None:
 async def order(bus: Bus, company: Company, me: str, target: str, state: State, why: str = "") -> None:
     """Give an order for an agent, or for all. The newest of all people's counts. Raises NotFound, BusAway, Refused.
 
-    Who has left the company can be resumed, as long as an order about him stands: if he comes back, it would count.
+    An agent that has left can be resumed as long as an order about it stands: that order would count if it came back.
     """
     gone = state == "running" and target in {one.target for one in (await standing(bus, company)).standing()}
     if not gone:
@@ -65,14 +65,14 @@ async def order(bus: Bus, company: Company, me: str, target: str, state: State, 
 
 
 async def standing(bus: Bus, company: Company) -> Halt:
-    """What stands now. Raises BusAway, Refused."""
+    """The orders that stand now. Raises BusAway, Refused."""
     halt = Halt(bus, company.org)
     await halt.read()
     return halt
 
 
 async def in_the_way(company: Company, person: str | None, to: str) -> str:
-    """What keeps `to` from beginning anything, in words; empty if nothing does. Raises BusAway, Refused."""
+    """The order that keeps `to` from beginning anything, in words; empty if none does. Raises BusAway, Refused."""
     async with company.connect_person(person) as (bus, _):
         return str((await standing(bus, company)).of(to) or "")
 

@@ -1,6 +1,6 @@
-"""The copies of results in a person's inbox: once he has seen a result, its copy is done with.
+"""The copies of results in a person's inbox: the copy of a result that was seen is acknowledged.
 
-The worker sends the copy right after the end. Other mail in between is set aside, and given back at once after.
+The worker sends the copy right after the end. Other mail that is fetched with it is given back at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What happened, again, from the streams: of a task and all that came of it, of one agent, or since a moment.
+"""Events read back from the streams: of a task and all that came of it, of one agent, or since a moment.
 
-The streams are the record (a core subscription may have missed something); their order is the server's, and so are the
-times. What an agent wrote is data, shown as such.
+The streams are the record; a core subscription may have missed something. Order and times are the server's. What an
+agent wrote is data, and is shown as data.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def moments(bus: Bus, company: Company) -> list[TimelineEntry]:
 def chosen(
     all_of_it: list[TimelineEntry], task: str | None = None, agent: str | None = None, since: datetime | None = None
 ) -> list[TimelineEntry]:
-    """The part that was asked for. A task brings all that came of it: what it was passed on as, and chained to."""
+    """The entries of a task, of an agent, since a moment. A task brings those that came of it: passed on, or chained."""
     part: Iterable[TimelineEntry] = all_of_it
     if task is not None:
         family = _family(all_of_it, task)
@@ -91,7 +91,7 @@ def _family(all_of_it: list[TimelineEntry], task: str) -> set[str]:
 
 
 def _read(subjects: Subjects, stored: Stored) -> list[TimelineEntry]:
-    """What a stored message says; nothing if it is malformed."""
+    """The entry of a stored message; none if it is malformed."""
     try:
         parsed = subjects.parse(stored.subject)
         if parsed.channel == "events":

@@ -1,4 +1,4 @@
-"""What a program hands over, checked and put into its envelope: what a model refuses there is the caller's mistake."""
+"""Arguments of a program, checked and put into an envelope. What a model refuses there is the caller's mistake."""
 
 from __future__ import annotations
 

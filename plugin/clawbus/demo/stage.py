@@ -1,4 +1,4 @@
-"""What both demos stand on: a company of the examples on free ports in a folder of its own, and what remains of it."""
+"""The stage of both demos: a company of the examples, on free ports, in a folder of its own; and what it leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from clawbus.ops.up import SERVER, ServicePlan, running
 from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
-"""What --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""
+"""The process that --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""
 CEO, CTO, SESSION = "ceo-genesis", "cto-athena", "agent:ceo-genesis:main"
 LIMIT_S = 420.0
 _PACE_S = 1.5
@@ -42,7 +42,7 @@ _PORT = re.compile(r"^port = \d+", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Wish:
-    """What a demo is asked to do. `model` is "scripted" or provider/model."""
+    """The options of a demo. `model` is "scripted" or provider/model."""
 
     app: Path
     claw: OpenClaw
@@ -53,7 +53,7 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The results of a demo."""
 
     folder: Path
     tasks: list[dict[str, Any]] = field(default_factory=list)

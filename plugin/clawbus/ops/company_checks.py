@@ -24,13 +24,13 @@ from clawbus.tasks.roster import Unwell
 from clawbus.wire.channels import ENDS, EVENTS, INBOX, TASKS
 
 _LOOKS = 4
-"""At who is there: a node that is busy may take its time."""
+"""Looks at the roster: a busy node may answer late."""
 _STEWARD_LOOKS, _STEWARD_S = 9, 0.5
-"""At whether a steward moves on, if none waits for events: it may have its hands full, or be connecting anew."""
+"""Looks at a steward that does not wait for events: it may be busy, or connecting anew."""
 
 
 async def connection(company: Company) -> str:
-    """What the server is, and what it holds; on a machine that has joined, that it takes the credentials.
+    """The server's version and what its streams hold; on a machine that has joined, that it takes the credentials.
 
     Raises BusAway or Refused.
     """
@@ -47,7 +47,7 @@ async def connection(company: Company) -> str:
 
 
 async def try_forbidden(company: Company) -> dict[str, list[str]]:
-    """With one key of each kind that lies here; what the server did not refuse. Raises BusAway or Refused."""
+    """The calls that the server wrongly allowed, by key. One key of each kind is tried. Raises BusAway or Refused."""
     here = [gateway.id for gateway in company.gateways_here]
     keys = [key for key in tried_keys(company.org, here) if company.home.key(key).exists()]
     found = {}
@@ -58,7 +58,7 @@ async def try_forbidden(company: Company) -> dict[str, list[str]]:
 
 
 async def of_the_company(company: Company) -> list[Check]:
-    """What the bus and the programs beside it tell; most of it only the company's own machine can ask."""
+    """The checks that ask the bus and the programs beside it. Most can run on the company's own machine only."""
     of_all = {"streams": _writing, "org.toml": _applied, "steward": _stewarded, "agents": _answering}
     tries = of_all if company.here is None else {}
     model = [await _model(company)] if planned_model_url(company) is not None else []
@@ -66,7 +66,7 @@ async def of_the_company(company: Company) -> list[Check]:
 
 
 async def unwell(company: Company) -> dict[str, Unwell]:
-    """The agents here whose turns fail before a model is asked, as their nodes say. Raises BusAway or Refused."""
+    """The agents whose turns fail before a model is asked, as their nodes say. Raises BusAway or Refused."""
     if company.here is None:
         async with company.connect_person(None) as (bus, _):
             roster = await who_is_online(bus, company)
@@ -86,7 +86,7 @@ async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
 
 
 async def _writing(company: Company, name: str) -> Check:
-    """Whether each stream takes a write: nothing else tells of one that the server can write no more."""
+    """Checks that each stream takes a write: nothing else shows that the server can write a stream no more."""
     async with company.connect(PROVISIONER) as bus:
         shut = await unwritable(bus, company.org)
     if not shut:
@@ -96,7 +96,7 @@ async def _writing(company: Company, name: str) -> Check:
 
 
 async def _model(company: Company) -> Check:
-    """Whether the scripted model answers where own gateways ask it; a real one is asked when a task needs it."""
+    """Checks that the scripted model answers where own gateways ask it. A real one is asked by tasks only."""
     url = str(planned_model_url(company))
     name, status = f"model {managed_gateway.SCRIPTED}", await status_of(urlsplit(url).port or 0, "/v1/models")
     if status == 200:
@@ -107,7 +107,7 @@ async def _model(company: Company) -> Check:
 
 
 async def _applied(company: Company, name: str) -> Check:
-    """Whether the bus, the keys and the gateways are as org.toml says now."""
+    """Checks that the bus, the keys and the gateways are as org.toml says now."""
     async with company.connect(PROVISIONER) as bus:
         changes = await plan(company, bus, planned_model_url(company))
     left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
@@ -119,9 +119,9 @@ async def _applied(company: Company, name: str) -> Check:
 
 
 async def _stewarded(company: Company, name: str) -> Check:
-    """Whether a steward waits for events, or gets on with some.
+    """Checks that a steward waits for events, or moves on with some.
 
-    That some are handed out is no sign of it: what a steward had in its hands when it died stays so.
+    Events that are handed out prove nothing: those of a steward that died stay handed out.
     """
     async with company.connect(STEWARD, LABEL) as bus:
         seen = set()
@@ -138,7 +138,7 @@ async def _stewarded(company: Company, name: str) -> Check:
 
 
 async def _answering(company: Company, name: str) -> Check:
-    """Whether each agent's node answers on the bus; a program of yours, or another machine, may be off."""
+    """Checks that each agent's node answers on the bus. A program of yours, or another machine, may be off."""
     own = {one.id for one in company.gateways_here if not one.is_program}
     expected = {one.id for one in company.org.agents if one.gateway in own}
     silent = {one.id for one in company.org.agents}

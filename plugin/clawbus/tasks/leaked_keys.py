@@ -14,11 +14,11 @@ from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.wire.redaction import SEED, Leak
 
 _RENEWED = ("gw-", "me-", "steward", "guest")
-"""What `clawbus apply --new-key` is for; all other keys make the company."""
+"""The keys that `clawbus apply --new-key` renews. All others are the company's own."""
 
 
 class LeakedKeys:
-    """Writes one letter for each sender and key, however often he says it. As `Bus.on_leak`."""
+    """Writes one dead letter for each sender and key, however often the sender says it. As `Bus.on_leak`."""
 
     def __init__(self, home: Home, org: Org, dead: DeadLetters, speakers: Sequence[str]) -> None:
         """`speakers`: who may write letters under this bus's key; another's is written by the last of them."""
@@ -71,5 +71,5 @@ def _named(file: Path) -> str:
 
 
 def speakers_of(signers: Sequence[str]) -> list[str]:
-    """Who of those who sign here may write dead letters: agents, and the steward, who does so for guests, too."""
+    """The signers that may write dead letters: agents, or the steward, which writes for guests, too."""
     return [STEWARD] if STEWARD in signers else list(signers)
