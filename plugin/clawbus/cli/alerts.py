@@ -34,7 +34,7 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         alerts = await Alerts(bus, company.subjects).all()
-    if not any((one.rule, one.key, one.raised) == ("room", "disk", True) for one in alerts):
+    if not any((alert.rule, alert.key, alert.raised) == ("room", "disk", True) for alert in alerts):
         alerts += _of_the_disk(company)
     shown = [alert for alert in alerts if alert.raised or also_cleared]
     if as_json:

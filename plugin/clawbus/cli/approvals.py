@@ -23,17 +23,16 @@ async def approvals_command(task: str | None, person: str | None, org_file: Path
 
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
-        found = [one for one in await waiting(bus, company) if one.task_id.startswith(task or "")]
+        found = [question for question in await waiting(bus, company) if question.task_id.startswith(task or "")]
     if as_json:
-        print_json([one.as_json() for one in found])
+        print_json([question.as_json() for question in found])
         return 0
-    for one in found:
-        what = "wants to start" if one.side == "dispatch" else "has a report"
-        put_line(
-            f"{short(one.task_id)}  {moment(one.at)}  {one.agent} {what}, for {one.requester}  {one.label}".rstrip()
-        )
-        put_text(one.text, indent=4)  # whole: what is decided on must be seen
-        if sum(other.task_id == one.task_id for other in found) > 1:
-            put_line(f"    one of several questions about this task: --code {one.code}")
+    for question in found:
+        what = "wants to start" if question.side == "dispatch" else "has a report"
+        head = f"{short(question.task_id)}  {moment(question.at)}  {question.agent} {what}, for {question.requester}"
+        put_line(f"{head}  {question.label}".rstrip())
+        put_text(question.text, indent=4)  # whole: what is decided on must be seen
+        if sum(other.task_id == question.task_id for other in found) > 1:
+            put_line(f"    one of several questions about this task: --code {question.code}")
     put_line("Decide with `clawbus approve ID` or `clawbus refuse ID`." if found else "Nothing waits for a decision.")
     return 0

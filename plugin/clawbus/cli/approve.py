@@ -34,7 +34,7 @@ async def decide_on(org_file: Path, person: str | None, task: str, code: str | N
     async with company.connect_person(person) as (bus, me):
         if len(task) < ID_CHARS:
             nothing = NotFound(f"nothing that waits for a decision begins with {task}", "List it: clawbus approvals")
-            task = the_one(task, (one.task_id for one in await waiting(bus, company)), nothing)
-        one = await decide(bus, company, me, task, approved=why is None, why=why or "", code=code)
-    put_line(f"{word}: {one.side} of task {short(one.task_id)} at {one.agent}, by {me}")
+            task = the_one(task, (question.task_id for question in await waiting(bus, company)), nothing)
+        asked = await decide(bus, company, me, task, approved=why is None, why=why or "", code=code)
+    put_line(f"{word}: {asked.side} of task {short(asked.task_id)} at {asked.agent}, by {me}")
     return 0

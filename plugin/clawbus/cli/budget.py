@@ -50,16 +50,16 @@ async def budget_command(task: str | None, more: str, person: str | None, org_fi
             await bus.publish(subject, record.encode(), msg_id=new_message_id(me))
             shown = [await spend.tree(shown[0].trace)]
     if as_json:
-        print_json([one.as_json(spend.bound) for one in shown])
-    for one in [] if as_json else shown:
-        _print(one, spend, whole=task is not None)
+        print_json([tree.as_json(spend.bound) for tree in shown])
+    for tree in [] if as_json else shown:
+        _print(tree, spend, whole=task is not None)
     if not shown and not as_json:
         put_line("No task has been given yet.")
-    return 1 if any(one.over(spend.bound) for one in shown) else 0
+    return 1 if any(tree.over(spend.bound) for tree in shown) else 0
 
 
 def _with(trees: list[Tree], task: str) -> Tree:
-    found = [one for one in trees if any(known.startswith(task) for known in (one.trace, *one.tasks))]
+    found = [tree for tree in trees if any(known.startswith(task) for known in (tree.trace, *tree.tasks))]
     if len(found) > 1:
         raise InvalidInput("ID", task, f"tasks of {len(found)} trees begin so", "Write more of it.")
     if not found:
@@ -80,12 +80,12 @@ def _print(tree: Tree, spend: Spend, whole: bool) -> None:
 
 def _print_below(tree: Tree, parent: str, depth: int, seen: set[str]) -> None:
     """The tasks that were given in one's turn; at the top all whose parent is not of this tree."""
-    at_top = [one for one in tree.tasks.values() if one.parent not in tree.tasks]
-    for one in at_top if not parent else tree.below(parent):
-        if one.task in seen:  # a circle, written by somebody who wanted one
+    at_top = [task for task in tree.tasks.values() if task.parent not in tree.tasks]
+    for task in at_top if not parent else tree.below(parent):
+        if task.task in seen:  # a circle, written by somebody who wanted one
             continue
-        seen.add(one.task)
-        what = "woke for a message" if one.by == one.to else f"{one.by} -> {one.to}"
-        took = f"  {one.minutes:.2f} min" + (f", {one.tokens} tokens" if one.tokens else "") if one.reports else ""
-        put_line(f"{'  ' * min(depth, 20)}{short(one.task)}  {what}{took}{'  (not sent)' if one.released else ''}")
-        _print_below(tree, one.task, depth + 1, seen)
+        seen.add(task.task)
+        what = "woke for a message" if task.by == task.to else f"{task.by} -> {task.to}"
+        took = f"  {task.minutes:.2f} min" + (f", {task.tokens} tokens" if task.tokens else "") if task.reports else ""
+        put_line(f"{'  ' * min(depth, 20)}{short(task.task)}  {what}{took}{'  (not sent)' if task.released else ''}")
+        _print_below(tree, task.task, depth + 1, seen)

@@ -109,7 +109,9 @@ async def redrive(text: str, to: str | None, person: str | None, org_file: Path,
             company.org.takers(dead_letters.text_of(letter.task.get("to")), "--to")
         await dead_letters.order(bus, company, me, letter.task_id, {"do": "redrive", **({"to": to} if to else {})})
         events = await company.history(bus).events(letter.task_id)
-    new = [str(one.detail.get("task")) for one in events if one.kind == "chained" and one.sender == STEWARD][-1:]
+    new = [str(event.detail.get("task")) for event in events if event.kind == "chained" and event.sender == STEWARD][
+        -1:
+    ]
     data = {"task_id": letter.task_id, "redriven_as": new[0] if new else None}
     say(data, f"redriven as {short(new[0])}" if new else "redriven", as_json)
     return 0

@@ -36,15 +36,15 @@ async def inbox_command(who: str, ack: bool, limit: int, org_file: Path, as_json
         raise Refused(f"{who} is an agent: only it acknowledges its messages", "Leave out --ack.")
     async with connect(org_file, who if is_person else None, PATIENCE_S) as client:
         found = await client.read(limit) if ack else await client.inbox(who, limit)
-    shown = [_row(one) for one in found]
+    shown = [_row(mail) for mail in found]
     if as_json:
         print_json(shown)
         return 0
-    for one, row in zip(found, shown, strict=True):
-        put_line(f"#{row['seq']}  {row['type']}  from {row['from']}  {moment(one.at)}  {row['subject']}".rstrip())
+    for mail, row in zip(found, shown, strict=True):
+        put_line(f"#{row['seq']}  {row['type']}  from {row['from']}  {moment(mail.at)}  {row['subject']}".rstrip())
         put_text(row["body"], indent=4)
         if is_person and row["type"] == "blocker" and row["from"] != STEWARD:  # the steward says itself how
-            put_line(f"    Answer it: clawbus send {row['from']} TEXT --about {short(one.task_id or '')}")
+            put_line(f"    Answer it: clawbus send {row['from']} TEXT --about {short(mail.task_id or '')}")
     if not shown:
         put_line(f"The inbox of {who} is empty.")
     return 0

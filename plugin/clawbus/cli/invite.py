@@ -73,7 +73,7 @@ def _gateways(company: Company, agents: tuple[str, ...]) -> list[str]:
     company.refuse_elsewhere("invites are made")
     org, named = company.org, {*agents}
     found = sorted({org.agent(agent, "AGENT").gateway for agent in agents})
-    for gateway in (org.gateway(one) for one in found):
+    for gateway in (org.gateway(name) for name in found):
         if not gateway.elsewhere:
             raise Refused(
                 f"gateway {gateway.id} is on this machine, by {company.org_file}",

@@ -107,15 +107,15 @@ def _joined(company: Company) -> str:
 
 def _theirs(company: Company) -> list[str]:
     """The OpenClaw gateways of this machine into which the plugin has yet to come."""
-    return [one.id for one in company.gateways_here if not one.own and not one.is_program]
+    return [gateway.id for gateway in company.gateways_here if not gateway.own and not gateway.is_program]
 
 
 def _next_steps(company: Company) -> list[str]:
     """The commands to run next, in order."""
     steps = [f"clawbus join --gateway {gateway}" for gateway in _theirs(company)]
-    if any(not one.is_program for one in company.gateways_here):
+    if any(not gateway.is_program for gateway in company.gateways_here):
         steps.append("clawbus up")
-    programs = [one.id for one in company.gateways_here if one.is_program]
+    programs = [gateway.id for gateway in company.gateways_here if gateway.is_program]
     return steps + [f"your program, which serves {gateway} (docs/python.md)" for gateway in programs]
 
 
@@ -167,7 +167,7 @@ async def _undo(joining: Join, wanted: Wanted) -> int:
     if record is None:
         raise NotFound(f"clawbus has not joined the gateway of {joining.config}", "Name another with --config FILE.")
     if not wanted.as_json:
-        back = [ConfigChange(path=one.path, before=one.after, after=one.before) for one in record.changes]
+        back = [ConfigChange(path=change.path, before=change.after, after=change.before) for change in record.changes]
         plugin = ["- the plugin clawbus"] * record.installed
         put_text(
             "\n".join([f"{joining.config}, where you have not changed it since:", *diff(joining.config, back), *plugin])

@@ -39,13 +39,13 @@ async def list_insights(state: str | None, person: str | None, org_file: Path, a
 
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
-        found = [one for one in (await insights(bus, company.org)).values() if state in (None, one.state)]
+        found = [insight for insight in (await insights(bus, company.org)).values() if state in (None, insight.state)]
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(insight) for insight in found])
         return 0
-    for one in found:
-        head = f"{short(one.id)}  {one.state:<9} {one.trust:>3} %  {one.author}"
-        put_line(f"{head}  {one.subject or one.text}"[:160].replace("\n", " "))
+    for insight in found:
+        head = f"{short(insight.id)}  {insight.state:<9} {insight.trust:>3} %  {insight.author}"
+        put_line(f"{head}  {insight.subject or insight.text}"[:160].replace("\n", " "))
     if not found:
         put_line("No insights yet. Agents share them with nats_pub to learning.")
     return 0

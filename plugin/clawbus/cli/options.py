@@ -49,7 +49,7 @@ def beginning(
 ) -> str | tuple[str, ...] | None:
     """The callback of an argument that takes an id, or its first letters. Raises InvalidInput."""
     if isinstance(text, tuple):
-        return tuple(_beginning(one) for one in text)
+        return tuple(_beginning(part) for part in text)
     return None if text is None else _beginning(text)
 
 

@@ -38,14 +38,18 @@ async def receipts_command(thread: str, person: str | None, org_file: Path, as_j
         said = await _find(bus, company, thread)
         have = seen(await company.history(bus).events(said.task_id))
     asked = expected(company.org, said, channel_of(company.org, said.to))
-    rows = [(one, have.get(one), one in asked) for one in hearers(company.org, said.to) if one != said.sender]
+    rows = [
+        (hearer, have.get(hearer), hearer in asked) for hearer in hearers(company.org, said.to) if hearer != said.sender
+    ]
     if as_json:
-        agents = [{"agent": one, "seen_at": at.isoformat() if at else None, "asked": must} for one, at, must in rows]
+        agents = [
+            {"agent": hearer, "seen_at": at.isoformat() if at else None, "asked": must} for hearer, at, must in rows
+        ]
         print_json({"id": said.task_id, "from": said.sender, "to": said.to, "subject": said.subject, "agents": agents})
         return 0
     put_line(f"{short(said.task_id or '')}  {said.sender} -> {said.to}  {said.subject}".rstrip())
-    for one, at, must in rows:
-        put_line(f"  {one:<32}  {_when(at, must)}")
+    for hearer, at, must in rows:
+        put_line(f"  {hearer:<32}  {_when(at, must)}")
     return 0
 
 

@@ -56,30 +56,30 @@ async def replay_command(
         found = await moments(bus, company)
     if task:
         nothing = NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
-        task = the_one(task, (one.task_id for one in found), nothing)
-    if agent and all(agent not in (one.who, one.to) for one in found) and agent not in company.org.people:
+        task = the_one(task, (entry.task_id for entry in found), nothing)
+    if agent and all(agent not in (entry.who, entry.to) for entry in found) and agent not in company.org.people:
         company.org.takers(agent, "--agent")  # who has left is remembered, and so is the steward
     found = chosen(found, task, agent, begin)
     if as_json:
-        print_json([one.as_json() for one in found])
+        print_json([entry.as_json() for entry in found])
         return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
-    for one in found:
-        put_text(line(one, full, width))
+    for entry in found:
+        put_text(line(entry, full, width))
     if not found:
         put_line("Nothing is remembered of that.")
     return 0
 
 
-def line(one: TimelineEntry, full: bool, width: int = 120) -> str:
+def line(entry: TimelineEntry, full: bool, width: int = 120) -> str:
     """One entry: moment, id, who to whom, what, and its text. A narrow terminal gets three lines."""
-    to = short(one.to) if one.to == one.task_id else one.to  # an alert is about something
-    who = inert(f"{one.who} -> {to}" if to and to != one.who else one.who, lines=False)
-    stamp, what = moment(one.at, exact=True), word_of(one.what)
+    to = short(entry.to) if entry.to == entry.task_id else entry.to  # an alert is about something
+    who = inert(f"{entry.who} -> {to}" if to and to != entry.who else entry.who, lines=False)
+    stamp, what = moment(entry.at, exact=True), word_of(entry.what)
     if width < _WIDE:
-        return f"{stamp} {short(one.task_id)}\n  {who}: {what}\n  {_text(one.text, full, width - 4)}".rstrip()
-    head = f"{stamp}  {short(one.task_id):8}  {who:34}  {what:14}"
-    return f"{head}  {_text(one.text, full, max(20, width - len(head) - 2))}".rstrip()
+        return f"{stamp} {short(entry.task_id)}\n  {who}: {what}\n  {_text(entry.text, full, width - 4)}".rstrip()
+    head = f"{stamp}  {short(entry.task_id):8}  {who:34}  {what:14}"
+    return f"{head}  {_text(entry.text, full, max(20, width - len(head) - 2))}".rstrip()
 
 
 def _text(text: str, full: bool, room: int) -> str:

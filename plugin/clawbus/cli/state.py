@@ -26,11 +26,11 @@ async def state_command(person: str | None, org_file: Path, as_json: bool) -> in
         found = await obedience(bus, company, me, 0.6)
     agents = {agent.id: halt.word(agent.id) for agent in company.org.agents}
     if as_json:
-        orders = [one.as_json() for one in halt.standing()]
+        orders = [order.as_json() for order in halt.standing()]
         print_json({"orders": orders, "agents": agents, "not_yet": found.not_yet, "away": found.away})
         return 0
-    for one in halt.standing():
-        put_line(f"{moment(one.at)}  {one}" if one.at else str(one))
+    for order in halt.standing():
+        put_line(f"{moment(order.at)}  {order}" if order.at else str(order))
     for agent, state in agents.items():
         seen = "  (its node is away)" if agent in found.away else "  (its node does not say so yet)"
         put_line(f"{agent}  {state}{'' if agent in found.obeys else seen}")

@@ -98,8 +98,8 @@ def _print(target: str, state: State, found: HaltReport, left: list[Order]) -> N
     for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
         if agents:
             put_line(f"{name}: {', '.join(agents)}")
-    for one in left if state == "running" else ():
-        put_line(f"Still: {one}")
+    for order in left if state == "running" else ():
+        put_line(f"Still: {order}")
 
 
 async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[HaltReport, list[Order]]:

@@ -91,12 +91,12 @@ async def files(task_id: str, folder: Path, person: str | None, org_file: Path, 
     async with connect(org_file, person, PATIENCE_S) as client:
         placed = await client.files(task_id, folder)
     if as_json:
-        print_json([{"name": one.artifact.name, "copy": str(one.path or ""), "note": one.note} for one in placed])
+        print_json([{"name": file.artifact.name, "copy": str(file.path or ""), "note": file.note} for file in placed])
     elif not placed:
         put_line("No files have come with it.")
-    for one in [] if as_json else placed:
-        put_line(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}"))
-    return 1 if any(one.path is None and one.artifact.uri is None for one in placed) else 0
+    for file in [] if as_json else placed:
+        put_line(str(file.path or f"{file.artifact.name}: {file.artifact.uri or ''} {file.note}"))
+    return 1 if any(file.path is None and file.artifact.uri is None for file in placed) else 0
 
 
 @task_command.command()

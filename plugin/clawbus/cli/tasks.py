@@ -49,8 +49,8 @@ async def _say_if_stopped(company: Company, person: str | None) -> None:
     from clawbus.client.halt import standing
 
     async with company.connect_person(person) as (bus, _):
-        for one in (await standing(bus, company)).standing():
-            put_line(f"clawbus: {one}", err=True)
+        for order in (await standing(bus, company)).standing():
+            put_line(f"clawbus: {order}", err=True)
 
 
 def _line(view: TaskView, worker_away: bool) -> str:

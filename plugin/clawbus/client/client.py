@@ -231,7 +231,7 @@ class Client:
     async def inbox(self, who: str | None = None, limit: int = 50) -> list[Message]:
         """The messages that wait for `who`: this person, unless said. They stay in the inbox. Raises NotFound."""
         owned = self._company.subjects.dm_for(check_member(self._company.org, who or self.me))
-        return [await self._message(one.seq, one) for one in (await self._bus.stored(INBOX, owned))[:limit]]
+        return [await self._message(stored.seq, stored) for stored in (await self._bus.stored(INBOX, owned))[:limit]]
 
     async def read(self, limit: int = 50) -> list[Message]:
         """Take messages out of this person's inbox, the oldest first: they are gone from it then."""

@@ -172,7 +172,7 @@ async def who_is_online(bus: Bus, company: Company, person: str | None = None) -
 
 
 async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
-    """The roster of these agents, as their nodes speak unasked: for a key that may not ask. Takes one period at most."""
+    """The roster of these agents, as their nodes speak unasked, for a key that may not ask. Takes a period at most."""
     return await _roster(bus, company, agents, PERIOD_S + 1)
 
 

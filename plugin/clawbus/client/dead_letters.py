@@ -55,7 +55,7 @@ async def prune_all(bus: Bus, company: Company, me: str) -> list[str]:
         return []
     await order(bus, company, me, None, {"do": "purge", "seq": state["last_seq"] + 1}, state["last_seq"])
     subjects = state.get("subjects") or {}
-    return list(dict.fromkeys(one.split(".")[2] for one in subjects))
+    return list(dict.fromkeys(subject.split(".")[2] for subject in subjects))
 
 
 async def order(

@@ -49,7 +49,9 @@ async def order(bus: Bus, company: Company, me: str, target: str, state: State, 
 
     An agent that has left can be resumed as long as an order about it stands: that order would count if it came back.
     """
-    gone = state == "running" and target in {one.target for one in (await standing(bus, company)).standing()}
+    gone = state == "running" and target in {
+        standing_order.target for standing_order in (await standing(bus, company)).standing()
+    }
     if not gone:
         check_target(company.org, target)
     subject, said, msg_id = company.subjects.build("state", me, target=target), encode(state, why), new_message_id(me)
@@ -83,10 +85,10 @@ async def telling(bus: Bus, company: Company, say: Callable[[str], None]) -> Asy
     halt, told = Halt(bus, company.org), dict[str, Order]()
 
     def tell() -> None:
-        now = {one.target: one for one in halt.standing()}
-        for target, one in now.items():
-            if told.get(target) != one:
-                say(str(one))
+        now = {standing_order.target: standing_order for standing_order in halt.standing()}
+        for target, standing_order in now.items():
+            if told.get(target) != standing_order:
+                say(str(standing_order))
         for target in told.keys() - now.keys():
             say(f"{'the company' if target == ALL else target} may work again")
         told.clear()

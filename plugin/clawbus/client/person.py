@@ -98,7 +98,7 @@ class Person:
         return False
 
     async def cancel(self, view: TaskView) -> tuple[bool, End]:
-        """End a task as cancelled unless it has ended. Returns True if this call did it, and its one end. Raises BusAway."""
+        """End a task as cancelled unless it has ended. Returns True if this call did, and its end. Raises BusAway."""
         if not view.requester or not view.worker:
             raise NotFound(
                 f"nobody has said who gave task {view.task_id} to whom", "It ends by itself when its time is over."

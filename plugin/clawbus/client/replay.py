@@ -69,24 +69,26 @@ async def moments(bus: Bus, company: Company) -> list[TimelineEntry]:
 def chosen(
     all_of_it: list[TimelineEntry], task: str | None = None, agent: str | None = None, since: datetime | None = None
 ) -> list[TimelineEntry]:
-    """The entries of a task, of an agent, since a moment. A task brings those that came of it: passed on, or chained."""
+    """The entries of a task, of an agent, since a moment. A task brings those that came of it (passed on, chained)."""
     part: Iterable[TimelineEntry] = all_of_it
     if task is not None:
         family = _family(all_of_it, task)
-        part = [one for one in part if one.task_id in family]
+        part = [entry for entry in part if entry.task_id in family]
     if agent is not None:
-        involved = {one.task_id for one in all_of_it if one.what in _PART_IN and agent in (one.who, one.to)}
-        part = [one for one in part if agent in (one.who, one.to) or (one.task_id in involved and one.task_id)]
+        involved = {entry.task_id for entry in all_of_it if entry.what in _PART_IN and agent in (entry.who, entry.to)}
+        part = [
+            entry for entry in part if agent in (entry.who, entry.to) or (entry.task_id in involved and entry.task_id)
+        ]
     if since is not None:
-        part = [one for one in part if one.at >= since]
+        part = [entry for entry in part if entry.at >= since]
     return list(part)
 
 
 def _family(all_of_it: list[TimelineEntry], task: str) -> set[str]:
     family = {task}
-    for one in all_of_it:  # in time: a child is heard of after its parent
-        if one.parent in family and one.task_id:
-            family.add(one.task_id)
+    for entry in all_of_it:  # in time: a child is heard of after its parent
+        if entry.parent in family and entry.task_id:
+            family.add(entry.task_id)
     return family
 
 

@@ -71,7 +71,7 @@ async def unwell(company: Company) -> dict[str, Unwell]:
         async with company.connect_person(None) as (bus, _):
             roster = await who_is_online(bus, company)
     else:  # no person has a key here, and a gateway's may not call the roll: each node speaks every few seconds
-        mine = [agent.id for one in company.gateways_here for agent in company.org.agents_of(one.id)]
+        mine = [agent.id for gateway in company.gateways_here for agent in company.org.agents_of(gateway.id)]
         async with company.connect(_gateway_key(company), LABEL) as bus:
             roster = await overheard(bus, company, mine)
     found = {agent.id: roster.unwell(agent.id) for agent in company.org.agents}
@@ -110,7 +110,7 @@ async def _applied(company: Company, name: str) -> Check:
     """Checks that the bus, the keys and the gateways are as org.toml says now."""
     async with company.connect(PROVISIONER) as bus:
         changes = await plan(company, bus, planned_model_url(company))
-    left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
+    left = [f"{change.name} {change.what}" for change in changes if change.what != "differs"]
     if not left:
         return Check(name, True, "the bus, the keys and the gateways are as it says")
     more = f" and {len(left) - 3} more" if left[3:] else ""
@@ -139,9 +139,9 @@ async def _stewarded(company: Company, name: str) -> Check:
 
 async def _answering(company: Company, name: str) -> Check:
     """Checks that each agent's node answers on the bus. A program of yours, or another machine, may be off."""
-    own = {one.id for one in company.gateways_here if not one.is_program}
-    expected = {one.id for one in company.org.agents if one.gateway in own}
-    silent = {one.id for one in company.org.agents}
+    own = {gateway.id for gateway in company.gateways_here if not gateway.is_program}
+    expected = {agent.id for agent in company.org.agents if agent.gateway in own}
+    silent = {agent.id for agent in company.org.agents}
     async with company.connect_person(None) as (bus, _):
         for _ in range(_LOOKS):
             roster = await who_is_online(bus, company)
