@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clawbus.bus import Bus
-from clawbus.client.company import Company
-from clawbus.client.seeing import who_is_online
+from clawbus.client.company import Company, who_is_online
 from clawbus.errors import ClawbusError
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.setup import managed_gateway as own

@@ -1,7 +1,7 @@
 """clawbus puts every OpenClaw gateway of a company of AI agents on NATS JetStream.
 
-For programs (docs/python.md): `connect` speaks as a person, `serve` does an agent's tasks. What they need is imported
-when it is first asked for, so that `import clawbus` costs nothing (PEP 562).
+For programs (docs/python.md): `connect` speaks as a person, `serve` does an agent's tasks. A name's module is imported
+when the name is first used (PEP 562): `import clawbus` costs nothing, and `connect` loads no node.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from clawbus.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from clawbus.client import Client, Message, Result, Task, connect, serve
+    from clawbus.client.client import Client, connect
+    from clawbus.client.serve import serve
+    from clawbus.client.values import Message, Result, Task
     from clawbus.errors import Away, BacklogFull, ClawbusError, InvalidInput, NotFound, Refused
 
 
@@ -30,12 +32,19 @@ __all__ = [
     "connect",
     "serve",
 ]
+_MODULES = {
+    "clawbus.client.client": ("Client", "connect"),
+    "clawbus.client.serve": ("serve",),
+    "clawbus.client.values": ("Message", "Result", "Task"),
+    "clawbus.errors": ("Away", "BacklogFull", "ClawbusError", "InvalidInput", "NotFound", "Refused"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'clawbus' has no attribute {name!r}")
-    return getattr(importlib.import_module("clawbus.client"), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'clawbus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
-"""The one function through which others' text passes before a terminal or a log shows it; `frames` starts with it, too.
+"""Others' text made harmless before a terminal, a log or a prompt shows it.
 
-What is taken for harmless: Unicode Standard Annex 9 (direction), UTS 51 (variation selectors and joiners of emoji),
+Sources of what is harmless: Unicode Standard Annex 9 (direction), UTS 51 (variation selectors and joiners of emoji),
 and the list of default ignorable code points of the Unicode Character Database.
 """
 
@@ -42,19 +42,19 @@ def inert(text: str, lines: bool = True) -> str:
 
 
 def inert_json(data: Any) -> str:
-    """JSON that says the same and acts on no terminal: what `inert` makes visible stands there as an escape."""
+    """`data` as JSON that acts on no terminal: what `inert` makes visible is an escape of JSON."""
     return _visible(json.dumps(data, indent=2, ensure_ascii=False, default=str), _json_escaped)
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:
-    """What stands where an encoding has no such letter, for `codecs.register_error`: escapes that JSON knows, too."""
+    """The error handler for `codecs.register_error`: a letter that an encoding lacks becomes an escape of JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(json.dumps(char)[1:-1] for char in error.object[error.start : error.end]), error.end
 
 
 class InertFormatter(logging.Formatter):
-    """One record is one line; what follows it, such as a traceback, is indented: no text can pose as a record."""
+    """Writes a record as one line, and indents what follows it, such as a traceback: no text can pose as a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = inert(record.message, lines=False)
@@ -89,13 +89,13 @@ def _harmless(char: str, text: str, at: int) -> bool:
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether a joiner stands between letters or symbols beyond ASCII: one alone, not a row that carries bits."""
+    """True if a joiner stands alone between letters or symbols beyond ASCII. A row of joiners could carry bits."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     return before > "\x7f" < after and _kind(before) in "LMS" and _kind(after) in "LS"
 
 
 def _selects(text: str, at: int) -> bool:
-    """Whether a variation selector follows what it can select a form of."""
+    """True if a variation selector follows a character that has such forms."""
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
     if before and before in _KEYCAPS:
         return after == _KEYCAP

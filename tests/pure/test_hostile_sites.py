@@ -125,7 +125,7 @@ def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
     }
     own |= {
         f"provision/{name}.py": "own files, and answers of the server"
-        for name in ("account_push", "authority", "greeting", "stream_health", "withdrawn_rights")
+        for name in ("account_push", "authority", "ports", "stream_health", "withdrawn_rights")
     }
     own |= {"wire/redaction.py": "the first part of a token, 192 bytes at most, of which one word is looked at"}
     own |= {

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.bus import Bus, Delivery, SignedCopy, fetch_now, task_durable
-from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
+from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.ends import End
 from clawbus.wire.accepted import accepted

@@ -33,8 +33,8 @@ from clawbus.provision.external_account import write_account
 from clawbus.provision.permissions import grants
 from clawbus.provision.server import find_server
 from clawbus.settings import Home
-from clawbus.steward import Steward
 from clawbus.steward.duties.server_refusals import ServerRefusals
+from clawbus.steward.steward import Steward
 from clawbus.tasks.guests import MAX_WAIT_S
 from clawbus.wire.channels import STREAMS
 from clawbus.wire.subjects import Subjects, new_task_id

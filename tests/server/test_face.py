@@ -272,7 +272,7 @@ async def test_the_command_line_stands_on_it(shop: Live) -> None:
         assert code == 0
         assert (await clawbus("ask", "ops", "and me", "--timeout", "0.2"))[0] == 5
         assert (await clawbus("task", "result", task_id.strip()))[0] == 5
-        assert await clawbus("task", "cancel", task_id[:8]) == (0, f"cancelled {task_id}")
+        assert await clawbus("task", "cancel", task_id[:8]) == (0, f"cancelled {task_id[:8]}\n")
         assert (await clawbus("task", "result", task_id.strip()))[0] == 1
         code, out = await clawbus("tasks")
         assert (code, out.count("\n")) == (0, 3)

@@ -18,9 +18,9 @@ from clawbus.bus import Bus, gateway_reader
 from clawbus.bus.jwt import claims_of, read_creds
 from clawbus.errors import NotFound
 from clawbus.org import EXTERNAL, Org, parse
-from clawbus.steward import Steward
 from clawbus.steward.context import Context
 from clawbus.steward.duties.guests import Guests
+from clawbus.steward.steward import Steward
 from clawbus.tasks.guests import guest_subjects, place, read
 from clawbus.wire.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
 from clawbus.wire.envelope import Envelope, decode

@@ -5,16 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
-from clawbus.cli import cli
+from clawbus.cli import cli, demo, learning, send
+from clawbus.demo.stage import KILLS
+from clawbus.gateway.setup.managed_gateway import SCRIPTED
+from clawbus.tasks.learning import State
+from clawbus.wire.envelope import MessageType
 from tests.server.test_mistakes import clawbus, refused
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = click.Context(cli)
 NAMES = cli.list_commands(CONTEXT)
+HEAVY = ["nats", "cryptography", "nacl", "websockets.asyncio", "websockets.client", "pydantic"]
 
 
 def test_the_list_names_each_command_once_on_a_line_of_its_own(tmp_path: Path) -> None:
@@ -29,6 +35,42 @@ def test_the_list_is_printed_without_loading_what_the_commands_need() -> None:
     look = "import sys\nfrom clawbus.cli import main\ntry: main(['--help'])\nfinally: print('pydantic' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert run.stdout.endswith("False\n")
+
+
+def test_a_commands_options_are_known_without_loading_what_its_work_needs() -> None:
+    """`clawbus NAME --help` of all but four, which take their time."""
+    look = f"""
+import sys, click
+from clawbus.cli import cli
+for name in {[*NAMES, "node", "registrar"]}:
+    if name not in ("check", "up", "plan", "apply"):
+        cli.get_command(click.Context(cli), name)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_check_reads_a_company_without_loading_what_speaks_to_others(tmp_path: Path) -> None:
+    """No nats, no cryptography, no WebSocket client: a company is looked at, and nobody is asked."""
+    (tmp_path / "org.toml").write_text((ROOT / "examples/duo/org.toml").read_text())
+    heavy = [name for name in HEAVY if name != "pydantic"]
+    look = f"""
+import sys
+from clawbus.cli import main
+try: main(["check"])
+finally: print([name for name in {heavy} if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("\n[]\n")
+
+
+def test_the_words_that_an_option_takes_are_those_of_the_code() -> None:
+    """They stand in the command, too, so that its help loads nothing."""
+    assert get_args(MessageType) == send._TYPES
+    assert get_args(State) == learning._STATES
+    assert tuple(KILLS) == demo._KILLS
+    assert demo._SCRIPTED == SCRIPTED
 
 
 @pytest.mark.parametrize("name", NAMES)

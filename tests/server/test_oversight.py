@@ -18,9 +18,9 @@ from clawbus.errors import InvalidInput, Refused
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.oversight import OversightGate
-from clawbus.steward import Steward
 from clawbus.steward.alerts import Alert, Alerts
 from clawbus.steward.context import Context
+from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, TaskView, make_task
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import End

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from clawbus.bus import Bus, Consumer, Delivery, TaskConsumer, gateway_reader, task_durable
-from clawbus.client import connect
+from clawbus.client.client import connect
 from clawbus.wire.channels import INBOX, TASKS
 from tests.company import Live, until
 

@@ -15,7 +15,7 @@ from clawbus import Task, connect
 from clawbus.errors import BacklogFull, InvalidInput, OverBudget, Refused
 from clawbus.node.ledger import Ledger
 from clawbus.org.load import parse
-from clawbus.steward import Steward
+from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.budget import Tree
 from clawbus.tasks.budget_account import spend_of

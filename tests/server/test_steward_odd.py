@@ -15,8 +15,9 @@ from clawbus.bus import STEWARD_READER, fetch_now
 from clawbus.client.approvals import waiting
 from clawbus.errors import Missing, Refused
 from clawbus.org import STEWARD, Org, OrgMistakes, parse
-from clawbus.steward import Steward, meeting
+from clawbus.steward import meeting
 from clawbus.steward.duty import Duty
+from clawbus.steward.steward import Steward
 from clawbus.steward.webhook import read_url
 from clawbus.tasks import NewTask
 from clawbus.tasks.guests import place, read

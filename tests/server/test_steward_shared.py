@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from clawbus.org import STEWARD
-from clawbus.steward import Steward
 from clawbus.steward.duty import Duty
+from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask
 from clawbus.wire.channels import ENDS, EVENTS, INBOX, TASKS
 from clawbus.wire.envelope import Envelope

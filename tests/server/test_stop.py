@@ -477,7 +477,7 @@ def _calls(tree: ast.Module, method: str) -> bool:
 
 
 def test_n7_turns_are_begun_in_two_places_and_each_asks_first() -> None:
-    """`chat.send` in gateway/turns.py and `agent` in gateway/waking.py: nobody else calls them (but the demo's user)."""
+    """`chat.send` in gateway/turns.py and `agent` in gateway/announce.py: nobody else calls them (but the demo's user)."""
     beginning = set()
     package = ROOT / "plugin" / "clawbus"
     for path in {*package.rglob("*.py")} - {*package.glob("demo/*.py")}:
@@ -485,4 +485,4 @@ def test_n7_turns_are_begun_in_two_places_and_each_asks_first() -> None:
         if _calls(tree, "chat.send") or _calls(tree, "agent"):
             beginning.add(path.name)
             assert "self._rpc.may_begin(agent)" in path.read_text()
-    assert beginning == {"turns.py", "waking.py"}
+    assert beginning == {"turns.py", "announce.py"}

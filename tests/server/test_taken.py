@@ -12,8 +12,8 @@ import pytest
 from clawbus.client.company import Company
 from clawbus.ops.apply.apply import apply_bus
 from clawbus.provision import withdrawn_rights as taken
-from clawbus.steward import Steward
 from clawbus.steward.duties.server_refusals import ServerRefusals
+from clawbus.steward.steward import Steward
 from tests.company import Live, free_ports, until
 from tests.server.office import alert_of, office
 from tests.trying import trying

@@ -20,7 +20,7 @@ from clawbus.provision import server
 from clawbus.provision.config import write_config
 from clawbus.provision.permission_probe import LABEL
 from clawbus.provision.streams import MOST_ENDS
-from clawbus.steward import Steward
+from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.new_task import cancellation
 from clawbus.tasks.roster import Roster

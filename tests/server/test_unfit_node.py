@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clawbus.client.seeing import who_is_online
+from clawbus.client.company import who_is_online
 from clawbus.gateway import GatewayRpc
 from clawbus.gateway.fitness import IN_A_ROW
 from clawbus.node import Node

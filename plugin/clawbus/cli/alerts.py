@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.cli.options import as_option, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
+from clawbus.cli.options import ID_CHARS, as_option, json_option, org_option, run_async
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
 from clawbus.disk import full
-from clawbus.steward.alerts import Alert, Alerts
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.steward.alerts import Alert
 
 
 @click.command()
@@ -25,17 +28,20 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
     Exit code 0 when nothing is raised, 1 otherwise.
     """
+    from clawbus.client.company import Company
+    from clawbus.steward.alerts import Alerts
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         alerts = await Alerts(bus, company.subjects).all()
-    if not any((one.rule, one.key, one.raised) == ("room", "disk", True) for one in alerts):
+    if not any((alert.rule, alert.key, alert.raised) == ("room", "disk", True) for alert in alerts):
         alerts += _of_the_disk(company)
     shown = [alert for alert in alerts if alert.raised or also_cleared]
     if as_json:
         print_json([alert.as_json() for alert in shown])
     for alert in [] if as_json else shown:
-        since = f"{alert.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        put_line(f"{since}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {alert.key}")
+        key = short(alert.key) if len(alert.key) == ID_CHARS else alert.key
+        put_line(f"{moment(alert.at)}  {'raised ' if alert.raised else 'cleared'}  {alert.rule} {key}")
         put_text(alert.text.rstrip(), indent=4)
     if not shown and not as_json:
         put_line("Nothing is raised.")
@@ -43,6 +49,8 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
 
 def _of_the_disk(company: Company) -> list[Alert]:
-    """What no steward can write down: that nothing can be written down."""
+    """The alert `room disk` of a full disk, on which no steward can write it."""
+    from clawbus.steward.alerts import Alert
+
     error = full(company.store, "nothing more is kept") if company.store is not None else None
     return [Alert("room", "disk", True, str(error), datetime.now(UTC))] if error is not None else []

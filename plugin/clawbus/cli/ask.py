@@ -1,26 +1,24 @@
-"""`clawbus ask` and `clawbus send`: a person speaks to an agent, without a model in the middle."""
+"""`clawbus ask`: a person gives an agent a task, without a model in the middle."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text, say
-from clawbus.client import Client, Result, Task, connect
-from clawbus.client.company import Company
-from clawbus.client.halt import in_the_way
-from clawbus.errors import InvalidInput
-from clawbus.node.tools.fields import MessageType
-from clawbus.tasks import NewTask, make_task
-from clawbus.tasks.budget import read_budget, within
-from clawbus.tasks.new_message import NewMessage, make_message
-from clawbus.wire.envelope import OnComplete
+from clawbus.cli.options import PATIENCE_S, as_option, duration, json_option, org_option, run_async, text_of
+from clawbus.cli.output import print_json, put_line, put_text, say, short
 from clawbus.wire.subjects import PRIORITIES, check_id
+
+if TYPE_CHECKING:
+    from clawbus.client.client import Client
+    from clawbus.client.company import Company
+    from clawbus.client.values import Result, Task
+    from clawbus.org import Org
+    from clawbus.tasks import NewTask
+    from clawbus.wire.envelope import Priority
 
 
 @click.command()
@@ -51,40 +49,26 @@ from clawbus.wire.subjects import PRIORITIES, check_id
 @org_option
 @json_option
 @run_async
-async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over as one argument
+async def ask_command(
     agent: str,
     text: str,
-    label: str,
-    priority: str,
-    run_timeout: int | None,
     timeout: float | None,
-    ack_within: int | None,
-    complete_within: int | None,
-    budget: str,
-    then: str | None,
     no_wait: bool,
     person: str | None,
     org_file: Path,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Give AGENT a task and print its answer. TEXT may be - for standard input.
 
     Exit code 0 when the task is done, 1 when it ended otherwise, 5 when --timeout is over first.
     """
+    from clawbus.client.client import connect
+    from clawbus.client.company import Company
+    from clawbus.tasks import make_task
+
     company = Company.open(org_file)
-    minutes = -(-complete_within // 60) if complete_within else None
-    new = NewTask(
-        _task_consumer(company, agent),
-        _text(text),
-        label,
-        priority,  # type: ignore[arg-type]  # click has checked it
-        run_timeout,
-        deadline_minutes=minutes,
-        ack_within_s=ack_within,
-        then=OnComplete(to=check_id("--then", then)) if then else None,
-        budget=within(company.org, read_budget("--budget", budget)),
-    )
-    task = make_task(company.org, company.speaker(person), new)
+    task = make_task(company.org, company.speaker(person), _new_task(company.org, agent, text, **options))
     task_id = task.task_id or ""
     async with connect(org_file, person, PATIENCE_S) as client:
         given = await client.give(task)
@@ -94,18 +78,46 @@ async def ask_command(  # noqa: PLR0913, PLR0917 - click hands each option over 
             return 0
         result = await _result(client, given, timeout)
     code = report(result, as_json)
-    if then and code == 0:
+    if (then := options["then"]) and code == 0:
         put_line(f"{then} takes over. Its result: clawbus inbox {company.speaker(person)}", err=True)
     return code
 
 
-def _task_consumer(company: Company, agent: str) -> str:
-    """Raises InvalidInput or NotFound, by the name that stands in the command's help."""
-    company.org.takers(agent, "AGENT")
-    return agent
+def _new_task(  # noqa: PLR0913 - the options of the command that are words of the task
+    org: Org,
+    agent: str,
+    text: str,
+    *,
+    label: str,
+    priority: Priority,
+    run_timeout: int | None,
+    ack_within: int | None,
+    complete_within: int | None,
+    budget: str,
+    then: str | None,
+) -> NewTask:
+    """Raises InvalidInput or NotFound, by the names that stand in the command's help."""
+    from clawbus.tasks import NewTask
+    from clawbus.tasks.budget import read_budget, within
+    from clawbus.wire.envelope import OnComplete
+
+    org.takers(agent, "AGENT")
+    return NewTask(
+        agent,
+        text_of(text),
+        label,
+        priority,
+        run_timeout,
+        deadline_minutes=-(-complete_within // 60) if complete_within else None,
+        ack_within_s=ack_within,
+        then=OnComplete(to=check_id("--then", then)) if then else None,
+        budget=within(org, read_budget("--budget", budget)),
+    )
 
 
 async def _say_if_it_waits(company: Company, person: str | None, agent: str) -> None:
+    from clawbus.client.halt import in_the_way
+
     if stopped := await in_the_way(company, person, agent):
         put_line(f"clawbus: {stopped}. The task waits until a person resumes it.", err=True)
 
@@ -114,8 +126,8 @@ async def _result(client: Client, task: Task, timeout_s: float | None) -> Result
     try:
         return await client.wait(task, timeout_s)
     except asyncio.CancelledError:
-        later = f"It goes on. Its result: clawbus task result {task.id}"
-        put_text(f"\nStopped waiting for task {task.id}. {later}", err=True)
+        later = f"It goes on. Its result: clawbus task result {short(task.id)}"
+        put_text(f"\nStopped waiting for task {short(task.id)}. {later}", err=True)
         raise
 
 
@@ -136,50 +148,3 @@ def report(result: Result, as_json: bool) -> int:
         if not result.done:
             put_line(f"clawbus: the task ended as {result.status}, written by {result.by}", err=True)
     return 0 if result.done else 1
-
-
-@click.command()
-@click.argument("to")
-@click.argument("text")
-@click.option("--type", "kind", type=click.Choice(get_args(MessageType)), default="message", show_default=True)
-@click.option("--subject", default="", help="A few words.")
-@click.option("--priority", type=click.Choice(PRIORITIES), default="medium", show_default=True)
-@click.option("--about", metavar="ID", help="The task, the blocker that it answers, or the insight that it confirms.")
-@as_option
-@org_option
-@json_option
-@run_async
-async def send_command(  # noqa: PLR0913, PLR0917 - click hands each option over as one argument
-    to: str,
-    text: str,
-    kind: str,
-    subject: str,
-    priority: str,
-    about: str | None,
-    person: str | None,
-    org_file: Path,
-    as_json: bool,
-) -> int:
-    """Send a message TO an agent, a person, team:ID, all, topic:KIND.NAME or learning; no answer is expected.
-
-    TEXT may be - for standard input. A blocker goes to whom the person reports to.
-    """
-    company = Company.open(org_file)
-    me = company.speaker(person)
-    new = NewMessage(to, _text(text), kind, subject, priority, about)  # type: ignore[arg-type]  # click has checked it
-    mail = make_message(company.org, me, new)
-    async with connect(org_file, person, PATIENCE_S) as client:
-        await client.post(mail)
-    said = {"message_id": mail.id, "to": mail.to, "task_id": mail.task_id}
-    say(said, f"sent to {mail.to}" + (f", as {mail.task_id}" if mail.task_id else ""), as_json)
-    return 0
-
-
-def _text(text: str) -> str:
-    """Raises InvalidInput if it is - and standard input cannot be read."""
-    if text != "-":
-        return text
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError:
-        raise InvalidInput("TEXT", text, "standard input is not UTF-8", "Save it as UTF-8, then pipe it in.") from None

@@ -12,30 +12,32 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clawbus.cli.output import print_json, put_line
 from clawbus.cli.screen import Screen
-from clawbus.client.watch import WatchEvent
-from clawbus.demo import run, workflow
-from clawbus.demo.stage import KILLS, Outcome, Wish, app_folder
 from clawbus.errors import InvalidInput
-from clawbus.gateway.setup import installation as openclaw
-from clawbus.gateway.setup import managed_gateway as own
 from clawbus.settings import provider_keys
 
-Play = Callable[[Wish, Callable[[str], None], Callable[[WatchEvent], None]], Awaitable[Outcome]]
+if TYPE_CHECKING:
+    from clawbus.client.watch import WatchEvent
+    from clawbus.demo.stage import Outcome, Wish
+
+    Play = Callable[[Wish, Callable[[str], None], Callable[[WatchEvent], None]], Awaitable[Outcome]]
+
+_SCRIPTED = "scripted"
+_KILLS = ("worker", "node", "server")
 
 
 @click.command()
 @click.option("--app", type=click.Path(path_type=Path), help="The Node project to look at. [default: an example]")
 @click.option("--company", "whole", is_flag=True, help="Three gateways and a whole workflow: a blocker, a review.")
-@click.option("--kill", type=click.Choice(list(KILLS)), help="Kill this in the middle of the worker's turn.")
+@click.option("--kill", type=click.Choice(_KILLS), help="Kill this in the middle of the worker's turn.")
 @click.option(
     "--model",
-    default=own.SCRIPTED,
+    default=_SCRIPTED,
     show_default=True,
     metavar="PROVIDER/MODEL",
     help="A real model instead of the scripted one; its key must be in the environment.",
@@ -51,6 +53,9 @@ def demo_command(
     CEO is woken with the report. Nothing is left running, and nothing is written but the cache (OpenClaw itself,
     once) and a folder in the temporary directory.
     """
+    from clawbus.demo import run, workflow
+    from clawbus.demo.stage import app_folder
+
     if whole and kill:
         raise InvalidInput("--kill", kill, "stands beside --company", "Give one of the two.")
     screen = Screen(sys.stderr if as_json else sys.stdout)
@@ -74,9 +79,12 @@ def demo_command(
 async def _demo(
     app: Path, kill: str | None, model: str, nats_server: Path | None, screen: Screen, play: Play
 ) -> Outcome:
+    from clawbus.demo.stage import Wish
+    from clawbus.gateway.setup import installation as openclaw
+
     claw = await openclaw.find(install=True, say=screen.say)
     screen.say(f"OpenClaw {claw.version}; model: {_named(model)}")
-    if model == own.SCRIPTED and (keys := provider_keys()):
+    if model == _SCRIPTED and (keys := provider_keys()):
         screen.say(f"({', '.join(keys)} is set: --model PROVIDER/MODEL lets a real model answer)")
     return await play(Wish(app, claw, kill, model, nats_server), screen.say, screen.show)
 
@@ -94,7 +102,8 @@ async def _interruptible(work: Any) -> Outcome | None:
 
 
 def _named(model: str) -> str:
-    return "scripted (no model is called)" if model == own.SCRIPTED else model
+
+    return "scripted (no model is called)" if model == _SCRIPTED else model
 
 
 def _data(outcome: Outcome, app: Path, kill: str | None, model: str) -> dict[str, Any]:

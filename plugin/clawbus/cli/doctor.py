@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 
-from clawbus.bus import STEWARD_READER
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.client.company import Company
-from clawbus.client.halt import standing
-from clawbus.client.seeing import overheard, who_is_online
-from clawbus.errors import ClawbusError
-from clawbus.gateway.setup import managed_gateway as own
-from clawbus.gateway.setup.health import status_of
-from clawbus.ops.apply import plan
-from clawbus.ops.doctor import Check, examine, failed, render
-from clawbus.ops.up import planned_model_url
-from clawbus.org import STEWARD
-from clawbus.provision.permission_probe import LABEL, allowed_of_them, tried_keys
-from clawbus.provision.permissions import PROVISIONER
-from clawbus.provision.stream_probe import unwritable
-from clawbus.tasks.roster import Unwell
-from clawbus.wire.channels import ENDS, EVENTS, INBOX, TASKS
-
-_LOOKS = 4
-"""At who is there: a node that is busy may take its time."""
-_STEWARD_LOOKS, _STEWARD_S = 9, 0.5
-"""At whether a steward moves on, if none waits for events: it may have its hands full, or be connecting anew."""
 
 
 @click.command()
@@ -48,28 +23,24 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
 
     Without an org.toml only this machine is looked at. Exit code 1 if something failed.
     """
+    from rich.console import Console
+
+    from clawbus.client.company import Company
+    from clawbus.ops import company_checks
+    from clawbus.ops.doctor import examine, render
+
     company = Company.open(org_file) if org_file.exists() else None
-
-    async def probe() -> str:
-        assert company is not None  # noqa: S101 - called for a company only
-        if company.here is not None:  # no person has a key here
-            async with company.connect(f"gw-{min(company.here.served, default=company.here.gateways[0])}") as bus:
-                return f"nats-server {bus.server_version} takes this machine's credentials"
-        async with company.connect_person(None) as (bus, _):
-            counts = []
-            for stream in (TASKS, INBOX, EVENTS, ENDS):
-                info = await bus.api(f"STREAM.INFO.{stream}")
-                counts.append(f"{stream} {info['state']['messages']}")
-            stopped = [str(one) for one in (await standing(bus, company)).standing()]
-            return ", ".join([f"nats-server {bus.server_version}", *counts, *stopped])
-
     if company is None:
         checks = await examine(None, None)
     else:
+        connection = functools.partial(company_checks.connection, company)
         place = (company.url, company.gateways_here)
-        forbidden = functools.partial(_try_forbidden, company)
-        more, unwell = functools.partial(_of_the_company, company), functools.partial(_unwell, company)
-        checks = await examine(company.org, company.home, company.token_file, probe, place, forbidden, more, unwell)
+        forbidden = functools.partial(company_checks.try_forbidden, company)
+        more = functools.partial(company_checks.of_the_company, company)
+        unwell = functools.partial(company_checks.unwell, company)
+        checks = await examine(
+            company.org, company.home, company.token_file, connection, place, forbidden, more, unwell
+        )
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
@@ -77,111 +48,3 @@ async def doctor_command(org_file: Path, as_json: bool) -> int:
         if company is None:
             put_line(f"There is no {org_file}: write one with `clawbus init duo`.")
     return 1 if any(check.ok is False for check in checks) else 0
-
-
-async def _try_forbidden(company: Company) -> dict[str, list[str]]:
-    """With one key of each kind that lies here; what the server did not refuse. Raises BusAway or Refused."""
-    here = [gateway.id for gateway in company.gateways_here]
-    keys = [key for key in tried_keys(company.org, here) if company.home.key(key).exists()]
-    found = {}
-    for key in keys:
-        async with company.connect(key, LABEL) as bus:
-            found[key] = await allowed_of_them(bus, company.org, key)
-    return found
-
-
-async def _of_the_company(company: Company) -> list[Check]:
-    """What the bus and the programs beside it tell; most of it only the company's own machine can ask."""
-    of_all = {"streams": _writing, "org.toml": _applied, "steward": _stewarded, "agents": _answering}
-    tries = of_all if company.here is None else {}
-    model = [await _model(company)] if planned_model_url(company) is not None else []
-    return model + [await _tried(name, functools.partial(look, company, name)) for name, look in tries.items()]
-
-
-async def _unwell(company: Company) -> dict[str, Unwell]:
-    """The agents here whose turns fail before a model is asked, as their nodes say. Raises BusAway or Refused."""
-    if company.here is None:
-        async with company.connect_person(None) as (bus, _):
-            roster = await who_is_online(bus, company)
-    else:  # no person has a key here, and a gateway's may not call the roll: each node speaks every few seconds
-        mine = [agent.id for one in company.gateways_here for agent in company.org.agents_of(one.id)]
-        async with company.connect(f"gw-{min(company.here.served, default=company.here.gateways[0])}", LABEL) as bus:
-            roster = await overheard(bus, company, mine)
-    found = {one.id: roster.unwell(one.id) for one in company.org.agents}
-    return {agent: unwell for agent, unwell in found.items() if unwell is not None}
-
-
-async def _tried(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
-    try:
-        return await look()
-    except ClawbusError as error:
-        return failed(name, error)
-
-
-async def _writing(company: Company, name: str) -> Check:
-    """Whether each stream takes a write: nothing else tells of one that the server can write no more."""
-    async with company.connect(PROVISIONER) as bus:
-        shut = await unwritable(bus, company.org)
-    if not shut:
-        return Check(name, True, "each has taken a write, and given it back")
-    first = next(iter(shut.values()))
-    return Check(name, False, f"{', '.join(shut)} took no write: {first.message}", first.remedy)
-
-
-async def _model(company: Company) -> Check:
-    """Whether the scripted model answers where own gateways ask it; a real one is asked when a task needs it."""
-    url = str(planned_model_url(company))
-    name, status = f"model {own.SCRIPTED}", await status_of(urlsplit(url).port or 0, "/v1/models")
-    if status == 200:
-        return Check(name, True, f"answers at {url}")
-    remedy = "Run `clawbus up`; if it runs, look at .clawbus/logs/model.log."
-    said = "nothing answers" if status is None else f"something else answers ({status})"
-    return Check(name, False, f"{said} at {url}", remedy)
-
-
-async def _applied(company: Company, name: str) -> Check:
-    """Whether the bus, the keys and the gateways are as org.toml says now."""
-    async with company.connect(PROVISIONER) as bus:
-        changes = await plan(company, bus, planned_model_url(company))
-    left = [f"{one.name} {one.what}" for one in changes if one.what != "differs"]
-    if not left:
-        return Check(name, True, "the bus, the keys and the gateways are as it says")
-    more = f" and {len(left) - 3} more" if left[3:] else ""
-    remedy = "Run `clawbus apply`; `clawbus plan` shows what it changes."
-    return Check(name, False, f"not applied: {', '.join(left[:3])}{more}", remedy)
-
-
-async def _stewarded(company: Company, name: str) -> Check:
-    """Whether a steward waits for events, or gets on with some.
-
-    That some are handed out is no sign of it: what a steward had in its hands when it died stays so.
-    """
-    async with company.connect(STEWARD, LABEL) as bus:
-        seen = set()
-        for look in range(_STEWARD_LOOKS):
-            await asyncio.sleep(_STEWARD_S if look else 0)
-            said = await bus.api(f"CONSUMER.INFO.{EVENTS}.{STEWARD_READER}")
-            seen.add((said["delivered"]["consumer_seq"], said["ack_floor"]["consumer_seq"], said["num_ack_pending"]))
-            if said["num_waiting"] or len(seen) > 1:
-                break
-    if not said["num_waiting"] and len(seen) == 1:
-        detail = "nobody reads what happens: no alerts, no deadlines, nothing is chained or repeated"
-        return Check(name, False, detail, "Run `clawbus up`, which runs one; its log: .clawbus/logs/steward.log.")
-    return Check(name, True, f"reads what happens, {said['num_pending']} events behind")
-
-
-async def _answering(company: Company, name: str) -> Check:
-    """Whether each agent's node answers on the bus; a program of yours, or another machine, may be off."""
-    own = {one.id for one in company.gateways_here if not one.is_program}
-    expected = {one.id for one in company.org.agents if one.gateway in own}
-    silent = {one.id for one in company.org.agents}
-    async with company.connect_person(None) as (bus, _):
-        for _ in range(_LOOKS):
-            roster = await who_is_online(bus, company)
-            silent = {agent for agent in silent if not roster.has_heard([agent])}
-            if not silent:
-                return Check(name, True, f"all {len(company.org.agents)} answer on the bus")
-    said = f"nothing is heard of {', '.join(sorted(silent))}"
-    if silent & expected:
-        return Check(name, False, said, "Run `clawbus up`; if it runs, look at .clawbus/logs/node-*.log.")
-    return Check(name, None, said, "A program or a machine of theirs is off, or `clawbus doctor` there says why not.")

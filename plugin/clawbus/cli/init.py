@@ -9,7 +9,6 @@ import click
 from clawbus.assets import folder
 from clawbus.cli.output import put_line, put_text
 from clawbus.errors import Refused
-from clawbus.org import load
 
 TEMPLATES = ("duo", "workflow", "eleven")
 
@@ -30,6 +29,8 @@ def init_command(template: str, org_file: Path) -> int:
     duo: a CEO and a CTO, each in a gateway of its own. workflow: CEO, CTO and Security in three gateways, with a
     review that follows by itself. eleven: a company of eleven agents in two gateways.
     """
+    from clawbus.org import load
+
     if org_file.exists():
         raise Refused(f"there is an {org_file} already; nothing was changed", "Name another file with --org.")
     org_file.write_text((folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")

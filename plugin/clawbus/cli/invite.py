@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
+from clawbus.cli.output import moment, print_json, put_line, put_text
 from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
-from clawbus.ops.enrol.invite_code import Code
-from clawbus.ops.enrol.invites import Invites
-from clawbus.ops.enrol.join_client import authority_of
-from clawbus.provision.ca import pin_of
-from clawbus.provision.ports import holder_of
-from clawbus.provision.tls import ca_file
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.invite_code import Code
 
 _LISTENS_S = 5.0
 
@@ -36,6 +35,12 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
     All agents of their gateways have to be named; org.toml says `elsewhere = true` of each gateway. The line is good
     once, for ten minutes. A gateway that was let in before is let in anew, and the machine that had it is shut out.
     """
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.invite_code import Code
+    from clawbus.ops.enrol.invites import Invites
+    from clawbus.provision.ca import pin_of
+    from clawbus.provision.tls import ca_file
+
     company = Company.open(org_file)
     gateways = _gateways(company, agents)
     dialled = _dialled(company, host)
@@ -57,19 +62,18 @@ async def invite_command(agents: tuple[str, ...], host: str | None, org_file: Pa
     if as_json:
         print_json({"code": code.line(), "expires": code.expires, "gateways": gateways})
     else:
-        put_text(
-            f"Good once, until {code.until}. On the other machine, in an empty folder: clawbus join CODE", err=True
-        )
+        until = moment(datetime.fromtimestamp(code.expires, UTC))
+        put_text(f"Good once, until {until}. On the other machine, in an empty folder: clawbus join CODE", err=True)
         put_line(code.line())
     return 0
 
 
 def _gateways(company: Company, agents: tuple[str, ...]) -> list[str]:
-    """The gateways of these agents, all of whose agents they are, and which are elsewhere."""
+    """The gateways of these agents. Raises Refused if one is on this machine, InvalidInput if one lacks agents."""
     company.refuse_elsewhere("invites are made")
     org, named = company.org, {*agents}
     found = sorted({org.agent(agent, "AGENT").gateway for agent in agents})
-    for gateway in (org.gateway(one) for one in found):
+    for gateway in (org.gateway(name) for name in found):
         if not gateway.elsewhere:
             raise Refused(
                 f"gateway {gateway.id} is on this machine, by {company.org_file}",
@@ -90,7 +94,9 @@ def _dialled(company: Company, host: str | None) -> str:
 
 
 async def _listens(code: Code) -> bool:
-    """Whether the registrar has seen the invite, and listens: nobody else there could show the authority."""
+    """True if the registrar listens and shows the authority of the code, within 5 s."""
+    from clawbus.ops.enrol.join_client import authority_of
+
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LISTENS_S):
             while True:
@@ -102,6 +108,8 @@ async def _listens(code: Code) -> bool:
 
 
 def _nobody(company: Company) -> Away:
+    from clawbus.provision.ports import holder_of
+
     bus = company.org.bus
     where = f"{bus.local_host}:{bus.enrol_port}"
     if by := holder_of(bus.enrol_port):

@@ -5,23 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clawbus.cli import join_remote as entering
 from clawbus.cli.options import json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_text
-from clawbus.client.company import Company
 from clawbus.errors import InvalidInput, NotFound, Refused
-from clawbus.gateway.setup import claw_package as claw
-from clawbus.gateway.setup import installation as openclaw
-from clawbus.gateway.setup.command import Command
-from clawbus.gateway.setup.config_file import diff
-from clawbus.gateway.setup.join import Join, JoinPlan
-from clawbus.gateway.setup.join_record import ConfigChange, read_record
-from clawbus.gateway.setup.plugin_bundle import assemble
 from clawbus.settings import cache_dir, user_environment
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.gateway.setup.join import Join, JoinPlan
 
 _PATH = click.Path(path_type=Path)
 
@@ -85,24 +80,51 @@ async def join_command(**options: Any) -> int:
     )
 
 
-join = join_command
-
-
 async def _enter(wanted: Wanted) -> Wanted:
-    """Spend the code. What is returned names the one gateway that is left to join, None for none or several."""
+    """Spend the code. The result names the one gateway that is left to join, or None if there are none or several."""
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.invite_code import parse
+    from clawbus.ops.enrol.join_client import enter
+
     code = sys.stdin.readline() if wanted.code == "-" else str(wanted.code)
-    company = await entering.spend(code, wanted.org_file)
-    steps, theirs = entering.next_steps(company), entering.theirs(company)
+    await enter(parse(code), wanted.org_file)
+    company = Company.open(wanted.org_file)
+    steps, theirs = _next_steps(company), _theirs(company)
     if wanted.as_json:
         here = [gateway.id for gateway in company.gateways_here]
         print_json({"company": company.org.company, "gateways": here, "url": company.url, "next": steps})
         return replace(wanted, gateway=None)
-    put_text(entering.joined(company))
+    put_text(_joined(company))
     put_text("\n".join(["Next:", *(f"  {step}" for step in steps)]))
     return replace(wanted, gateway=theirs[0] if len(theirs) == 1 else None)
 
 
+def _joined(company: Company) -> str:
+    """The line that says which agents this machine now has."""
+    agents = [agent.id for gateway in company.gateways_here for agent in company.org.agents_of(gateway.id)]
+    return f"This machine is the home of {', '.join(agents)} now, in {company.org.company} on {company.url}."
+
+
+def _theirs(company: Company) -> list[str]:
+    """The OpenClaw gateways of this machine into which the plugin has yet to come."""
+    return [gateway.id for gateway in company.gateways_here if not gateway.own and not gateway.is_program]
+
+
+def _next_steps(company: Company) -> list[str]:
+    """The commands to run next, in order."""
+    steps = [f"clawbus join --gateway {gateway}" for gateway in _theirs(company)]
+    if any(not gateway.is_program for gateway in company.gateways_here):
+        steps.append("clawbus up")
+    programs = [gateway.id for gateway in company.gateways_here if gateway.is_program]
+    return steps + [f"your program, which serves {gateway} (docs/python.md)" for gateway in programs]
+
+
 async def _joining(wanted: Wanted) -> Join:
+    from clawbus.gateway.setup import installation as openclaw
+    from clawbus.gateway.setup.command import Command
+    from clawbus.gateway.setup.join import Join
+    from clawbus.gateway.setup.plugin_bundle import assemble
+
     found = await openclaw.find(install=False, say=lambda line: put_text(line, err=True))
     more = {
         name: str(path.expanduser().resolve())
@@ -119,6 +141,9 @@ def _node(wanted: Wanted) -> tuple[Path, list[str]]:
 
     As --socket says, and then nothing is known of them; else as the org file says.
     """
+    from clawbus.client.company import Company
+    from clawbus.gateway.setup import claw_package as claw
+
     if wanted.socket is not None:
         return wanted.socket.expanduser().absolute(), []
     opened = Company.open(wanted.org_file)
@@ -135,11 +160,14 @@ def _node(wanted: Wanted) -> tuple[Path, list[str]]:
 
 
 async def _undo(joining: Join, wanted: Wanted) -> int:
+    from clawbus.gateway.setup.config_file import diff
+    from clawbus.gateway.setup.join_record import ConfigChange, read_record
+
     record = read_record(joining.config)
     if record is None:
         raise NotFound(f"clawbus has not joined the gateway of {joining.config}", "Name another with --config FILE.")
     if not wanted.as_json:
-        back = [ConfigChange(path=one.path, before=one.after, after=one.before) for one in record.changes]
+        back = [ConfigChange(path=change.path, before=change.after, after=change.before) for change in record.changes]
         plugin = ["- the plugin clawbus"] * record.installed
         put_text(
             "\n".join([f"{joining.config}, where you have not changed it since:", *diff(joining.config, back), *plugin])

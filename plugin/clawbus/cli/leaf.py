@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.cli.output import outlive_full_disk, put_line
-from clawbus.client.company import Company
 from clawbus.errors import Missing, Refused
-from clawbus.ops.up.leaf_process import LeafProcess
-from clawbus.provision import joined_machine as here
-from clawbus.provision.leaf_config import Hub, hub_of, look
-from clawbus.provision.ports import LOOPBACK, Port, holder_of, port_free
-from clawbus.provision.server import find_server
 from clawbus.settings import HUB_VAR, variable
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.provision import joined_machine as here
+    from clawbus.provision.leaf_config import Hub
 
 _PORT = 4222
 
@@ -25,7 +25,7 @@ _PORT = 4222
     "--hub", metavar="HOST[:PORT]", help=f"Where it dials. [default: {HUB_VAR}, what was said last, the invite's host]"
 )
 @click.option(
-    "--port", type=click.IntRange(1024, 65535), help=f"Where it listens, on {LOOPBACK} only. [default: {_PORT}]"
+    "--port", type=click.IntRange(1024, 65535), help=f"Where it listens, on the loopback only. [default: {_PORT}]"
 )
 @click.option(
     "--nats-server", type=click.Path(path_type=Path), help="The nats-server program. [default: clawbus's own]"
@@ -38,6 +38,13 @@ async def leaf_command(hub: str | None, port: int | None, nats_server: Path | No
 
     For a machine that has joined (`clawbus join CODE`). `clawbus up` there starts it by itself from the second time on.
     """
+    from clawbus.client.company import Company
+    from clawbus.ops.up.leaf_process import LeafProcess
+    from clawbus.provision import joined_machine as here
+    from clawbus.provision.leaf_config import look
+    from clawbus.provision.ports import LOOPBACK, Port
+    from clawbus.provision.server import find_server
+
     company = Company.open(org_file)
     known = company.here
     if known is None:
@@ -62,7 +69,9 @@ async def leaf_command(hub: str | None, port: int | None, nats_server: Path | No
 
 
 def _hub(option: str | None, known: here.JoinedMachine, company: Company) -> Hub:
-    """Whoever says it first: the option, the variable, what was said last; else where the machine joined."""
+    """The hub to dial: of the option, else the variable, else the last call, else the invite. Raises InvalidInput."""
+    from clawbus.provision.leaf_config import hub_of
+
     bus = company.org.bus
     for said, field in ((option, "--hub"), (variable(HUB_VAR), HUB_VAR), (known.leaf and known.leaf.hub, "leaf.hub")):
         if said:
@@ -71,6 +80,8 @@ def _hub(option: str | None, known: here.JoinedMachine, company: Company) -> Hub
 
 
 def _refuse_taken(port: int) -> None:
+    from clawbus.provision.ports import LOOPBACK, holder_of, port_free
+
     if not port_free(LOOPBACK, port):
         by = holder_of(port)
         problem = f"--port = {port}: the port is in use{f' by {by}' if by else ''}"

@@ -7,21 +7,20 @@ import contextlib
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import as_option, duration, json_option, org_option, run_async
-from clawbus.cli.output import say
-from clawbus.client.company import Company
+from clawbus.cli.output import lasting, say, short
 from clawbus.errors import Away, WireError
-from clawbus.org import STEWARD
-from clawbus.org.duration import in_words
-from clawbus.steward.duties.meetings import ORDER
-from clawbus.steward.meeting import members
 from clawbus.wire.channels import BCAST
-from clawbus.wire.envelope import Envelope, Type, check_body
 from clawbus.wire.subjects import new_message_id, new_task_id
+
+if TYPE_CHECKING:
+    from clawbus.bus import Bus
+    from clawbus.client.company import Company
+    from clawbus.wire.envelope import Envelope, Type
 
 _TAKEN_WITHIN_S = 15.0
 _LATE_S = 60.0
@@ -46,6 +45,11 @@ async def meet_command(
 
     It ends when everyone has contributed, or when --for is over.
     """
+    from clawbus.client.company import Company
+    from clawbus.org import STEWARD
+    from clawbus.steward.meeting import members
+    from clawbus.wire.envelope import check_body
+
     company, lasts_s = Company.open(org_file), min(lasts_s or 1, _LONGEST_S)
     asked = members(company.org, team)
     check_body("--agenda", agenda)
@@ -55,12 +59,12 @@ async def meet_command(
         await bus.publish(company.subjects.ctl(STEWARD, me), order.encode(), msg_id=order.id)
         meeting_id = order.task_id or ""
         late = Away(
-            f"no steward has taken the meeting {meeting_id} within {_TAKEN_WITHIN_S:g} s; it begins when one does",
+            f"no steward has taken the meeting {short(meeting_id)} within {_TAKEN_WITHIN_S:g} s; one will begin it",
             "`clawbus up` runs one; so does `clawbus steward`.",
         )
         await _heard(company, bus, team, meeting_id, "message", begin, _TAKEN_WITHIN_S, late)
         data = {"meeting_id": meeting_id, "asked": list(asked), "lasts_s": lasts_s}
-        text = f"Meeting {meeting_id} of {team}, for {in_words(lasts_s)}: {', '.join(asked)}."
+        text = f"Meeting {short(meeting_id)} of {team}, for {lasting(lasts_s)}: {', '.join(asked)}."
         if not wait:
             say(data, text, as_json)
             return 0
@@ -71,6 +75,10 @@ async def meet_command(
 
 
 def _order(me: str, body: dict[str, object]) -> Envelope:
+    from clawbus.org import STEWARD
+    from clawbus.steward.duties.meetings import ORDER
+    from clawbus.wire.envelope import Envelope
+
     return Envelope(
         id=new_message_id(me),
         type="control",
@@ -85,7 +93,9 @@ def _order(me: str, body: dict[str, object]) -> Envelope:
 async def _heard(
     company: Company, bus: Bus, of: str, meeting_id: str, kind: Type, begin: int, timeout_s: float, late: Away
 ) -> Envelope:
-    """What the steward says of a meeting on its channel, looked for twice a second. Raises `late`."""
+    """The steward's message of a meeting on its channel. It is looked for twice a second. Raises `late`."""
+    from clawbus.org import STEWARD
+
     subjects = company.subjects
     subject = subjects.build("all", STEWARD) if of == "all" else subjects.build("team", STEWARD, team=of)
     deadline = time.monotonic() + timeout_s

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.client.company import Company
-from clawbus.gateway import GatewayRpc
-from clawbus.node import Node
-from clawbus.node.ledger import Ledger
-from clawbus.ops.up import GATEWAY
-from clawbus.ops.up.control_file import ask_restart
-from clawbus.tasks.halt import Halt
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
 
 
 @click.command()
@@ -23,11 +20,20 @@ from clawbus.tasks.halt import Halt
 @run_async
 async def node_command(org_file: Path, gateway: str) -> int:
     """Serve one gateway on the bus, until stopped."""
+    from clawbus.client.company import Company
+
     await until_stopped(_serve(Company.open(org_file), gateway))
     return 0
 
 
 async def _serve(company: Company, gateway: str) -> None:
+    from clawbus.gateway import GatewayRpc
+    from clawbus.node import Node
+    from clawbus.node.ledger import Ledger
+    from clawbus.ops.up import GATEWAY
+    from clawbus.ops.up.control_file import ask_restart
+    from clawbus.tasks.halt import Halt
+
     entry = company.org.gateway(gateway)
     with Ledger(company.home.ledger(gateway)) as ledger:
         ledger.prune()

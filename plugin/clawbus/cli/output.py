@@ -1,4 +1,7 @@
-"""What the commands print. All of it goes through `show.inert`, in here: nobody else calls `click.echo`."""
+"""The output of the commands, and the one form of ids, moments and durations.
+
+All text goes through `sanitize.inert`, in here: nobody else calls `click.echo`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import errno
 import io
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,12 +18,15 @@ import click
 from clawbus.sanitize import escaped, inert, inert_json
 
 _ESCAPED = "clawbus.escaped"
+_SHORT_ID = 8
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def take_streams() -> None:
-    """Let every text be printed, before anything is: what an encoding lacks is an escape, and a closed stream is none.
+    """Make the standard streams take every text: a letter that an encoding lacks becomes an escape.
 
-    Others choose their letters: one that this terminal does not have must not hide the rest of a list.
+    A closed stream is replaced by the null device. Call it before anything is printed: others choose their letters, and
+    one that this terminal lacks must not hide the rest of a list.
     """
     codecs.register_error(_ESCAPED, escaped)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -31,7 +38,7 @@ def take_streams() -> None:
 
 
 class _Outliving(io.RawIOBase):
-    """A file whose disk may fill up: what finds no room there is dropped, and who writes goes on."""
+    """A file whose disk may fill up. It drops what finds no room, so that the writer goes on."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -55,7 +62,7 @@ class _Outliving(io.RawIOBase):
 
 
 def outlive_full_disk() -> None:
-    """For a command that runs on and on, and whose lines may go into a file: the company must not end with its disk."""
+    """Let standard output and error drop what a full disk does not take. For commands that run until stopped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -65,12 +72,12 @@ def outlive_full_disk() -> None:
 
 
 def put_line(text: str, err: bool = False) -> None:
-    """One line, whatever stands in it: no label, reason or name adds a row of its own."""
+    """Print one line. Line breaks in it are shown as escapes: no label, reason or name adds a row of its own."""
     click.echo(inert(text, lines=False), err=err)
 
 
 def put_text(text: str, indent: int = 0, err: bool = False) -> None:
-    """A text with its lines. `indent`: columns before each, so that a text cannot pose as a row of a list."""
+    """Print a text with its lines. `indent`: columns before each, so that a text cannot pose as a row of a list."""
     click.echo(inert(" " * indent + text.replace("\n", "\n" + " " * indent)), err=err)
 
 
@@ -78,8 +85,24 @@ def print_json(data: Any) -> None:
     click.echo(inert_json(data))
 
 
+def short(task_id: str) -> str:
+    """The beginning of an id, as every list and line shows it. Every command takes it; JSON has the whole id."""
+    return task_id[:_SHORT_ID]
+
+
+def moment(at: datetime, exact: bool = False) -> str:
+    """A point in time, in UTC (RFC 3339), as `replay --since` takes it. `exact`: with milliseconds."""
+    return at.astimezone(UTC).isoformat(" ", "milliseconds" if exact else "seconds").replace("+00:00", "Z")
+
+
+def lasting(duration_s: float) -> str:
+    """A duration in its largest unit that it fills, rounded down: 300 is "5 min"."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if duration_s >= size), _UNITS[-1])
+    return f"{max(0, int(duration_s // size))} {unit}"
+
+
 def say(data: Any, text: str, as_json: bool) -> None:
-    """The same in one of two forms."""
+    """Print `data` as JSON, or else `text`."""
     if as_json:
         print_json(data)
     else:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
-from clawbus.client.company import Company
+from clawbus.cli.output import moment, print_json, put_line, short
 from clawbus.errors import NotFound, WireError
-from clawbus.org.addressing import channel_of, hearers
-from clawbus.steward.receipts import expected, seen
 from clawbus.wire.channels import BCAST
-from clawbus.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from clawbus.bus import Bus
+    from clawbus.client.company import Company
+    from clawbus.wire.envelope import Envelope
 
 _CHANNELS = ("all", "team", "topics")
 
@@ -27,26 +28,34 @@ _CHANNELS = ("all", "team", "topics")
 @json_option
 @run_async
 async def receipts_command(thread: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Show who has seen the broadcast ID, and who has not. ID may be shortened to its first letters."""
+    """Show who has seen the broadcast ID, and who has not."""
+    from clawbus.client.company import Company
+    from clawbus.org.addressing import channel_of, hearers
+    from clawbus.steward.receipts import expected, seen
+
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
         said = await _find(bus, company, thread)
         have = seen(await company.history(bus).events(said.task_id))
     asked = expected(company.org, said, channel_of(company.org, said.to))
-    rows = [(one, have.get(one), one in asked) for one in hearers(company.org, said.to) if one != said.sender]
+    rows = [
+        (hearer, have.get(hearer), hearer in asked) for hearer in hearers(company.org, said.to) if hearer != said.sender
+    ]
     if as_json:
-        agents = [{"agent": one, "seen_at": at.isoformat() if at else None, "asked": must} for one, at, must in rows]
+        agents = [
+            {"agent": hearer, "seen_at": at.isoformat() if at else None, "asked": must} for hearer, at, must in rows
+        ]
         print_json({"id": said.task_id, "from": said.sender, "to": said.to, "subject": said.subject, "agents": agents})
         return 0
-    put_line(f"{said.task_id}  {said.sender} -> {said.to}  {said.subject}".rstrip())
-    for one, at, must in rows:
-        put_line(f"  {one:<32}  {_when(at, must)}")
+    put_line(f"{short(said.task_id or '')}  {said.sender} -> {said.to}  {said.subject}".rstrip())
+    for hearer, at, must in rows:
+        put_line(f"  {hearer:<32}  {_when(at, must)}")
     return 0
 
 
 def _when(at: datetime | None, must: bool) -> str:
     if at is not None:
-        return f"seen {at.astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"seen {moment(at)}"
     return "not seen" if must else "not seen; nothing asks for its attention"
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.client.company import Company
-from clawbus.ops.enrol.registrar import Registrar
 
 
 @click.command()
@@ -16,6 +14,9 @@ from clawbus.ops.enrol.registrar import Registrar
 @run_async
 async def registrar_command(org_file: Path) -> int:
     """Renew credentials, and let invited machines in, until stopped."""
+    from clawbus.client.company import Company
+    from clawbus.ops.enrol.registrar import Registrar
+
     company = Company.open(org_file)
     company.refuse_elsewhere("the registrar runs")
     await until_stopped(Registrar(company).run())

@@ -6,17 +6,19 @@ import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clawbus.cli.options import as_option, beginning, json_option, org_option, run_async, the_one
-from clawbus.cli.output import print_json, put_line, put_text
-from clawbus.client.company import Company
-from clawbus.client.replay import TimelineEntry, chosen, moments
+from clawbus.cli.output import moment, print_json, put_line, put_text, short
+from clawbus.cli.screen import word_of
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.org.duration import seconds
 from clawbus.sanitize import inert
 from clawbus.wire.subjects import check_id
+
+if TYPE_CHECKING:
+    from clawbus.client.replay import TimelineEntry
 
 _WIDE = 90
 
@@ -43,6 +45,9 @@ async def replay_command(
 
     Times are the server's, in UTC. Without options: all that is remembered (tasks 14 days, their ends 30).
     """
+    from clawbus.client.company import Company
+    from clawbus.client.replay import chosen, moments
+
     company = Company.open(org_file)
     begin = _moment(since) if since else None
     if agent:
@@ -51,29 +56,30 @@ async def replay_command(
         found = await moments(bus, company)
     if task:
         nothing = NotFound(f"no task {task} is remembered", "List them with `clawbus tasks`.")
-        task = the_one(task, (one.task_id for one in found), nothing)
-    if agent and all(agent not in (one.who, one.to) for one in found) and agent not in company.org.people:
+        task = the_one(task, (entry.task_id for entry in found), nothing)
+    if agent and all(agent not in (entry.who, entry.to) for entry in found) and agent not in company.org.people:
         company.org.takers(agent, "--agent")  # who has left is remembered, and so is the steward
     found = chosen(found, task, agent, begin)
     if as_json:
-        print_json([one.as_json() for one in found])
+        print_json([entry.as_json() for entry in found])
         return 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
-    for one in found:
-        put_text(line(one, full, width))
+    for entry in found:
+        put_text(line(entry, full, width))
     if not found:
         put_line("Nothing is remembered of that.")
     return 0
 
 
-def line(one: TimelineEntry, full: bool, width: int = 120) -> str:
-    """One moment: when, who to whom, what, and its text; in a narrow terminal on two lines."""
-    who = inert(f"{one.who} -> {one.to}" if one.to and one.to != one.who else one.who, lines=False)
-    stamp = f"{one.at:%m-%d %H:%M:%S}.{one.at.microsecond // 1000:03d}"
+def line(entry: TimelineEntry, full: bool, width: int = 120) -> str:
+    """One entry: moment, id, who to whom, what, and its text. A narrow terminal gets three lines."""
+    to = short(entry.to) if entry.to == entry.task_id else entry.to  # an alert is about something
+    who = inert(f"{entry.who} -> {to}" if to and to != entry.who else entry.who, lines=False)
+    stamp, what = moment(entry.at, exact=True), word_of(entry.what)
     if width < _WIDE:
-        return f"{stamp} {one.task_id[:8]}\n  {who}: {one.what}\n  {_text(one.text, full, width - 4)}".rstrip()
-    head = f"{stamp}  {one.task_id[:8]:8}  {who:34}  {one.what:14}"
-    return f"{head}  {_text(one.text, full, max(20, width - len(head) - 2))}".rstrip()
+        return f"{stamp} {short(entry.task_id)}\n  {who}: {what}\n  {_text(entry.text, full, width - 4)}".rstrip()
+    head = f"{stamp}  {short(entry.task_id):8}  {who:34}  {what:14}"
+    return f"{head}  {_text(entry.text, full, max(20, width - len(head) - 2))}".rstrip()
 
 
 def _text(text: str, full: bool, room: int) -> str:
@@ -85,7 +91,9 @@ def _text(text: str, full: bool, room: int) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """A point in time, of an age or a date. Raises InvalidInput."""
+    """The point in time that an age ("2h") or a date names. Raises InvalidInput."""
+    from clawbus.org.duration import seconds
+
     try:
         age = seconds(text)
         if isinstance(age, int):

@@ -10,54 +10,54 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.cells import cell_len
-
-from clawbus import settings
-from clawbus.client.watch import WatchEvent
+from clawbus.cli.output import short
 from clawbus.sanitize import inert
+from clawbus.settings import variable
+
+if TYPE_CHECKING:
+    from clawbus.client.watch import WatchEvent
 
 _STATES: dict[str, tuple[str, str]] = {
     "accepted": ("queued", ""),
     "delivered": ("delivered", ""),
     "started": ("running", "36"),
     "progress": ("progress", "2"),
-    "interrupted": ("lost", "31"),
+    "interrupted": ("interrupted", "31"),
     "retrying": ("retrying", "33"),
     "resumed": ("resumed", "33"),
     "announced": ("announced", "36"),
     "raised": ("blocked", "31"),
     "escalated": ("escalated", "33"),
-    "resolved": ("answered", "32"),
+    "resolved": ("resolved", "32"),
     "chained": ("chained", "36"),
     "steered": ("steered", "36"),
-    "waiting_approval": ("asks", "33"),
+    "waiting_approval": ("waiting_approval", "33"),
     "approved": ("approved", "32"),
     "refused": ("refused", "31"),
     "breached": ("late", "31"),
-    "alert": ("ALERT", "31"),
-    "cleared": ("cleared", "32"),
+    "alert": ("alert raised", "31"),
+    "cleared": ("alert cleared", "32"),
     "seen": ("seen", "2"),
     "done": ("done", "32"),
     "failed": ("failed", "31"),
     "cancelled": ("cancelled", "33"),
-    "timed_out": ("timed out", "31"),
+    "timed_out": ("timed_out", "31"),
     "dead": ("dead", "31"),
 }
-"""The word that a person reads, and its colour (SGR)."""
+"""The word for each kind of event, here and in `clawbus replay`, and its colour (SGR). States have their names."""
 
 _WIDE = 76
-_BESIDE_WHO = 32
-"""Columns of time, id and state, in a wide terminal."""
-_SHORT_ID = 8
+_BESIDE_WHO = 39
+"""Columns of time, id and the longest state, in a wide terminal."""
 _LONGEST = 2_000
 """Characters of others that are looked at: no line shows more, and `clawbus up` does nothing else meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What the terminal can show. `width` is in columns."""
+    """The abilities of a terminal. `width` is in columns."""
 
     width: int = 80
     colour: bool = False
@@ -72,18 +72,23 @@ class Style:
         return "…" if self.unicode else "..."
 
 
+def word_of(kind: str) -> str:
+    """The word for a kind of event; the kind itself where it has no other."""
+    return _STATES.get(kind, (kind, ""))[0]
+
+
 def flow_lines(event: WatchEvent, start: datetime, style: Style) -> list[str]:
     """The lines for one event: one in a wide terminal, two in a narrow one."""
     seconds = max(0.0, (event.at - start).total_seconds())
-    word, colour = _STATES.get(event.kind, (event.kind, ""))
+    word, colour = word_of(event.kind), _STATES.get(event.kind, ("", ""))[1]
     who, to, task_id, detail = (
         _printable(_one_line(text), style) for text in (event.who, event.to, event.task_id, event.detail)
     )
-    who, task_id = f"{who} {style.arrow} {to}" if to else who, task_id[:_SHORT_ID]
+    who, task_id = f"{who} {style.arrow} {to}" if to else who, short(task_id)
     if style.width >= _WIDE:
         who = _pad(_clip(who, style.width - _BESIDE_WHO, style.ellipsis), 27)
-        head = f"{seconds:7.2f} s  {who}  {task_id:<{_SHORT_ID}}  "
-        rows = [(head, f"{word:<9}", f"  {detail}")]
+        head = f"{seconds:7.2f} s  {who}  {task_id:<8}  "
+        rows = [(head, f"{word:<11}", f"  {detail}")]
     else:
         rows = [(f"{seconds:.2f} s {task_id} ", word, ""), ("  ", "", f"{who}{': ' if detail else ''}{detail}")]
     return [_row(row, colour, style) for row in rows]
@@ -121,18 +126,21 @@ class Screen:
 
 
 def detect(stream: TextIO) -> Style:
-    """What a stream can show. Colour needs a terminal, and NO_COLOR (no-color.org) turns it off."""
+    """The abilities of a stream. Colour needs a terminal, and NO_COLOR (no-color.org) turns it off."""
+
     terminal = stream.isatty()
     try:
         width = os.get_terminal_size(stream.fileno()).columns if terminal else 100
     except (OSError, ValueError):
         width = 80
-    colour = terminal and settings.variable("NO_COLOR") is None and settings.variable("TERM") != "dumb"
+    colour = terminal and variable("NO_COLOR") is None and variable("TERM") != "dumb"
     encoding = (stream.encoding or "ascii").lower().replace("-", "")
     return Style(width=width or 80, colour=colour, unicode=encoding in ("utf8", "utf8sig", "utf16", "utf32"))
 
 
 def _row(row: tuple[str, str, str], colour: str, style: Style) -> str:
+    from rich.cells import cell_len
+
     head, word, rest = row
     room = max(style.width - cell_len(head) - cell_len(word), 0)
     rest = _clip(rest.rstrip(), room, style.ellipsis)
@@ -151,11 +159,15 @@ def _one_line(text: str) -> str:
 
 
 def _pad(text: str, columns: int) -> str:
+    from rich.cells import cell_len
+
     return text + " " * max(0, columns - cell_len(text))
 
 
 def _clip(text: str, columns: int, ellipsis: str) -> str:
     """At most so many columns; East Asian letters take two each."""
+    from rich.cells import cell_len
+
     taken, kept = 0, 0
     for at, char in enumerate(text):
         taken += cell_len(char)

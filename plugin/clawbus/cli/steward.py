@@ -7,9 +7,6 @@ from pathlib import Path
 import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
-from clawbus.client.company import Company
-from clawbus.org import STEWARD
-from clawbus.steward import Steward
 
 
 @click.command()
@@ -17,6 +14,10 @@ from clawbus.steward import Steward
 @run_async
 async def steward_command(org_file: Path) -> int:
     """Do the company's duties (deadlines, escalation, dead letters, lag, recurring work …), until stopped."""
+    from clawbus.client.company import Company
+    from clawbus.org import STEWARD
+    from clawbus.steward.steward import Steward
+
     company = Company.open(org_file)
 
     async def serve() -> None:

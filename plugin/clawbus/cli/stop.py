@@ -1,21 +1,24 @@
-"""`clawbus stop`, `pause`, `resume`, `state`: who may work now, as people have ordered it (ADR 21)."""
+"""`clawbus stop`: no agent begins a turn (ADR 21). Here is what it shares with `pause` and `resume`, too."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.bus import Bus
 from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line
-from clawbus.client.company import Company
-from clawbus.client.halt import WITHIN_S, HaltReport, check_target, obedience, order, standing
 from clawbus.errors import BusAway, InvalidInput
-from clawbus.tasks.halt_orders import ALL, Order, State
 from clawbus.wire.subjects import check_id
 
-_why = click.option("--why", default="", help="Agents and people read it.")
+if TYPE_CHECKING:
+    from clawbus.bus import Bus
+    from clawbus.client.company import Company
+    from clawbus.client.halt import HaltReport
+    from clawbus.tasks.halt_orders import Order, State
+
+why_option = click.option("--why", default="", help="Agents and people read it.")
 _DONE = {
     "stopped": "is stopped: no turn begins, and those that the bus has begun are ended. Their tasks wait.",
     "paused": "is paused: its turn goes on to its end, and no other begins. Its tasks wait.",
@@ -31,7 +34,7 @@ _UNSAID = (
 @click.command()
 @click.argument("agent", required=False, metavar="")
 @click.option("--all", "everyone", is_flag=True, help="The whole company.")
-@_why
+@why_option
 @as_option
 @org_option
 @json_option
@@ -44,65 +47,18 @@ async def stop_command(
     Every node obeys within 5 s, and one that is away before it begins anything. Nothing is lost. Exit code 1 if a node
     has not obeyed by then.
     """
+    from clawbus.tasks.halt_orders import ALL
+
     if agent is not None or not everyone:
         remedy = f"Write `clawbus stop --all`; for one agent there is `clawbus pause {agent or 'AGENT'}`."
         raise InvalidInput("AGENT", agent or "", "a stop is for the whole company", remedy)
-    return await _give(org_file, person, ALL, "stopped", why, as_json)
+    return await give(org_file, person, ALL, "stopped", why, as_json)
 
 
-@click.command()
-@click.argument("agent")
-@_why
-@as_option
-@org_option
-@json_option
-@run_async
-async def pause_command(agent: str, why: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Have AGENT begin nothing more; the turn that runs goes on to its end."""
-    return await _give(org_file, person, _target(agent, False), "paused", why, as_json)
-
-
-@click.command()
-@click.argument("agent", required=False)
-@click.option("--all", "everyone", is_flag=True, help="The whole company; agents that are paused stay so.")
-@_why
-@as_option
-@org_option
-@json_option
-@run_async
-async def resume_command(
-    agent: str | None, everyone: bool, why: str, person: str | None, org_file: Path, as_json: bool
-) -> int:
-    """Have AGENT, or with --all the company, go on: what waits begins."""
-    return await _give(org_file, person, _target(agent, everyone), "running", why, as_json)
-
-
-@click.command()
-@as_option
-@org_option
-@json_option
-@run_async
-async def state_command(person: str | None, org_file: Path, as_json: bool) -> int:
-    """Say what is stopped or paused, by whom and why, and whose node obeys."""
-    company = Company.open(org_file)
-    async with company.connect_person(person) as (bus, me):
-        halt = await standing(bus, company)
-        found = await obedience(bus, company, me, 0.6)
-    agents = {agent.id: halt.word(agent.id) for agent in company.org.agents}
-    if as_json:
-        orders = [one.as_json() for one in halt.standing()]
-        print_json({"orders": orders, "agents": agents, "not_yet": found.not_yet, "away": found.away})
-        return 0
-    for one in halt.standing():
-        put_line(f"{one.at:%m-%d %H:%M}  {one}" if one.at else str(one))
-    for agent, state in agents.items():
-        seen = "  (its node is away)" if agent in found.away else "  (its node does not say so yet)"
-        put_line(f"{agent}  {state}{'' if agent in found.obeys else seen}")
-    return 0
-
-
-def _target(agent: str | None, everyone: bool) -> str:
+def target_of(agent: str | None, everyone: bool) -> str:
     """Raises InvalidInput unless exactly one is said."""
+    from clawbus.tasks.halt_orders import ALL
+
     if everyone == (agent is not None):
         raise InvalidInput("AGENT", agent or "", "say either an agent or --all", "Look with `clawbus state`.")
     if agent == ALL:
@@ -110,7 +66,10 @@ def _target(agent: str | None, everyone: bool) -> str:
     return ALL if agent is None else check_id("AGENT", agent)  # an empty word is not everyone
 
 
-async def _give(org_file: Path, person: str | None, target: str, state: State, why: str, as_json: bool) -> int:
+async def give(org_file: Path, person: str | None, target: str, state: State, why: str, as_json: bool) -> int:
+    from clawbus.client.company import Company
+    from clawbus.client.halt import WITHIN_S, check_target, order
+
     company = Company.open(org_file)
     if state != "running":
         check_target(company.org, target)
@@ -133,16 +92,20 @@ async def _give(org_file: Path, person: str | None, target: str, state: State, w
 
 
 def _print(target: str, state: State, found: HaltReport, left: list[Order]) -> None:
+    from clawbus.tasks.halt_orders import ALL
+
     put_line(f"{'the company' if target == ALL else target} {_DONE[state]}")
     for name, agents in (("their nodes obey", found.obeys), ("away; they obey when they are back", found.away)):
         if agents:
             put_line(f"{name}: {', '.join(agents)}")
-    for one in left if state == "running" else ():
-        put_line(f"Still: {one}")
+    for order in left if state == "running" else ():
+        put_line(f"Still: {order}")
 
 
 async def _obeyed(bus: Bus, company: Company, me: str) -> tuple[HaltReport, list[Order]]:
-    """Who obeys an order that was given, and what else stands. Raises BusAway."""
+    """The nodes' answers to an order, and the orders that stand. Raises BusAway."""
+    from clawbus.client.halt import obedience, standing
+
     try:
         return await obedience(bus, company, me), (await standing(bus, company)).standing()
     except BusAway as away:

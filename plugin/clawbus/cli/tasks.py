@@ -1,21 +1,19 @@
-"""`clawbus tasks` and `clawbus task show|result|files|steer|cancel`."""
+"""`clawbus tasks`: all tasks of the company, and why one waits."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from clawbus.cli.ask import report
-from clawbus.cli.options import PATIENCE_S, Group, as_option, json_option, org_option, run_async
-from clawbus.cli.output import print_json, put_line
-from clawbus.client import connect
-from clawbus.client.company import Company
-from clawbus.client.halt import standing
-from clawbus.errors import Away, InvalidInput
-from clawbus.tasks import TaskView
+from clawbus.cli.options import PATIENCE_S, as_option, json_option, org_option, run_async
+from clawbus.cli.output import lasting, print_json, put_line, short
+
+if TYPE_CHECKING:
+    from clawbus.client.company import Company
+    from clawbus.tasks import TaskView
 
 _OPEN = ("queued", "waiting_approval", "delivered", "running", "interrupted")
 _DOING = ("running", "waiting_approval")
@@ -30,6 +28,9 @@ _DOING = ("running", "waiting_approval")
 @run_async
 async def tasks_command(only_open: bool, limit: int, person: str | None, org_file: Path, as_json: bool) -> int:
     """List the company's tasks, the newest last: state, who gave it to whom, and why one waits."""
+    from clawbus.client.client import connect
+    from clawbus.client.company import Company
+
     async with connect(org_file, person, PATIENCE_S) as client:
         views = [view for view in await client.tasks() if view.state in _OPEN or not only_open][-limit:]
         away = await client.offline() if any(view.state in _OPEN for view in views) else frozenset()
@@ -45,9 +46,11 @@ async def tasks_command(only_open: bool, limit: int, person: str | None, org_fil
 
 
 async def _say_if_stopped(company: Company, person: str | None) -> None:
+    from clawbus.client.halt import standing
+
     async with company.connect_person(person) as (bus, _):
-        for one in (await standing(bus, company)).standing():
-            put_line(f"clawbus: {one}", err=True)
+        for order in (await standing(bus, company)).standing():
+            put_line(f"clawbus: {order}", err=True)
 
 
 def _line(view: TaskView, worker_away: bool) -> str:
@@ -58,143 +61,9 @@ def _line(view: TaskView, worker_away: bool) -> str:
         note = f"  (its result waits for {view.requester})"
     elif view.progress and view.state in _DOING:
         note = f"  ({view.progress})"
-    born = min(view.times.values(), default=datetime.now(UTC))
+    now = datetime.now(UTC)
+    age_s = (now - min(view.times.values(), default=now)).total_seconds()
     label = f"  {view.label}" if view.label else ""
     again = f" (attempt {view.attempts})" if view.attempts > 1 else ""
-    return f"{view.task_id}  {view.state + again:<11} {view.requester} -> {view.worker}  {_age(born)}{label}{note}"
-
-
-def _age(born: datetime) -> str:
-    seconds = max(0, int((datetime.now(UTC) - born).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
-
-
-def _id(_context: click.Context, _option: click.Parameter, text: str) -> str:
-    """An id, or the beginning of one. Raises InvalidInput."""
-    if not re.fullmatch("[a-z2-7]{4,26}", text):
-        problem, remedy = "not a task id", "Take one from `clawbus tasks`; its first four letters will do."
-        raise InvalidInput("ID", text, problem, remedy)
-    return text
-
-
-@click.group(cls=Group)
-def task_command() -> None:
-    """Look at one task, read its result, steer it, or cancel it. ID may be shortened to its first letters."""
-
-
-@task_command.command()
-@click.argument("task_id", metavar="ID", callback=_id)
-@as_option
-@org_option
-@json_option
-@run_async
-async def show(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Show a task's state and when each thing happened."""
-    async with connect(org_file, person, PATIENCE_S) as client:
-        view = await client.look(task_id)
-    if as_json:
-        print_json(view.as_json())
-        return 0
-    rows = [
-        ("task", view.task_id),
-        ("label", view.label),
-        ("from", view.requester),
-        ("to", view.worker),
-        ("priority", view.priority),
-        ("state", view.state),
-        ("delivery", view.delivery),
-        ("attempts", str(view.attempts)),
-        ("doing", view.progress if view.state in _DOING else ""),
-        ("reported", view.reported),
-        ("told", view.steered),
-        ("ended by", view.ended_by),
-        ("files", ", ".join(view.files)),
-    ]
-    rows += [
-        (kind, at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3])
-        for kind, at in sorted(view.times.items(), key=lambda item: item[1])
-    ]
-    for name, value in rows:
-        if value:
-            put_line(f"{name:>11}  {value}")
-    return 0
-
-
-@task_command.command()
-@click.argument("task_id", metavar="ID", callback=_id)
-@as_option
-@org_option
-@json_option
-@run_async
-async def result(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Print a task's result. Exit code 0 for done, 1 for another end, 5 while it has none."""
-    async with connect(org_file, person, PATIENCE_S) as client:
-        view = await client.look(task_id)
-        ended = await client.result(view.task_id)
-    if ended is None:
-        raise Away(f"task {view.task_id} has not ended: it is {view.state}", "Look again later: clawbus tasks")
-    return report(ended, as_json)
-
-
-@task_command.command()
-@click.argument("task_id", metavar="ID", callback=_id)
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@as_option
-@org_option
-@json_option
-@run_async
-async def files(task_id: str, folder: Path, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Copy the files of a task's result into DIR/bus/ID, each checked by its hash. Exit code 1 if one cannot be had."""
-    async with connect(org_file, person, PATIENCE_S) as client:
-        placed = await client.files(task_id, folder)
-    if as_json:
-        print_json([{"name": one.artifact.name, "copy": str(one.path or ""), "note": one.note} for one in placed])
-    elif not placed:
-        put_line("No files have come with it.")
-    for one in [] if as_json else placed:
-        put_line(str(one.path or f"{one.artifact.name}: {one.artifact.uri or ''} {one.note}"))
-    return 1 if any(one.path is None and one.artifact.uri is None for one in placed) else 0
-
-
-@task_command.command()
-@click.argument("task_id", metavar="ID", callback=_id)
-@as_option
-@org_option
-@json_option
-@run_async
-async def cancel(task_id: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Cancel a task: a waiting one never runs, a running turn is stopped, a finished one stays as it is."""
-    async with connect(org_file, person, PATIENCE_S) as client:
-        view = await client.look(task_id)
-        won, end = await client.cancel(view.task_id)
-    if as_json:
-        print_json({"task_id": view.task_id, "cancelled": won, "state": end.status, "ended_by": end.by})
-    elif won:
-        put_line(f"cancelled {view.task_id}")
-    else:
-        put_line(f"not cancelled: {view.task_id} had ended before, as {end.status} (written by {end.by})")
-    return 0 if won else 1
-
-
-@task_command.command()
-@click.argument("task_id", metavar="ID", callback=_id)
-@click.argument("text")
-@as_option
-@org_option
-@json_option
-@run_async
-async def steer(task_id: str, text: str, person: str | None, org_file: Path, as_json: bool) -> int:
-    """Say TEXT to a task: a running turn hears it before its next step, a waiting one when it starts."""
-    async with connect(org_file, person, PATIENCE_S) as client:
-        view = await client.look(task_id)
-        why_not = await client.steer(view.task_id, text)
-    if as_json:
-        print_json({"task_id": view.task_id, "sent": why_not is None, "state": view.state, "why_not": why_not})
-    elif why_not is not None:
-        put_line(f"not steered: {view.task_id}: {why_not}")
-    else:
-        put_line(f"sent to {view.worker}. Whether it was heard: clawbus task show {view.task_id[:8]}")
-    return 0 if why_not is None else 1
+    head = f"{short(view.task_id)}  {view.state + again:<11}  {view.requester} -> {view.worker}"
+    return f"{head}  {lasting(age_s)} ago{label}{note}"

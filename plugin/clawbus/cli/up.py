@@ -28,7 +28,7 @@ from clawbus.ops.supervisor.pid_files import take_lock
 from clawbus.ops.up import ServicePlan, ask_up, asked, model_port, reconcile, running, survive_questions
 
 _DRAIN_S = 20.0
-"""How long a gateway that is restarted since its turns fail may let others of its turns end."""
+"""A gateway whose turns fail is restarted; its other turns have this time to end."""
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
 
@@ -162,7 +162,7 @@ async def _show_on(company: Company, fresh: asyncio.Queue[Company]) -> None:
 
 
 async def _next_of(fresh: asyncio.Queue[Company], showing: asyncio.Task[None]) -> Company:
-    """Raises what ends the showing before."""
+    """The next company that was taken in. Raises what ends `showing` before."""
     changed = asyncio.create_task(fresh.get())
     try:
         await asyncio.wait({changed, showing}, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +174,7 @@ async def _next_of(fresh: asyncio.Queue[Company], showing: asyncio.Task[None]) -
 
 
 async def _show(company: Company) -> None:
-    """What happens to tasks, until cancelled; on a machine that has joined, where no person has a key, only waiting."""
+    """Show what happens to tasks, until cancelled. On a machine that has joined, no person has a key: it only waits."""
     if company.here is not None:
         await follow(company, functools.partial(ask_up, company.home, False))
     screen = Screen(sys.stdout)

@@ -1,4 +1,4 @@
-"""A person's side of oversight: what waits for a decision, and the decision: an event that only a person can write."""
+"""A person's side of oversight: the questions that wait, and the decision, an event that only a person can write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Approval:
     text: str
     at: datetime
     digest: str
-    """What is asked about, so that the answer is to this and to nothing else."""
+    """The hash of the text in question: a decision is about this text and no other."""
 
     @property
     def question(self) -> tuple[str, ...]:
@@ -47,12 +47,12 @@ async def waiting(bus: Bus, company: Company) -> list[Approval]:
     history = company.history(bus)
     events = await history.events()
     people = company.org.people
-    decided = {_question(one) for one in events if one.kind in _DECIDED and one.sender in people}
+    decided = {_question(event) for event in events if event.kind in _DECIDED and event.sender in people}
     ended = {view.task_id for view in await history.tasks(events) if view.ended_by}
     asked: dict[tuple[str, ...], Approval] = {}  # by who asks, too: nobody hides the question of another
-    for one in events:
-        if one.kind == "waiting_approval" and _question(one) not in decided and one.task_id not in ended:
-            asked.setdefault((*_question(one), one.sender), _approval(one))
+    for event in events:
+        if event.kind == "waiting_approval" and _question(event) not in decided and event.task_id not in ended:
+            asked.setdefault((*_question(event), event.sender), _approval(event))
     return list(asked.values())
 
 
@@ -65,9 +65,9 @@ async def decide(
     faster, BusAway.
     """
     check_task_id("ID", task_id)
-    found = [one for one in await waiting(bus, company) if one.task_id == task_id]
+    found = [question for question in await waiting(bus, company) if question.task_id == task_id]
     if not found:
-        before = "".join(f": {_word(one)} already" for one in (await _decisions(bus, company, task_id))[-1:])
+        before = "".join(f": {_word(decision)} already" for decision in (await _decisions(bus, company, task_id))[-1:])
         problem = f"nothing of task {task_id} waits for a decision{before}"
         raise NotFound(problem, "List what does with `clawbus approvals`.")
     asked = _meant(found, code)
@@ -75,7 +75,10 @@ async def decide(
     detail = {"side": asked.side, "to": asked.agent, "digest": asked.digest, **({"why": why[:500]} if why else {})}
     event = Event(id=new_message_id(me), kind=kind, task_id=task_id, sender=me, detail=detail)
     await bus.publish(company.subjects.event(task_id, me), event.encode(), msg_id=event.id)
-    first = next((one for one in await _decisions(bus, company, task_id) if _question(one) == asked.question), event)
+    first = next(
+        (decision for decision in await _decisions(bus, company, task_id) if _question(decision) == asked.question),
+        event,
+    )
     if first.kind != kind:
         raise Refused(f"{_word(first)} a moment before, and the first word counts", f"clawbus task show {task_id}")
     return asked
@@ -84,7 +87,7 @@ async def decide(
 def _meant(found: list[Approval], code: str | None) -> Approval:
     """Raises InvalidInput."""
     remedy = "Read them with `clawbus approvals`, and say with --code CODE which you mean."
-    fitting = [one for one in found if code in (None, one.code)]
+    fitting = [question for question in found if code in (None, question.code)]
     if not fitting:
         raise InvalidInput("--code", code, "no question about it has this code", remedy)
     if len(fitting) > 1:  # not the same text, or not the same asker: a word for one must not serve another
@@ -93,9 +96,9 @@ def _meant(found: list[Approval], code: str | None) -> Approval:
 
 
 async def _decisions(bus: Bus, company: Company, task_id: str) -> list[Event]:
-    """What people have said of a task's questions, the first one first. Raises BusAway."""
+    """The decisions of people on a task's questions, the first one first. Raises BusAway."""
     events = await company.history(bus).events(task_id)
-    return [one for one in events if one.kind in _DECIDED and one.sender in company.org.people]
+    return [event for event in events if event.kind in _DECIDED and event.sender in company.org.people]
 
 
 def _word(decision: Event) -> str:
@@ -103,7 +106,7 @@ def _word(decision: Event) -> str:
 
 
 def _question(event: Event) -> tuple[str, ...]:
-    """What a question, or a decision, is about: of decisions `to` is who has asked."""
+    """The key of a question: task, side, digest and asker. A decision names the asker in `to`."""
     asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
     return (event.task_id, str(event.detail.get("side")), str(event.detail.get("digest")), asks)
 

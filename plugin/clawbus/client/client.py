@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from clawbus.bus import Bus, Received, fetch_now, person_reader
-from clawbus.client.company import Company
+from clawbus.client.company import Company, who_is_online
 from clawbus.client.person import Person
 from clawbus.client.result_cleanup import ResultCleanup
-from clawbus.client.seeing import who_is_online
 from clawbus.client.validation import check_member, mail_envelope, task_envelope
 from clawbus.client.values import Message, Result, Task, message_of, result_of, task_of, unreadable
 from clawbus.errors import Away, BacklogFull, BusAway, InvalidInput, NotFound, WireError
@@ -58,7 +57,7 @@ async def connect(
 
 
 class Client:
-    """What a program does as a person. Get one from `connect`; all of it may be called side by side."""
+    """A person's connection. Get one from `connect`. Its methods may run side by side."""
 
     def __init__(self, company: Company, bus: Bus, me: str, patience_s: float) -> None:
         self._company = company
@@ -106,7 +105,7 @@ class Client:
         return task_of(envelope)
 
     def _named(self, envelope: Envelope, key: str) -> Envelope:
-        """The ids that a key stands for: the same for this person each time, and no guess for anybody else."""
+        """The envelope with the ids of a key: the same for this person each time. Nobody else can guess them."""
         secret = self._bus.identity.seed_file.read_bytes()
         digest = hmac.digest(secret, f"{self.me}\n{key}".encode(), hashlib.sha256)
         task_id = given_id(self.me, seed := task_id_of(digest))
@@ -114,7 +113,7 @@ class Client:
         return envelope.model_copy(update=ids)
 
     async def _given_before(self, envelope: Envelope) -> bool:
-        """Whether the bus knows that task: it remembers longer than it knows a message by its id."""
+        """True if the bus has that task. Its streams remember longer than the server knows a message by its id."""
         task_id = envelope.task_id or ""
         said = await self._bus.next_message(EVENTS, self._company.subjects.event(task_id, self.me))
         with contextlib.suppress(WireError):
@@ -158,16 +157,16 @@ class Client:
         return await self.wait(await self.start(to, text, priority=priority), timeout_s)
 
     async def cancel(self, task_id: str) -> tuple[bool, Result]:
-        """End a task as cancelled, unless it has ended: whether this did it, and its one end."""
+        """End a task as cancelled, unless it has ended. Returns True if this call ended it, and its one end."""
         won, end = await self._person.cancel(await self.look(task_id))
         return won, result_of(end)
 
     async def steer(self, task_id: str, text: str) -> str | None:
-        """Say something to a task that waits or runs. None if it was sent, else why not."""
+        """Say something to a task that waits or runs. Returns None if it was sent, else the reason why not."""
         return await self._person.steer(await self.look(task_id), text)
 
     async def result(self, task_id: str) -> Result | None:
-        """How a task ended, None while it has not. Raises NotFound."""
+        """The end of a task, or None while it has none. Raises NotFound."""
         view = await self.look(task_id)
         end = await self._company.ends(self._bus).read(view.task_id, view.requester, view.to)
         if end is not None and view.requester == self.me:
@@ -196,7 +195,7 @@ class Client:
         return frozenset(agent.id for agent in self._company.org.agents if not roster.online(agent.id))
 
     async def look(self, task_id: str) -> TaskView:
-        """What is known of a task, by its id or the beginning of it. Raises NotFound, InvalidInput if several fit."""
+        """The view of a task, by its id or the beginning of it. Raises NotFound, InvalidInput if several fit."""
         if len(task_id) == 26:
             return await self._company.history(self._bus).task(task_id)
         fitting = [view for view in await self.tasks() if view.task_id.startswith(task_id)]
@@ -229,9 +228,9 @@ class Client:
         await self._patiently(lambda: self._person.send(mail))
 
     async def inbox(self, who: str | None = None, limit: int = 50) -> list[Message]:
-        """What waits for this person, or for anybody of the company; all of it stays where it is. Raises NotFound."""
+        """The messages that wait for `who`: this person, unless said. They stay in the inbox. Raises NotFound."""
         owned = self._company.subjects.dm_for(check_member(self._company.org, who or self.me))
-        return [await self._message(one.seq, one) for one in (await self._bus.stored(INBOX, owned))[:limit]]
+        return [await self._message(stored.seq, stored) for stored in (await self._bus.stored(INBOX, owned))[:limit]]
 
     async def read(self, limit: int = 50) -> list[Message]:
         """Take messages out of this person's inbox, the oldest first: they are gone from it then."""

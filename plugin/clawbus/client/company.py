@@ -1,27 +1,30 @@
-"""A company as a program meets it: the org file that was read, where its things are, a connection."""
+"""A company on this machine: its org file, the places of its files, its connections."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clawbus.bus import Bus
+from clawbus.bus import Bus, Message
 from clawbus.bus.identity import Identity, agent_key
 from clawbus.bus.signing import Signer
 from clawbus.errors import NotFound, Refused
-from clawbus.node.mailbox import LeakedKeys, speakers_of
 from clawbus.org import EXTERNAL, STEWARD, Gateway, Org, load
 from clawbus.provision.credential_service import renew
 from clawbus.provision.credentials import credentials
 from clawbus.provision.joined_machine import JoinedMachine, read
 from clawbus.provision.tls import trusted
+from clawbus.retry import pause
 from clawbus.settings import Home, leave_no_dump
 from clawbus.tasks import History
 from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.tasks.ends import Ends
+from clawbus.tasks.leaked_keys import LeakedKeys, speakers_of
+from clawbus.tasks.roster import ASK, PERIOD_S, Roster
 from clawbus.wire.subjects import Subjects, check_id
 
 PROVISIONER = "provisioner"
@@ -29,6 +32,7 @@ _SHUT_OUT = (
     "This machine was shut out, or was away for longer than its credentials live. Let it in again: `clawbus invite` on "
     "the company's own machine, then `clawbus join CODE` here, in an empty folder."
 )
+_ROLL_S = 0.6
 _WAIT_S = 2.0  # a person waits at a terminal; a server that restarts is back well before
 
 
@@ -51,7 +55,7 @@ class Company:
 
     @property
     def here(self) -> JoinedMachine | None:
-        """What of the company is on this machine, if it has joined; None on the company's own. Raises InvalidInput."""
+        """The record of a machine that has joined; None on the company's own machine. Raises InvalidInput."""
         return read(self.home)
 
     @property
@@ -63,7 +67,7 @@ class Company:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches the bus: through its leaf, if it has one."""
+        """The address at which this machine reaches the bus: its leaf's, if it has one."""
         return here.dialled if (here := self.here) is not None else self.org.url
 
     @property
@@ -75,7 +79,7 @@ class Company:
 
     @property
     def store(self) -> Path | None:
-        """Where the company's own server keeps the streams, if that is on this machine."""
+        """The folder in which the company's own server keeps the streams; None if that is not on this machine."""
         return self.home.root if self.org.bus.url is None and self.here is None else None
 
     def refuse_elsewhere(self, what: str) -> None:
@@ -84,7 +88,7 @@ class Company:
             raise Refused(f"this machine has joined {self.org.company}: {what} on the company's own machine")
 
     def token_file(self, gateway: str) -> Path:
-        """Where a gateway's token lies: as org.toml says, or where `clawbus up` keeps that of an own gateway."""
+        """The file of a gateway's token: as org.toml says, or as `clawbus up` keeps it for an own gateway."""
         said = self.org.gateway(gateway).token_file
         return self.home.root.parent / said if said else self.home.root / "gateways" / gateway / "token"
 
@@ -98,7 +102,7 @@ class Company:
         return replace(me, creds_file=None) if (here := self.here) is not None and here.leaf else me
 
     def signers(self, key_name: str) -> dict[str, Signer]:
-        """Who speaks under a key of the company, by id: a gateway's agents, a person, the steward and its guests.
+        """The signers under a key of the company, by id: agents of a gateway, a person, the steward and its guests.
 
         The provisioner speaks as the steward, for who has left.
 
@@ -160,3 +164,33 @@ class Company:
 
     def history(self, bus: Bus) -> History:
         return History(bus, self.org)
+
+
+async def who_is_online(bus: Bus, company: Company, person: str | None = None) -> Roster:
+    """Ask all nodes to say of their agents whether they are there. Takes 0.6 s at most, less if all answer."""
+    roll = company.subjects.build("roll", company.speaker(person))
+    return await _roster(bus, company, [agent.id for agent in company.org.agents], _ROLL_S, roll)
+
+
+async def overheard(bus: Bus, company: Company, agents: list[str]) -> Roster:
+    """The roster of these agents, as their nodes speak unasked, for a key that may not ask. Takes a period at most."""
+    return await _roster(bus, company, agents, PERIOD_S + 1)
+
+
+async def _roster(bus: Bus, company: Company, agents: list[str], wait_s: float, roll: str | None = None) -> Roster:
+    """The roster once all of `agents` are heard, or after `wait_s`. `roll`: the subject on which to ask them."""
+    roster, heard = Roster(company.subjects), asyncio.Event()
+
+    def on_message(message: Message) -> None:
+        roster.on_presence(message)
+        if roster.has_heard(agents):
+            heard.set()
+
+    stop = await bus.listen(company.subjects.everything("presence"), on_message)
+    try:
+        if roll is not None:
+            await bus.tell(roll, ASK)
+        await pause(heard, wait_s)
+    finally:
+        await stop()
+    return roster

@@ -26,7 +26,7 @@ _AGAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class HaltReport:
-    """What the agents' nodes say of themselves. `away`: not heard; their nodes obey before they begin anything."""
+    """The agents by their nodes' answers. `away`: not heard; their nodes obey before they begin anything."""
 
     obeys: list[str]
     not_yet: list[str]
@@ -48,9 +48,11 @@ def check_target(org: Org, target: str) -> None:
 async def order(bus: Bus, company: Company, me: str, target: str, state: State, why: str = "") -> None:
     """Give an order for an agent, or for all. The newest of all people's counts. Raises NotFound, BusAway, Refused.
 
-    Who has left the company can be resumed, as long as an order about him stands: if he comes back, it would count.
+    An agent that has left can be resumed as long as an order about it stands: that order would count if it came back.
     """
-    gone = state == "running" and target in {one.target for one in (await standing(bus, company)).standing()}
+    gone = state == "running" and target in {
+        standing_order.target for standing_order in (await standing(bus, company)).standing()
+    }
     if not gone:
         check_target(company.org, target)
     subject, said, msg_id = company.subjects.build("state", me, target=target), encode(state, why), new_message_id(me)
@@ -62,14 +64,14 @@ async def order(bus: Bus, company: Company, me: str, target: str, state: State, 
 
 
 async def standing(bus: Bus, company: Company) -> Halt:
-    """What stands now. Raises BusAway, Refused."""
+    """The orders that stand now. Raises BusAway, Refused."""
     halt = Halt(bus, company.org)
     await halt.read()
     return halt
 
 
 async def in_the_way(company: Company, person: str | None, to: str) -> str:
-    """What keeps `to` from beginning anything, in words; empty if nothing does. Raises BusAway, Refused."""
+    """The order that keeps `to` from beginning anything, in words; empty if none does. Raises BusAway, Refused."""
     async with company.connect_person(person) as (bus, _):
         return str((await standing(bus, company)).of(to) or "")
 
@@ -80,10 +82,10 @@ async def telling(bus: Bus, company: Company, say: Callable[[str], None]) -> Asy
     halt, told = Halt(bus, company.org), dict[str, Order]()
 
     def tell() -> None:
-        now = {one.target: one for one in halt.standing()}
-        for target, one in now.items():
-            if told.get(target) != one:
-                say(str(one))
+        now = {standing_order.target: standing_order for standing_order in halt.standing()}
+        for target, standing_order in now.items():
+            if told.get(target) != standing_order:
+                say(str(standing_order))
         for target in told.keys() - now.keys():
             say(f"{'the company' if target == ALL else target} may work again")
         told.clear()

@@ -1,6 +1,6 @@
-"""The copies of results in a person's inbox: once he has seen a result, its copy is done with.
+"""The copies of results in a person's inbox: the copy of a result that was seen is acknowledged.
 
-The worker sends the copy right after the end. Other mail in between is set aside, and given back at once after.
+The worker sends the copy right after the end. Other mail that is fetched with it is given back at once.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ class InboxCopies:
         try:
             while left and len(aside) < _MOST_ASIDE:
                 batch = await fetch_now(self._bus, INBOX, self._durable, _BATCH)
-                mine = {one.ack_subject: task for one in batch if (task := await self._task(one)) in left}
-                aside += [one for one in batch if one.ack_subject not in mine]
+                mine = {
+                    delivery.ack_subject: task for delivery in batch if (task := await self._task(delivery)) in left
+                }
+                aside += [delivery for delivery in batch if delivery.ack_subject not in mine]
                 await asyncio.gather(*(self._bus.ack(subject) for subject in mine))
                 left -= set(mine.values())
                 if len(batch) < _BATCH:

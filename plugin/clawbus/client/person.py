@@ -23,7 +23,7 @@ _AGAIN_S = 0.5
 
 
 class Person:
-    """What a person of the company does on the bus, over one connection."""
+    """A person of the company on the bus, over one connection."""
 
     def __init__(self, company: Company, bus: Bus, me: str) -> None:
         self._company = company
@@ -38,7 +38,7 @@ class Person:
     async def give(self, task: Envelope) -> None:
         """Give a task (of `make_task`) to an agent; when this returns, the server has it on disk.
 
-        Raises BacklogFull, OverBudget, Refused or BusAway: then say it again.
+        Raises BacklogFull, OverBudget, Refused or BusAway: then give the same task again.
         """
         subject = self._subjects.task(task.to, task.priority, self.me)
         try:
@@ -73,9 +73,9 @@ class Person:
         await self._event("announced", task_id, f"{self.me}-announced-{task_id}", how="answered")
 
     async def send(self, mail: Envelope) -> None:
-        """Send a message (of `mailbox.make_message`) to whom it is for. Raises Refused or BusAway.
+        """Send a message (of `make_message`) to whom it is for. Raises Refused or BusAway.
 
-        Said to an agent in the thread of a blocker that it has raised, it is the answer, which resolves it.
+        A message to an agent, in the thread of a blocker that it has raised, is the answer: it resolves the blocker.
         """
         thread = mail.task_id or ""
         resolves = mail.type == "message" and thread and await self._raised(thread, mail.to)
@@ -88,7 +88,7 @@ class Person:
             await self._event("resolved", thread, to=mail.to)
 
     async def _raised(self, thread: str, by: str) -> bool:
-        """Whether the first that `by` said under a thread is that it raised a blocker."""
+        """True if the first event of `by` under a thread says that it raised a blocker."""
         if not any(agent.id == by for agent in self._company.org.agents):
             return False
         found = await self._bus.next_message(EVENTS, self._subjects.event(thread, by))
@@ -98,7 +98,7 @@ class Person:
         return False
 
     async def cancel(self, view: TaskView) -> tuple[bool, End]:
-        """End a task as cancelled unless it has ended: whether this did it, and its one end. Raises BusAway."""
+        """End a task as cancelled unless it has ended. Returns True if this call did, and its end. Raises BusAway."""
         if not view.requester or not view.worker:
             raise NotFound(
                 f"nobody has said who gave task {view.task_id} to whom", "It ends by itself when its time is over."
@@ -114,7 +114,7 @@ class Person:
         return won, end
 
     async def steer(self, view: TaskView, text: str) -> str | None:
-        """Say something to a task that has not ended. None if it was sent, else why not. Raises BusAway.
+        """Say something to a task that has not ended. Returns None if it was sent, else the reason. Raises BusAway.
 
         What came of it is an event `steered` of the task, from its worker's node.
         """

@@ -1,7 +1,7 @@
-"""What happened, again, from the streams: of a task and all that came of it, of one agent, or since a moment.
+"""Events read back from the streams: of a task and all that came of it, of one agent, or since a moment.
 
-The streams are the record (a core subscription may have missed something); their order is the server's, and so are the
-times. What an agent wrote is data, shown as such.
+The streams are the record; a core subscription may have missed something. Order and times are the server's. What an
+agent wrote is data, and is shown as data.
 """
 
 from __future__ import annotations
@@ -69,29 +69,31 @@ async def moments(bus: Bus, company: Company) -> list[TimelineEntry]:
 def chosen(
     all_of_it: list[TimelineEntry], task: str | None = None, agent: str | None = None, since: datetime | None = None
 ) -> list[TimelineEntry]:
-    """The part that was asked for. A task brings all that came of it: what it was passed on as, and chained to."""
+    """The entries of a task, of an agent, since a moment. A task brings those that came of it (passed on, chained)."""
     part: Iterable[TimelineEntry] = all_of_it
     if task is not None:
         family = _family(all_of_it, task)
-        part = [one for one in part if one.task_id in family]
+        part = [entry for entry in part if entry.task_id in family]
     if agent is not None:
-        involved = {one.task_id for one in all_of_it if one.what in _PART_IN and agent in (one.who, one.to)}
-        part = [one for one in part if agent in (one.who, one.to) or (one.task_id in involved and one.task_id)]
+        involved = {entry.task_id for entry in all_of_it if entry.what in _PART_IN and agent in (entry.who, entry.to)}
+        part = [
+            entry for entry in part if agent in (entry.who, entry.to) or (entry.task_id in involved and entry.task_id)
+        ]
     if since is not None:
-        part = [one for one in part if one.at >= since]
+        part = [entry for entry in part if entry.at >= since]
     return list(part)
 
 
 def _family(all_of_it: list[TimelineEntry], task: str) -> set[str]:
     family = {task}
-    for one in all_of_it:  # in time: a child is heard of after its parent
-        if one.parent in family and one.task_id:
-            family.add(one.task_id)
+    for entry in all_of_it:  # in time: a child is heard of after its parent
+        if entry.parent in family and entry.task_id:
+            family.add(entry.task_id)
     return family
 
 
 def _read(subjects: Subjects, stored: Stored) -> list[TimelineEntry]:
-    """What a stored message says; nothing if it is malformed."""
+    """The entry of a stored message; none if it is malformed."""
     try:
         parsed = subjects.parse(stored.subject)
         if parsed.channel == "events":

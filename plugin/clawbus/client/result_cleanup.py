@@ -1,4 +1,4 @@
-"""What is left to do once a program has a result: say so on the bus, and take the copy out of the inbox.
+"""The work after a program has a result: say so on the bus, and take the copy out of the inbox.
 
 Both happen behind the program's back, many at once; closing the connection waits for them for a few seconds.
 """
@@ -48,7 +48,7 @@ class ResultCleanup:
             pause_s = _TOGETHER_S if fresh else min(2 * pause_s, _LONGEST_S)
 
     async def finish(self) -> None:
-        """At the end: what is left, within five seconds. What is not done then stays in the inbox, to be read there."""
+        """Do the rest within five seconds. What is not done then stays in the inbox, to be read there."""
         with contextlib.suppress(Away, TimeoutError):
             async with asyncio.timeout(_AT_THE_END_S):
                 await self._settle(15)

@@ -1,4 +1,4 @@
-"""Doing the tasks of an agent in a Python program: what a node is to an OpenClaw gateway, `serve` is to the program."""
+"""Tasks of agents in a Python program: `serve` is to the program as a node is to an OpenClaw gateway."""
 
 from __future__ import annotations
 

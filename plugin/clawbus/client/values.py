@@ -1,4 +1,4 @@
-"""What a program gets to see: a task, its result, a message."""
+"""The values that a program gets: a task, its result, a message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Task:
 
     id: str
     requester: str
-    """Who gave it. The server vouches for him: it is no claim of the text."""
+    """The agent, person or steward that gave it. The server has checked the sender."""
     to: str
     """An agent, or a pool or team of which one member does it."""
     text: str
@@ -29,14 +29,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a task ended. A task has exactly one."""
+    """The end of a task. A task has exactly one."""
 
     task_id: str
     status: Status
     """done, failed, cancelled, timed_out, or dead (its attempts were interrupted too often)."""
     text: str
     by: str
-    """Who ended it: the agent that did it, a person, its requester, the steward."""
+    """The one who ended it: the agent that did it, a person, its requester, the steward."""
     at: datetime
 
     @property
@@ -77,7 +77,7 @@ def result_of(end: End) -> Result:
 
 
 def unreadable(number: int, why: str) -> Message:
-    """What stands for a message that is none."""
+    """The value that stands for a message that cannot be read."""
     return Message(number, "message", "?", "malformed", why, datetime.fromtimestamp(0, UTC))
 
 

@@ -1,6 +1,6 @@
 """The bus as it happens: events and ends of all tasks, and alerts, in the order in which they are heard.
 
-This is for watching: a core subscription, which can miss what is said while it is away. The record is in the streams
+This is for watching: a core subscription misses what is said while it is away. The record is in the streams
 (`tasks.History`).
 """
 
@@ -38,7 +38,7 @@ class WatchEvent:
 
 @contextlib.asynccontextmanager
 async def watching(bus: Bus, subjects: Subjects) -> AsyncIterator[asyncio.Queue[WatchEvent]]:
-    """Everything that is said of tasks while the block runs, and signed by who says it."""
+    """Every event of tasks while the block runs, if its sender has signed it."""
     heard: asyncio.Queue[WatchEvent] = asyncio.Queue()
     said: asyncio.Queue[Message] = asyncio.Queue()
     channels = ("events", "end", "alerts")
@@ -71,7 +71,7 @@ async def _read_on(
 
 
 class _InLine:
-    """A task is seen queued before it is seen delivered: its two sides say so on two ways, and either may be first."""
+    """Puts `accepted` before `delivered`: requester and worker say these on two ways, and either may arrive first."""
 
     def __init__(self, heard: asyncio.Queue[WatchEvent]) -> None:
         self._heard = heard

@@ -1,4 +1,4 @@
-"""What both demos stand on: a company of the examples on free ports in a folder of its own, and what remains of it."""
+"""The stage of both demos: a company of the examples, on free ports, in a folder of its own; and what it leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from clawbus.ops.up import SERVER, ServicePlan, running
 from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
-"""What --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""
+"""The process that --kill kills: the worker's gateway with the turn in it, the worker's node, or the bus."""
 CEO, CTO = "ceo-genesis", "cto-athena"
 SESSION = str(SessionKey(CEO, "main"))
 LIMIT_S = 420.0
@@ -43,7 +43,7 @@ _PORT = re.compile(r"^port = \d+", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Wish:
-    """What a demo is asked to do. `model` is "scripted" or provider/model."""
+    """The options of a demo. `model` is "scripted" or provider/model."""
 
     app: Path
     claw: OpenClaw
@@ -54,7 +54,7 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The results of a demo."""
 
     folder: Path
     tasks: list[dict[str, Any]] = field(default_factory=list)
@@ -179,7 +179,7 @@ def _watch_deaths(wish: Wish, say: Callable[[str], None]) -> Callable[[str, str,
     def on_event(name: str, what: str, detail: str) -> None:
         if what == "died":
             dead.add(name)
-            say(f"{name} lost ({detail})" + (": killed by this demo" if KILLS.get(wish.kill or "") == name else ""))
+            say(f"{name} died ({detail})" + (": killed by this demo" if KILLS.get(wish.kill or "") == name else ""))
         elif what == "restarting":
             say(f"{name} retrying: it is started again {detail}")
         elif what == "ready" and name in dead:

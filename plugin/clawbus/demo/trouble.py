@@ -1,4 +1,4 @@
-"""What goes wrong with a demo's model, in its gateway's own words: nobody waits for a reply that will not come."""
+"""Errors of a demo's model, in its gateway's own words: nobody waits for a reply that will not come."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from clawbus.org import STEWARD
 from clawbus.tasks.new_message import NewMessage, make_message
 
 ANSWER = "Do not run them: nobody has looked at that code yet. Reading it is enough."
-"""What the person says to the blocker, unless he says something else himself."""
+"""The person's answer to the blocker, unless the person gives another."""
 _CHANGES = {'escalate = "15m"': 'escalate = "5s"'}
 """A demo does not wait a quarter of an hour for a CEO who may not answer."""
 

@@ -14,15 +14,17 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import websockets
-from websockets.asyncio.client import ClientConnection
 
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
 from clawbus.gateway.run_phases import RunPhases
 from clawbus.retry import Backoff
 from clawbus.version import __version__
+
+if TYPE_CHECKING:  # `websockets` loads its client when it first connects: commands that never do start sooner
+    from websockets.asyncio.client import ClientConnection
 
 log = logging.getLogger(__name__)
 

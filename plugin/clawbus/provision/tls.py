@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from clawbus.org import Org
-from clawbus.provision import ca
 from clawbus.provision.ports import LOOPBACK
 from clawbus.settings import Home, write_secret
 
@@ -25,6 +24,8 @@ def certificate_file(home: Home) -> Path:
 
 def prepare(home: Home, org: Org) -> bool:
     """Make what is missing or ends soon; whether the server has a new certificate to read."""
+    from clawbus.provision import ca  # it loads cryptography's X.509, which clients of the server do not need
+
     folder = home.dir("tls")
     authority = ca.authority(folder / "authority.pem", org.company)
     if not ca_file(home).exists() or ca_file(home).read_text() != authority.pem:

@@ -1,5 +1,1 @@
 """The company's duties: what nobody does by himself. Any number of stewards run side by side, without a leader."""
-
-from clawbus.steward.steward import Steward
-
-__all__ = ["Steward"]

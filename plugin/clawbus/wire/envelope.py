@@ -35,6 +35,8 @@ Type = Literal[
     "contribution",
     "control",
 ]
+MessageType = Literal["message", "report", "progress", "blocker", "insight", "confirm", "contribution"]
+"""What agents, people and programs send as mail; the others are tasks, results, and orders of clawbus itself."""
 Priority = Literal["critical", "high", "medium", "low"]
 Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
 """The ends of a task. There is exactly one per task, and the first one written counts."""

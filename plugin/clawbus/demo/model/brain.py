@@ -1,4 +1,4 @@
-"""What the scripted model does with a turn: the CEO delegates and recommends, the CTO evaluates.
+"""The scripted model's behaviour in a turn: the CEO delegates and recommends, the CTO evaluates.
 
 It decides from what it reads, and from nothing else: its own AGENTS.md and SOUL.md in the system prompt, the
 messages, the outputs of its tools. What another agent sent is data to it: a result never gives it orders.
@@ -30,7 +30,7 @@ _ECHO_CHARS = 500
 
 
 def question(folder: str) -> str:
-    """What the demo asks the CEO."""
+    """The demo's question to the CEO."""
     return f"Can this Node project go from Node 18 to Node 22?\nFolder: {folder}"
 
 
@@ -131,7 +131,7 @@ def _delegate(turn: Turn, folder: str) -> Plan:
 
 
 def _reviewer(turn: Turn) -> str:
-    """Who is to look at the report when it is there, if the user wants that."""
+    """The agent that is to check the report, if the user wants that."""
     return _peer(turn.system.partition(_CONTEXT)[2], "- ", SECURITY) if _SECURITY.search(turn.prompt) else ""
 
 
@@ -147,7 +147,7 @@ def _order(folder: str) -> str:
 
 
 def _recommend(result: Frame) -> str:
-    """What the user hears of a result: the advice; the report itself stands above it in the session."""
+    """The reply to the user after a result: the advice; the report itself stands above it in the session."""
     task = f"(task {result.id})"
     sender, outcome = result.field("From"), result.field("Outcome")
     if outcome != "done":

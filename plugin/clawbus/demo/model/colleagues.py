@@ -14,7 +14,7 @@ from clawbus.demo.model.evaluation import APIS
 from clawbus.demo.model.plans import Call, Plan
 
 ASK_FIRST = "Ask your superior before you run any code of the project."
-"""What makes the worker raise a blocker; the demo's CEO says it in the task."""
+"""The words in a task that make the worker raise a blocker; the demo's CEO writes them."""
 BLOCKED = "I wait for an answer: may the project's tests be run?"
 _PLACE = re.compile(r"^- ([^\s:]+):(\d+)", re.MULTILINE)
 _WHERE = re.compile(r"\bto replace in (/.+?) before Node 22")
@@ -41,7 +41,7 @@ class Place:
 
 
 def is_review(task: str) -> bool:
-    """Whether a task wants somebody else's report checked."""
+    """True if a task wants another agent's report checked."""
     return bool(_REVIEW.search(task) and _WHERE.search(task))
 
 
@@ -88,7 +88,7 @@ def may_i_run(turn: Turn) -> Plan:
 
 
 def about_blockers(messages: tuple[Frame, ...]) -> str:
-    """What a superior says of a blocker that only a person can answer: it leaves it, and the bus takes it up."""
+    """A superior's words on a blocker that only a person can answer: it leaves it, and the bus escalates it."""
     blockers = [message for message in messages if message.field("Type").startswith("blocker")]
     if not blockers:
         return ""
@@ -97,6 +97,6 @@ def about_blockers(messages: tuple[Frame, ...]) -> str:
 
 
 def answered(turn: Turn) -> str:
-    """What somebody has answered to the blocker of this session's task; empty if nobody has."""
+    """The answer to the blocker of this session's task; empty if there is none."""
     said = [message for message in turn.messages if not message.field("Type").startswith("blocker")]
     return said[-1].body.strip() if turn.origin and said else ""

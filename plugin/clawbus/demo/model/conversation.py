@@ -1,4 +1,4 @@
-"""What a chat request of OpenClaw says, freed of what the gateway wraps around it.
+"""A chat request of OpenClaw, without what the gateway wraps around it.
 
 Measured on OpenClaw 2026.9.6: a time stamp before a user's text, a "Runtime:" line after the first, internal
 context between marks, a notice when a crash cut a turn off, the text of that turn kept above it, and a request
@@ -54,7 +54,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What waits for an answer: the newest prompt, framed things, and the calls of this turn so far."""
+    """The part that waits for an answer: the newest prompt, framed things, and the calls of this turn so far."""
 
     agent: str
     session: str
@@ -65,14 +65,14 @@ class Turn:
     messages: tuple[Frame, ...]
     """Mail that has woken this turn."""
     steers: tuple[Frame, ...]
-    """What was said to the task after it was given, as far as it is not answered."""
+    """The words said to the task after it was given, as far as they are not answered."""
     origin: Frame | None
     """The task that this session was begun for, if it is one of the bus."""
     asked: str
-    """What the user has said last in this session, perhaps some turns ago."""
+    """The user's last words in this session, perhaps some turns ago."""
     done: tuple[Done, ...]
     fresh: bool
-    """Whether the gateway has just begun (or, after a crash, begun again) this turn: nothing follows its text."""
+    """True if the gateway has just begun (or, after a crash, begun again) this turn: nothing follows its text."""
 
 
 def read_turn(request: dict[str, Any]) -> Turn:
@@ -164,7 +164,7 @@ def _is_reply(message: dict[str, Any]) -> bool:
 
 
 def _asked_again(after: Sequence[dict[str, Any]]) -> bool:
-    """Whether what follows a reply first is the gateway's request to go on, so that the reply was none."""
+    """True if the gateway's request to go on follows a reply first: then the reply was none."""
     return bool(after) and after[0].get("role") == "user" and bool(_ASKED_AGAIN.search(_text(after[0].get("content"))))
 
 

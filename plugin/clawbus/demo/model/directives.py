@@ -1,4 +1,4 @@
-"""What a test tells the scripted model to do: lines that begin with `@`, carried out in their order.
+"""A test's orders to the scripted model: lines that begin with `@`, carried out in their order.
 
 @reply TEXT          add TEXT to the reply
 @big N               add N characters

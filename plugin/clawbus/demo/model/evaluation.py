@@ -53,7 +53,7 @@ APIS = (
 
 @dataclass(slots=True)
 class Findings:
-    """What the outputs said. `uses`: per API, (path, line, how many on it)."""
+    """The findings of the outputs. `uses`: per API, (path, line, how many on it)."""
 
     files: int = 0
     uses: dict[str, list[tuple[str, int, int]]] = field(default_factory=lambda: {a.rule: [] for a in APIS})

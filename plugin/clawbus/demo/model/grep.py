@@ -70,7 +70,7 @@ def list_errors(folder: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Which lines to print: those that match `pattern`. `spelled`: with a `~` after each letter.
+    """The lines to print: those that match `pattern`. `spelled`: with a `~` after each letter.
 
     OpenClaw masks what looks like a secret before the model sees it, code included (`apiKey = f(x)` becomes
     `apiKey = ***x)`). Spelled text looks like nothing, and loses nothing.
@@ -93,7 +93,7 @@ def read_lines(folder: str, files: Sequence[str], reading: Reading, page: int, s
 
 
 def body(output: str) -> str | None:
-    """What stands between the marks, None if the output is not whole (cut, still running, or an error)."""
+    """The text between the marks, None if the output is not whole (cut, still running, or an error)."""
     found = _MARKED.fullmatch(output.strip())
     if not found or _TRUNCATED.search(output):
         return None
@@ -115,18 +115,18 @@ def parse_names(pages: Iterable[str]) -> tuple[list[str], bool]:
 
 
 def is_last_names(page: str) -> bool:
-    """Whether a page of `list_files` was the last one."""
+    """True if a page of `list_files` was the last one."""
     return page.rsplit("\n", maxsplit=1)[-1].startswith("grep exit ")
 
 
 def is_last_lines(text: str) -> bool:
-    """Whether the pages of `read_lines`, put together, are all there is."""
+    """True if the pages of `read_lines` together are the whole file."""
     return f"\n{text}".rstrip("\n").endswith(f"\n{_LAST}")
 
 
 @dataclass(frozen=True, slots=True)
 class FileLines:
-    """What was read of a file.
+    """The lines that were read of a file.
 
     `whole` is False if a line was cut or grep reported an error; `masked` is True if OpenClaw may have put
     its own marks in the place of code.

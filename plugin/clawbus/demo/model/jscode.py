@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 State = tuple[str, ...]
-"""What is open, innermost last: "/*", a quote, "`" (template text), "${" (code in a template), "{" in that."""
+"""The open constructs, innermost last: "/*", a quote, "`" (template text), "${" (code in a template), "{" in that."""
 
 START: State = ()
 _QUOTES = ("'", '"')
@@ -51,7 +51,7 @@ def after_gap(state: State) -> State:
 
 
 def needs_every_line(state: State) -> bool:
-    """Whether an expression inside a template is open: only then do braces on any line matter."""
+    """True if an expression inside a template is open: only then do braces on any line matter."""
     return "${" in state
 
 
@@ -113,7 +113,7 @@ class _Reader:
                 self.before = self.before if piece == ")" else piece
 
     def _take(self, piece: str) -> None:
-        """What a token opens or closes."""
+        """Open or close what a token opens or closes."""
         rules: dict[str, Callable[[], None]] = {
             "(": lambda: self.heads.append(self.before in _HEADS),
             ")": self._close_paren,
@@ -161,5 +161,5 @@ class _Reader:
 
 
 def _continues(line: str) -> bool:
-    """Whether a line ends in a backslash that continues its string: an odd number of them."""
+    """True if a line ends in a backslash that continues its string: an odd number of them."""
     return (len(line) - len(line.rstrip("\\"))) % 2 == 1

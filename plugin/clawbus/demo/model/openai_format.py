@@ -54,7 +54,7 @@ def _finish(decision: Decision) -> str:
 
 
 def usage(request: dict[str, Any], decision: Decision) -> dict[str, int]:
-    """What was read and written, in quarters of characters: there is no tokenizer here."""
+    """The usage in tokens, a quarter of the characters: there is no tokenizer here."""
     read = len(json.dumps(request.get("messages"))) // 4
     written = len(json.dumps(_message(decision))) // 4
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}

@@ -1,4 +1,4 @@
-"""How the scripted model thinks: a plan asks for a tool, reads what it printed, and goes on.
+"""The scripted model's plans: a plan asks for a tool, reads what it printed, and goes on.
 
 The server keeps nothing between two requests. It runs the plan anew over what the conversation already
 holds, and where that ends lies the next decision. So a turn that a crash cut off simply goes on.
@@ -26,7 +26,7 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
     repeatable: bool = True
     beside: str = ""
-    """What the model says in the same message."""
+    """The words of the model in the same message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the model does now: wait `pause_s`, then call, reply, or break."""
+    """The model's next act: wait `pause_s`, then call, reply, or break."""
 
     pause_s: float = 0.0
     call: Call | None = None

@@ -6,7 +6,6 @@ from clawbus.node.mailbox.broadcast_handler import BroadcastHandler
 from clawbus.node.mailbox.budget_gate import BudgetGate
 from clawbus.node.mailbox.halted_sessions import HaltedSessions
 from clawbus.node.mailbox.inbox import Inbox
-from clawbus.node.mailbox.leaked_keys import LeakedKeys, speakers_of
 from clawbus.node.mailbox.mail_handler import MailHandler
 from clawbus.node.mailbox.mail_turns import MailTurns
 from clawbus.node.mailbox.outbox import Outbox
@@ -20,7 +19,6 @@ __all__ = [
     "BudgetGate",
     "HaltedSessions",
     "Inbox",
-    "LeakedKeys",
     "MailBounds",
     "MailHandler",
     "MailTurns",
@@ -28,5 +26,4 @@ __all__ = [
     "RateLimits",
     "SessionDelivery",
     "TurnPermit",
-    "speakers_of",
 ]

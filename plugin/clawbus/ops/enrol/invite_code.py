@@ -46,7 +46,7 @@ class Code(BaseModel):
     @property
     def until(self) -> str:
         """When it expires, for a person."""
-        return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%SZ}"
 
     def line(self) -> str:
         """The line. Its last bytes are a checksum, so that a slip of the hand costs no try."""
