@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 0.25
 _LOOK_S = 0.5
 _REFUSED_S = 5.0
-"""A server that refuses us is not asked more often than this (F24)."""
+"""A server that refuses us is not asked more often than this."""
 _VIOLATION = "permissions violation"
 _REVOKED = "revoked"
 _REFUSALS = ("authorization", "authentication", "expired", _REVOKED)
