@@ -249,6 +249,15 @@ def test_each_file_that_a_page_names_exists(page: Path) -> None:
             assert found, f"{page.name}: {path}"
 
 
+def test_the_way_of_a_task_enters_the_packages_that_the_page_counts() -> None:
+    """docs/architecture.md: the packages of the files on the way are those of its sentence, in the same number."""
+    way = (ROOT / "docs" / "architecture.md").read_text().partition("## The way of a task")[2].partition("\n## ")[0]
+    entered = {path.split("/")[0] for path in re.findall(r"`([a-z_]+/[\w/]+\.py)`", way)} - {"tests"}
+    sentence = re.search(r"enters six packages: (.*)\.", way)
+    assert sentence is not None
+    assert (set(re.findall(r"`(\w+)`", sentence[1])), len(entered)) == (entered, 6)
+
+
 def test_the_index_of_decisions_is_whole() -> None:
     """A row for each number up to the last: its page and a status, or why there is no page."""
     folder = ROOT / "docs" / "adr"
