@@ -7,7 +7,7 @@ CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo quick check test one test-long test-host lint types layers drift shim pure server gateways rows bench lock clean
+.PHONY: help demo quick check test one coverage test-long test-host lint types layers drift shim pure server gateways rows bench lock clean
 
 help:
 	@echo "make demo [APP=DIR] [KILL=worker|node|server]   two real gateways, one real task, a report"
@@ -16,6 +16,7 @@ help:
 	@echo "make check       the same, and the tests that start nats-server, nodes and programs"
 	@echo "make test        the same, and the tests that start real gateways"
 	@echo "make one T=tests/server/test_pools.py   one file, or one test (FILE::TEST)"
+	@echo "make coverage [T=tests/pure]   the figure: branches that the tests without a gateway reach"
 	@echo "make test-long   the long forms: ten random kills of each process, 5,000 new examples of each property"
 	@echo "make test-host   what needs root or a mount: a disk that is really full"
 	@echo "make rows        each promised row's break must turn its tests red (docs/rows.md)"
@@ -46,7 +47,7 @@ test: check gateways
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell plugin skills souls tests examples docs README.md CHANGELOG.md
+	$(BIN)/codespell plugin skills souls tests examples docs *.md
 
 types: $(VENV)/dev.done
 	$(BIN)/mypy
@@ -72,6 +73,13 @@ gateways: $(VENV)/dev.done
 one: $(VENV)/dev.done
 	$(BIN)/python -m pytest --timeout 600 $(T)
 
+# What a killed process had run is not counted: its figure dies with it.
+coverage: $(VENV)/dev.done
+	rm -rf .coverage
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not long" --timeout 180 $(or $(T),tests/pure tests/server)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 rows: $(VENV)/dev.done
 	$(BIN)/python -m tests.breaks --check --strict
 	$(BIN)/python -m tests.breaks
@@ -92,4 +100,4 @@ lock:  # needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/run.lock pyproject.toml --group dev -o requirements/dev.lock
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""F19: what others notice while one agent sends 10,000 messages. As JSON, each figure beside its baseline of the same run.
+"""What others notice while one agent sends 10,000 messages. As JSON, each figure beside its baseline of the same run.
 
     python -m tests.bench.flood [--samples N] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""The cases of F13. Each has a `needle`: what must not stand, as it is, where the family is to be inert.
+"""Hostile texts, by family. Each case has a `needle`: what must not stand, as it is, where the family is to be inert.
 
 terminal: acts on a terminal. unseen: is not seen, or turns what is seen round. prompt: means something to a model's
 tokenizer, its chat template, the gateway, or a reader of our frames. rows: adds a line to a list or a log. markup: means

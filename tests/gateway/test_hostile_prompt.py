@@ -1,4 +1,4 @@
-"""F13 in real prompts: what a model is asked, when an agent of the company sends it everything that is hostile.
+"""Hostile text in real prompts: what a model is asked, when an agent of the company sends it everything that is hostile.
 
 The agent's node is stopped, and its key speaks: each message is signed by it, and no tool has checked the words.
 """
@@ -48,7 +48,7 @@ async def heard(company: Live, session: str, count: int) -> list[str]:
     return await until(look, f"the words in {session}", 90)
 
 
-async def test_f13_no_real_prompt_has_hostile_words_outside_their_marks(duo: Live, brain: ScriptedModel) -> None:
+async def test_no_real_prompt_has_hostile_words_outside_their_marks(duo: Live, brain: ScriptedModel) -> None:
     """A task, its steering, a result, mail, a blocker, a broadcast, a topic's message, a lesson: in the transcript."""
     task_id = await duo.spawn("do something", label="mine")
     duo.kill("node-lab")

@@ -1,4 +1,4 @@
-"""F14: hostile ids are refused before any network call, wherever one may be given; subjects are read as they are built."""
+"""Hostile ids are refused before any network call, wherever one may be given; subjects are read as they are built."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ IDS = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_f14_no_command_asks_the_network_about_a_hostile_id(
+def test_no_command_asks_the_network_about_a_hostile_id(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No server runs here: who asked it would say that it is away. An empty option is none."""
@@ -70,7 +70,7 @@ def _reaches(command: list[str], good: str) -> bool:
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
-def test_f14_no_builder_takes_a_hostile_token(channel: Channel) -> None:
+def test_no_builder_takes_a_hostile_token(channel: Channel) -> None:
     """Not as a token, not as the sender, not as the company; a filter takes a lone wildcard, and nothing longer."""
     good = dict.fromkeys(channel.tokens, "a") | {
         name: value for name, value in _SPECIAL.items() if name in channel.tokens
@@ -92,7 +92,7 @@ def test_f14_no_builder_takes_a_hostile_token(channel: Channel) -> None:
 _SPECIAL = {"task": "a" * 26, "trace": "a" * 26, "priority": "high", "sha256": "0" * 64, "part": "7"}
 
 
-def test_f14_no_tool_takes_a_hostile_id() -> None:
+def test_no_tool_takes_a_hostile_id() -> None:
     """Each parameter that names somebody or a task, of each tool."""
     whole: dict[str, dict[str, Any]] = {
         "nats_pub": {"to": AGENT, "message": "x", "taskId": "a" * 26},
@@ -112,7 +112,7 @@ def test_f14_no_tool_takes_a_hostile_id() -> None:
 
 
 @given(st.text())
-def test_f14_only_what_is_an_id_is_one(text: str) -> None:
+def test_only_what_is_an_id_is_one(text: str) -> None:
     is_id = re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", text, re.ASCII) is not None
     is_task = re.fullmatch(r"[a-z2-7]{26}", text, re.ASCII) is not None
     for check, good in ((check_id, is_id), (check_task_id, is_task)):
@@ -168,7 +168,7 @@ def test_a_topic_is_one_of_ours(text: str) -> None:
     st.text()
     | st.lists(st.sampled_from([*HOSTILE, "komodo-ai", "genbrain", "agents", "org", "dm", AGENT])).map(".".join)
 )
-def test_f14_a_guests_subject_leads_to_members_only(subject: str) -> None:
+def test_a_guests_subject_leads_to_members_only(subject: str) -> None:
     """Whatever a guest publishes on: it is nobody's, or an agent's, a team's or a topic's of org.toml."""
     org = _org()
     found = place(org, subject)

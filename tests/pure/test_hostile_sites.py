@@ -1,4 +1,4 @@
-"""F13: every place that shows others' words goes through the one function for terminals, or the one for prompts."""
+"""Every place that shows others' words goes through the one function for terminals, or the one for prompts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _dotted(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def test_f13_only_one_module_prints() -> None:
+def test_only_one_module_prints() -> None:
     """Also as a callback: whoever hands `click.echo` on prints past the one function."""
     found = {
         f"{name}:{node.lineno} {_dotted(node)}"
@@ -86,7 +86,7 @@ def test_f13_only_one_module_prints() -> None:
     assert found == set()
 
 
-def test_f13_what_that_module_prints_goes_through_the_one_function() -> None:
+def test_what_that_module_prints_goes_through_the_one_function() -> None:
     ((_, tree),) = [one for one in _trees("cli") if one[0] == "cli/output.py"]
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _dotted(node.func) == "click.echo"]
     printed = [call.args[0] for call in calls]
@@ -94,7 +94,7 @@ def test_f13_what_that_module_prints_goes_through_the_one_function() -> None:
     assert all(isinstance(one, ast.Call) and _dotted(one.func) in ("inert", "inert_json") for one in printed)
 
 
-def test_f13_every_log_line_goes_through_the_one_function() -> None:
+def test_every_log_line_goes_through_the_one_function() -> None:
     """Nobody but the command line sets up logging, and it does with the formatter that makes lines inert."""
     setups = [
         (name, node)
@@ -107,7 +107,7 @@ def test_f13_every_log_line_goes_through_the_one_function() -> None:
     assert [_dotted(one.func) for one in formatters if isinstance(one, ast.Call)] == ["InertFormatter"]
 
 
-def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
+def test_nobody_parses_what_came_but_the_one_reader() -> None:
     """`json.loads` guesses encodings, takes NaN and a key twice, and breaks off on deep nesting."""
     own = {
         "wire/strict_json.py": "the reader",
@@ -169,12 +169,12 @@ def _bare_words(tree: ast.Module) -> Iterator[str]:
     yield from look(tree, "", False)
 
 
-def test_f13_no_tool_and_no_turn_says_others_words_bare() -> None:
+def test_no_tool_and_no_turn_says_others_words_bare() -> None:
     found = {f"{name}::{function}" for name, tree in _trees(*_PROMPT_PARTS) for function in _bare_words(tree)}
     assert found <= set(_ELSEWHERE)
 
 
-def test_f13_every_body_in_a_frame_stands_within_its_marks() -> None:
+def test_every_body_in_a_frame_stands_within_its_marks() -> None:
     """In frames.py no body, subject or line stands in a text but within `fence` or `_line`."""
     ((_, tree),) = [one for one in _trees() if one[0] == "node/prompts/frames.py"]
     bare = [
@@ -190,7 +190,7 @@ def test_f13_every_body_in_a_frame_stands_within_its_marks() -> None:
 
 
 @pytest.mark.parametrize("style", [Style(120, False, True), Style(40, False, False), Style(120, True, True)])
-def test_f13_the_flow_on_a_screen_is_inert(style: Style) -> None:
+def test_the_flow_on_a_screen_is_inert(style: Style) -> None:
     """`clawbus up` and the demo: each event is its line or its two, whoever it names and whatever it says."""
     at, lines = datetime.now().astimezone(), 2 if style.width < 76 else 1
     for case in CASES:
@@ -201,7 +201,7 @@ def test_f13_the_flow_on_a_screen_is_inert(style: Style) -> None:
         assert shown.count("\n") == lines, case
 
 
-def test_f13_the_doctors_report_is_inert() -> None:
+def test_the_doctors_report_is_inert() -> None:
     """What a gateway or a server says of itself: no markup of rich, no escape."""
     for case in CASES:
         stream = io.StringIO()

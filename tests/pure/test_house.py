@@ -34,6 +34,6 @@ def test_the_shim_holds_nothing_that_the_gateways_audit_calls_dangerous() -> Non
 
 
 def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\(([\w./-]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

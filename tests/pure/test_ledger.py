@@ -84,7 +84,7 @@ def test_a_task_has_one_result(path: Path) -> None:
 
 
 def test_a_second_delivery_brings_a_newer_ack_subject_and_no_second_run(path: Path) -> None:
-    """A laptop that slept longer than the lease goes on under the new one (F29)."""
+    """A laptop that slept longer than the lease goes on under the new one."""
     task = envelope()
     with Ledger(path) as ledger:
         ledger.runs.hold(task, "cto", "ack.1")

@@ -100,7 +100,7 @@ def test_n5_no_character_of_a_header_can_be_changed(place: int, other: str) -> N
         (CTO.header(SUBJECT, PAYLOAD, ID), "forged"),
     ],
 )  # fmt: skip
-def test_f17_each_forgery_is_refused_by_its_name(header: str, kind: str) -> None:
+def test_each_forgery_is_refused_by_its_name(header: str, kind: str) -> None:
     """The reason says what was wrong: people read it in the alert."""
     with pytest.raises(Unverified) as refused:
         checked(header)
@@ -135,7 +135,7 @@ def test_a_signer_does_not_show_its_key() -> None:
     assert seed not in str({k: v for k, v in vars(CEO).items() if isinstance(v, str)})
 
 
-def test_f18_what_the_steward_derives_is_no_guess_for_others() -> None:
+def test_what_the_steward_derives_is_no_guess_for_others() -> None:
     """The same words give the same id with the same key, and another with any other key."""
     assert CEO.secret_word("x") == Signer("acme", "ceo", _FOLDER / "ceo.nk").secret_word("x")
     assert len({CEO.secret_word("x"), CEO.secret_word("y"), CTO.secret_word("x")}) == 3

@@ -76,7 +76,7 @@ def test_an_envelope_is_read_as_it_was_written(body: str) -> None:
 
 
 def test_unknown_fields_are_ignored_and_an_unknown_version_is_refused() -> None:
-    """An older node understands a newer message, and parks a newer protocol (F25)."""
+    """An older node understands a newer message, and parks a newer protocol."""
     data = json.loads(task().encode())
     assert decode(json.dumps(data | {"colour": "blue"}).encode(), "ceo").body == "do it"
     with pytest.raises(WireError, match="version 2"):
@@ -86,7 +86,7 @@ def test_unknown_fields_are_ignored_and_an_unknown_version_is_refused() -> None:
 @pytest.mark.parametrize(
     "newer", [{}, {"type": "thought"}, {"body": ["x"]}, {"from": {"id": "ceo"}}, {"kind": [1]}, {"task": 7}]
 )
-def test_f25_a_newer_message_is_named_as_such_whatever_else_has_changed(newer: dict[str, Any]) -> None:
+def test_a_newer_message_is_named_as_such_whatever_else_has_changed(newer: dict[str, Any]) -> None:
     """Not as malformed: who reads the letter is to update clawbus, not to look for a fault. Of each kind of message."""
     said = json.loads(task().encode()) | {"kind": "progress"} | newer | {"v": 2}
     data, event_of = json.dumps(said).encode(), ACME.parse(ACME.event(TASK, "ceo"))
@@ -130,7 +130,7 @@ def test_the_sender_in_the_json_must_be_the_subjects() -> None:
     "data", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"v":1}', b"[" * 100_000, b'{"v":' + b"9" * 5000 + b"}"]
 )
 def test_broken_bytes_are_one_error(data: bytes) -> None:
-    """Broken JSON, deep nesting, huge numbers, wrong encodings: a WireError, never anything else (F9)."""
+    """Broken JSON, deep nesting, huge numbers, wrong encodings: a WireError, never anything else."""
     with pytest.raises(WireError):
         decode(data, "ceo")
     with pytest.raises(WireError):

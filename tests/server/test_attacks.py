@@ -131,7 +131,7 @@ def answered_calls(key: str) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "provisioner"])
-async def test_f17_no_answer_of_the_server_lands_on_anothers_subject(firm: Live, key: str) -> None:
+async def test_no_answer_of_the_server_lands_on_anothers_subject(firm: Live, key: str) -> None:
     """Receipts, configurations, pulled messages (one had become 1,002), stored bytes as they are: none is stored there.
 
     Among the stored bytes is a public key in the form of KEYS, which would make its owner the CEO.
@@ -151,14 +151,14 @@ async def test_f17_no_answer_of_the_server_lands_on_anothers_subject(firm: Live,
     assert not gained & {*VICTIMS, "KEYS", "STATE"}
 
 
-async def test_f17_within_one_account_with_the_streams_it_would_land_there(firm: Live) -> None:
+async def test_within_one_account_with_the_streams_it_would_land_there(firm: Live) -> None:
     """Why nobody but the provisioner lives where the streams are: with his key the same calls are stored as others'."""
     async with firm.company.connect("provisioner") as bus, thief(firm, "provisioner") as one:
         assert await one.may_publish("acme.dm.owner.owner", b"x", reply="acme.dm.ceo.auditor")
         assert (await settled(bus, one)).get("acme.dm.ceo.auditor") == 1
 
 
-async def test_f17_nobody_lives_where_the_streams_are(firm: Live) -> None:
+async def test_nobody_lives_where_the_streams_are(firm: Live) -> None:
     """Of all keys only the provisioner's is in that account."""
     hub = {name for name, grant in grants(firm.org).items() if grant.account == "HUB"}
     assert hub == {"provisioner"}
@@ -184,7 +184,7 @@ async def test_f17_nobody_lives_where_the_streams_are(firm: Live) -> None:
     ],
     ids="-".join,
 )
-async def test_f17_no_header_makes_the_server_speak_or_forget(firm: Live, key: str, headers: dict[str, str]) -> None:
+async def test_no_header_makes_the_server_speak_or_forget(firm: Live, key: str, headers: dict[str, str]) -> None:
     """Schedules, traces, roll-ups, batches: nothing arrives on another's subject, and nothing that is stored goes."""
     async with firm.company.connect("provisioner") as bus, thief(firm, key) as one:
         for number in range(3):
@@ -198,7 +198,7 @@ async def test_f17_no_header_makes_the_server_speak_or_forget(firm: Live, key: s
     assert {*after} - {*before} <= {*mine}
 
 
-async def test_f17_a_leased_message_of_another_cannot_be_ended(firm: Live) -> None:
+async def test_a_leased_message_of_another_cannot_be_ended(firm: Live) -> None:
     """With the exact words of another's acknowledgement: refused, and the message is handed out again."""
     async with firm.company.connect("gw-hq") as hq, thief(firm, "gw-lab") as one:
         async with firm.owner() as owner:
@@ -214,7 +214,7 @@ async def _fetched(bus: Bus) -> list[Delivery]:
     return await fetch_now(bus, "INBOX", "gw-hq", 1)
 
 
-def test_f17_nobody_may_answer_whoever_asks(tmp_path: Path) -> None:
+def test_nobody_may_answer_whoever_asks(tmp_path: Path) -> None:
     """`allow_responses` lets a responder do what its list forbids: no list grants it, on our server or on another's."""
     org_file = tmp_path / "org.toml"
     org_file.write_text(TOML.format(ports=free_ports(3)))
@@ -276,7 +276,7 @@ def _seed(folder: Path) -> Path:
     return load_or_create("another", folder / f"{os.urandom(4).hex()}.nk").seed_file
 
 
-async def test_f17_forged_credentials_open_nothing_and_are_alarmed(firm: Live) -> None:
+async def test_forged_credentials_open_nothing_and_are_alarmed(firm: Live) -> None:
     """Expired, foreign, self-signed, another role's, changed, without the seed, none at all: out, counted, alarmed."""
     async with stewarded(firm) as steward:
         cases = forged_credentials(firm)
@@ -296,7 +296,7 @@ async def _counted(steward: Steward, key: str, count: int) -> bool:
 
 
 @pytest.mark.parametrize("name", ["*", ">", "ceo.*", "a b", "gw-*", "", "CEO", "\u0441\u0435\u043e"])
-def test_f17_no_wildcard_becomes_a_name_or_a_tag(tmp_path: Path, name: str) -> None:
+def test_no_wildcard_becomes_a_name_or_a_tag(tmp_path: Path, name: str) -> None:
     """Under `{{tag(agent)}}` a tag `agent:*` would be everybody: such an id is refused when org.toml is read, and no
     credentials are made for a key of such a name."""
     home, agent = Home(tmp_path / ".clawbus"), {"gateway": "hq"}
@@ -345,7 +345,7 @@ def test_the_way_back_to_a_guest_stays_open_for_as_long_as_he_may_wait(tmp_path:
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "provisioner"])
-async def test_f17_what_a_key_may_not_do_is_counted_and_alarmed(firm: Live, key: str) -> None:
+async def test_what_a_key_may_not_do_is_counted_and_alarmed(firm: Live, key: str) -> None:
     """Each of them: speaking as the CEO, reading another's mail, purging, listening to all. A person hears in 5 s."""
     calls = ["acme.dm.auditor.ceo", "HUB.STREAM.PURGE.TASKS", "HUB.CONSUMER.CREATE.INBOX.spy", "$SYS.REQ.SERVER.PING",
              "HUB.CONSUMER.MSG.NEXT.INBOX.gw-hq", "$JS.API.STREAM.LIST", "acme.keys.ceo.provisioner"]  # fmt: skip

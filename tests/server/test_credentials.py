@@ -80,7 +80,7 @@ async def _passed(at_s: float) -> bool:
     return time.time() > at_s + 0.5
 
 
-async def test_f24_expired_credentials_are_a_clear_state_and_no_hot_loop(bus_only: Live) -> None:
+async def test_expired_credentials_are_a_clear_state_and_no_hot_loop(bus_only: Live) -> None:
     """A reconnect every 5 s at most; with new credentials in the file it is back by itself, and hears as before."""
     live = bus_only
     live.company.identity("gw-lab")
@@ -118,7 +118,7 @@ async def _more(live: Live, than: int) -> bool:
     return refusals(live) > than
 
 
-async def test_f24_a_revoked_key_is_cut_off_at_once_and_stays_out(bus_only: Live) -> None:
+async def test_a_revoked_key_is_cut_off_at_once_and_stays_out(bus_only: Live) -> None:
     """The live connection is closed, a new one refused; credentials that are issued later count again."""
     live = bus_only
     async with lab(live, renewed=True) as bus:

@@ -1,4 +1,4 @@
-"""F15, F21: what a file is called and where it leads decide nothing; "done" without its files is not done."""
+"""What a file is called and where it leads decide nothing; "done" without its files is not done."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ def harmless_name(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_f15_a_name_is_one_harmless_step(name: str) -> None:
+def test_a_name_is_one_harmless_step(name: str) -> None:
     assert harmless_name(safe_name(name))
     assert safe_name(safe_name(name)) == safe_name(name)
 
 
 @given(st.text() | st.lists(st.sampled_from([*NAMES, "/", "\\", ".", *(case.text for case in CASES)])).map("".join))
-def test_f15_any_name_is_one_harmless_step(name: str) -> None:
+def test_any_name_is_one_harmless_step(name: str) -> None:
     assert harmless_name(safe_name(name))
     assert safe_name(safe_name(name)) == safe_name(name)
 
 
-async def test_f15_no_name_puts_a_copy_outside(bus_only: Live, tmp_path: Path) -> None:
+async def test_no_name_puts_a_copy_outside(bus_only: Live, tmp_path: Path) -> None:
     """Each name on an artifact that arrives: 0 files and 0 folders beyond the task's own."""
     workspace, outside = tmp_path / "work", tmp_path / "outside"
     workspace.mkdir()
@@ -92,7 +92,7 @@ async def test_f15_no_name_puts_a_copy_outside(bus_only: Live, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("link", ["bus", "task", "file", "scratch", "dangling", "loop", "file for a folder"])
-async def test_f15_no_link_leads_a_copy_outside(bus_only: Live, tmp_path: Path, link: str) -> None:  # noqa: PLR0912
+async def test_no_link_leads_a_copy_outside(bus_only: Live, tmp_path: Path, link: str) -> None:  # noqa: PLR0912
     """Whatever the agent has put where its copies will lie: nothing is written, made or changed beyond it."""
     workspace, outside = tmp_path / "work", tmp_path / "outside"
     folder = workspace / "bus" / TASK
@@ -129,7 +129,7 @@ async def test_f15_no_link_leads_a_copy_outside(bus_only: Live, tmp_path: Path, 
         assert link == "scratch"
 
 
-def test_f15_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path) -> None:
+def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path) -> None:
     """An agent that swaps a folder for a link as fast as it can, while files are read from it and written to it."""
     workspace, outside = tmp_path / "work", tmp_path / "outside"
     workspace.mkdir()
@@ -164,7 +164,7 @@ def test_f15_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_f15_only_files_of_the_workspace_are_sent(name: str, tmp_path: Path) -> None:
+def test_only_files_of_the_workspace_are_sent(name: str, tmp_path: Path) -> None:
     """A path that a model gives: it names a file within, or nothing."""
     workspace = tmp_path / "work"
     workspace.mkdir()
@@ -186,7 +186,7 @@ def test_f15_only_files_of_the_workspace_are_sent(name: str, tmp_path: Path) -> 
         "r2://" + "x" * 3000,
     ],
 )
-def test_f15_an_address_is_a_reference_or_no_address(address: str, tmp_path: Path) -> None:
+def test_an_address_is_a_reference_or_no_address(address: str, tmp_path: Path) -> None:
     """What is no plain address is a path; and no address is ever fetched."""
     try:
         reference = foreign(address)
@@ -197,7 +197,7 @@ def test_f15_an_address_is_a_reference_or_no_address(address: str, tmp_path: Pat
         read_inside(tmp_path, address)
 
 
-def test_f15_a_folder_below_is_opened_through_no_link(tmp_path: Path) -> None:
+def test_a_folder_below_is_opened_through_no_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/")
     for below in (("link",), ("link", "etc"), ("missing",), ("a", "..")):
         with pytest.raises(OSError, match=r"."), opened(tmp_path, *below):
@@ -206,7 +206,7 @@ def test_f15_a_folder_below_is_opened_through_no_link(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["done", "failed"])
 @pytest.mark.parametrize("fault", ["missing", "changed", "shorter", "of another", "half of it", "none"])
-async def test_f21_done_with_a_missing_or_changed_file_has_failed(
+async def test_done_with_a_missing_or_changed_file_has_failed(
     bus_only: Live, ledger: Ledger, fault: str, status: Status
 ) -> None:
     """The end says failed, with the reason; the reply stays; what is whole goes with it."""

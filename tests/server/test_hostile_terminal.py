@@ -1,4 +1,4 @@
-"""F13 on real terminals: an agent whose key was stolen says everything that is hostile; a person looks at it with every command.
+"""Hostile text on real terminals: an agent whose key was stolen says everything that is hostile; a person looks at it with every command.
 
 The messages bear the agent's own signature: that it is the sender is true, and what it says is data all the same.
 """
@@ -198,7 +198,7 @@ async def poisoned(bus_only: Live) -> tuple[Live, Said]:
 
 
 @pytest.mark.timeout(300)
-async def test_f13_no_command_lets_an_escape_into_a_terminal(poisoned: tuple[Live, Said], tmp_path: Path) -> None:
+async def test_no_command_lets_an_escape_into_a_terminal(poisoned: tuple[Live, Said], tmp_path: Path) -> None:
     """Every command that prints what came from the bus: no control but a new line, no row that somebody has forged."""
     company, said = poisoned
     lists = [
@@ -264,6 +264,6 @@ def _json_in(out: str) -> object:
     return json.JSONDecoder().raw_decode(out[begin:].lstrip())[0]
 
 
-async def test_f13_the_doctor_on_a_terminal_shows_colours_of_its_own_only(bus_only: Live) -> None:
+async def test_the_doctor_on_a_terminal_shows_colours_of_its_own_only(bus_only: Live) -> None:
     _, out = await asyncio.to_thread(on_a_terminal, bus_only, "doctor")
     assert acting(_SGR.sub("", out)) == []

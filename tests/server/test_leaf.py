@@ -164,7 +164,7 @@ async def test_k3_up_runs_the_leaf_by_itself_once_there_is_one(tmp_path: Path) -
 
 
 async def test_k3_a_link_that_is_cut_for_ten_seconds_loses_nothing_and_keeps_the_order(two: Branch) -> None:
-    """F26, as docs/leaf.md has it: what is said on either side while the link is cut arrives once each, in its order.
+    """As docs/leaf.md has it: what is said on either side while the link is cut arrives once each, in its order.
 
     A turn that runs goes on, and its result counts; what had been read before can be read.
     """
@@ -250,7 +250,7 @@ async def test_k3_a_leaf_is_its_gateways_and_nobody_else(two: Branch) -> None:
     assert heard["HUB.CONSUMER.INFO.INBOX.gw-lab"] == "none", "an answer came to another's inbox"
 
 
-async def test_f17_through_a_leaf_no_answer_lands_on_anothers_subject(two: Branch) -> None:
+async def test_through_a_leaf_no_answer_lands_on_anothers_subject(two: Branch) -> None:
     """A thief's own leaf checks nothing: with the stolen file, and replies aimed at others, still nothing is stored there."""
     thief = two.home.root / "thief.conf"
     authority, creds = two.home.root / "tls/ca.pem", two.home.key("gw-lab").with_suffix(".creds")

@@ -1,6 +1,6 @@
 """Who may say, read and hear what: every channel, stream and durable, tried on a real server with each kind of key.
 
-The table here is written by hand, from the rules (ARCHITECTURE, docs/security.md) and not from `permissions`; its rows
+The table here is written by hand, from the rules (docs/security.md, docs/protocol.md) and not from `permissions`; its rows
 come from CHANNELS, STREAMS and what the server has, so that a new one cannot be left out.
 """
 

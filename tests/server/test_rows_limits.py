@@ -1,4 +1,4 @@
-"""Limits along the whole chain, on a real nats-server: budget, hops, circles, fan-out, breaker, quotas (F19, F20)."""
+"""Limits along the whole chain, on a real nats-server: budget, hops, circles, fan-out, breaker, quotas."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def settled(company: Live, one: Crew, trace: str) -> Tree:
 
 
 async def test_n3_a_fan_out_bomb_stops_at_the_budget_and_a_person_hears(tmp_path: Path) -> None:
-    """F20: 1-10-100 with the default budget: exactly 100 turns of 111 begin, whatever runs side by side; the refused
+    """1-10-100 with the default budget: exactly 100 turns of 111 begin, whatever runs side by side; the refused
     agents are told what is used and who can raise it; the person above is told once; the tree can be read afterwards."""
     async with shop(tmp_path, 4, head="policies.quota = 200") as company:
         async with crew(company, fan) as one, stewarded(company), connect(company.org_file) as client:
@@ -208,7 +208,7 @@ async def test_n6_a_task_that_waits_for_the_bus_asks_when_it_goes_out(tmp_path: 
 
 @pytest.mark.parametrize("hands", [["boss", "w0", "boss"], ["boss", "w0", "w1", "boss"], ["boss", "boss"]])
 async def test_n3_what_comes_back_to_its_sender_is_refused(tmp_path: Path, hands: list[str]) -> None:
-    """F20: A-B-A, A-B-C-A, and oneself: the last step is refused in words, and nothing is sent."""
+    """A-B-A, A-B-C-A, and oneself: the last step is refused in words, and nothing is sent."""
     said: list[str] = []
 
     async def mind(one: Crew, agent: str, task: Task) -> str:
@@ -315,7 +315,7 @@ async def raised(company: Live) -> list[str]:
 
 
 async def test_n3_the_quota_of_a_receiver_holds_over_all_priorities(tmp_path: Path) -> None:
-    """F19: the server counts each priority; what one agent has given another counts together at its node."""
+    """The server counts each priority; what one agent has given another counts together at its node."""
     async with shop(tmp_path, head="policies.quota = 3") as company, crew(company, fan) as one:
         company.kill("nats-server")  # so that nothing is done meanwhile
         for priority in ("high", "medium", "low"):
@@ -371,7 +371,7 @@ async def test_n3_mail_that_wakes_is_counted_in_its_tree(tmp_path: Path) -> None
 
 
 async def test_n3_a_flood_of_10000_calls_stays_its_senders_own(tmp_path: Path) -> None:
-    """F19, by the tools, as a model that has lost its mind would: of 10,000 tasks and messages to one receiver as many
+    """By the tools, as a model that has lost its mind would: of 10,000 tasks and messages to one receiver as many
     are taken as the quotas say, the rest is refused in words, ever later; the receiver's turns are the quota's; others'
     tasks are done meanwhile."""
     head = "policies.quota = 20\npolicies.mail_quota = 60"
@@ -417,7 +417,7 @@ async def test_n3_a_flood_of_10000_calls_stays_its_senders_own(tmp_path: Path) -
 
 
 async def test_n3_a_key_that_floods_an_inbox_is_stopped_by_the_server_and_paced_by_the_reader(tmp_path: Path) -> None:
-    """F19, with a key and no node: the server keeps 1,000 messages of one sender in one inbox; the receiver's node takes
+    """With a key and no node: the server keeps 1,000 messages of one sender in one inbox; the receiver's node takes
     60 of them in a minute, 20 of these as turns; what others send, and results, come at once; nothing is lost."""
     async with live(tmp_path, None, toml=duo_toml(free_ports(3))) as company:
         await company.start("node-lab")
@@ -495,7 +495,7 @@ async def test_n3_a_circle_through_a_pool_or_a_team_ends(tmp_path: Path, hands: 
 
 
 async def test_n3_chains_that_lead_into_each_other_end_at_the_hops(tmp_path: Path) -> None:
-    """F20: two edges of org.toml that name each other: after eight times the steward gives no more, and says so."""
+    """Two edges of org.toml that name each other: after eight times the steward gives no more, and says so."""
     more = '[[edges]]\nfrom = "w0"\nto = "w1"\nthen = "w0"\n[[edges]]\nfrom = "w1"\nto = "w0"\nthen = "w1"\n'
 
     async def mind(one: Crew, agent: str, task: Task) -> str:

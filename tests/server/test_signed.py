@@ -189,7 +189,7 @@ async def test_n5_nobody_signs_for_another(firm: Live) -> None:
         assert owner.verifier.refused == {"forged": 1}
 
 
-async def test_f17_no_forged_mail_reaches_an_inbox_and_each_is_alarmed(firm: Live) -> None:
+async def test_no_forged_mail_reaches_an_inbox_and_each_is_alarmed(firm: Live) -> None:
     """Unsigned, by another key, changed, for another subject, under another id: all dead letters, one alert in 5 s."""
     async with steward(firm), intruder(firm) as bus:
         await firm.start("node-hq")
@@ -223,7 +223,7 @@ async def test_f17_no_forged_mail_reaches_an_inbox_and_each_is_alarmed(firm: Liv
         assert [one.subject for one in raised] == ["acme.alerts.forged.dev.steward"]
 
 
-async def test_f17_no_forged_task_is_run(firm: Live) -> None:
+async def test_no_forged_task_is_run(firm: Live) -> None:
     """The same for tasks: the program does the real one only."""
     async with steward(firm), intruder(firm) as bus, at_work(firm) as begun:
         task = make_task(firm.org, "ceo", NewTask("dev", "rm -rf"))
@@ -253,7 +253,7 @@ async def ended(firm: Live, task: Envelope) -> None:
     assert end.status == "done"
 
 
-async def test_f17_on_every_channel_that_stewards_read_a_forgery_is_alarmed(firm: Live) -> None:
+async def test_on_every_channel_that_stewards_read_a_forgery_is_alarmed(firm: Live) -> None:
     """Ends, events, broadcasts, insights, dead letters, mail and control: turned away, and alarmed within 5 s."""
     task_id = new_task_id()
     cases: dict[str, Envelope | Event] = {
@@ -278,7 +278,7 @@ async def test_f17_on_every_channel_that_stewards_read_a_forgery_is_alarmed(firm
         await until(counted, "seven refused")
 
 
-async def test_f17_a_forged_end_neither_counts_nor_keeps_the_right_one_from_being_written(firm: Live) -> None:
+async def test_a_forged_end_neither_counts_nor_keeps_the_right_one_from_being_written(firm: Live) -> None:
     """It stands first in the stream, under the requester's name: the worker's end is the task's one end."""
     async with intruder(firm) as bus, at_work(firm):
         task = make_task(firm.org, "ceo", NewTask("dev", "count"))
@@ -306,9 +306,7 @@ async def short_window(bus: Bus, stream: str) -> None:
     await bus.api(f"STREAM.UPDATE.{stream}", {**config, "duplicate_window": 100_000_000})
 
 
-async def test_f16_a_task_that_is_sent_again_is_ignored_and_counted(
-    firm: Live, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_task_that_is_sent_again_is_ignored_and_counted(firm: Live, caplog: pytest.LogCaptureFixture) -> None:
     """A captured message with its valid signature, after the server has forgotten its id: it is not run again."""
     async with intruder(firm) as bus:
         await short_window(bus, TASKS)
@@ -331,7 +329,7 @@ async def empty(firm: Live) -> bool:
         return not await bus.stored(TASKS, ACME.everything("tasks"))
 
 
-async def test_f16_an_old_message_is_a_replay_however_well_it_is_signed(firm: Live) -> None:
+async def test_an_old_message_is_a_replay_however_well_it_is_signed(firm: Live) -> None:
     """What was signed more than a day ago by the server's clock is refused: no ledger needs to know it."""
     async with firm.owner() as bus:
         mail = said("owner", "ceo", "yesterday's news")
@@ -345,7 +343,7 @@ async def test_f16_an_old_message_is_a_replay_however_well_it_is_signed(firm: Li
         assert bus.verifier.refused["replayed"] == 2
 
 
-async def test_f16_mail_that_is_sent_again_is_one_message_and_counted(firm: Live) -> None:
+async def test_mail_that_is_sent_again_is_one_message_and_counted(firm: Live) -> None:
     """Read and acknowledged, it comes a second time: the inbox stays empty."""
     async with intruder(firm) as bus, firm.owner() as owner:
         await short_window(bus, INBOX)
@@ -370,7 +368,7 @@ async def test_f16_mail_that_is_sent_again_is_one_message_and_counted(firm: Live
         assert "is a copy of" in firm.home.log("node-hq").read_text()
 
 
-async def test_f16_a_task_that_has_expired_is_not_run(firm: Live) -> None:
+async def test_a_task_that_has_expired_is_not_run(firm: Live) -> None:
     """By the server's clock: its end says that it was too late."""
     task = make_task(firm.org, "ceo", NewTask("dev", "too late")).model_copy(
         update={"expires_at": now() - timedelta(seconds=1)}
@@ -383,7 +381,7 @@ async def test_f16_a_task_that_has_expired_is_not_run(firm: Live) -> None:
     assert (end.status, begun) == ("timed_out", [])
 
 
-async def test_f18_an_id_that_another_has_used_first_does_not_hide_the_victims_task(firm: Live) -> None:
+async def test_an_id_that_another_has_used_first_does_not_hide_the_victims_task(firm: Live) -> None:
     """The server answers `duplicate` to the first try: the task goes out again under a new id, signed, and is done."""
     task = make_task(firm.org, "ceo", NewTask("dev", "the victim's"))
     async with firm.company.connect("gw-shop") as thief:
@@ -407,7 +405,7 @@ async def test_f18_an_id_that_another_has_used_first_does_not_hide_the_victims_t
     assert begun == ["the victim's"]
 
 
-async def test_f18_a_result_whose_id_another_has_used_reaches_who_had_asked(firm: Live) -> None:
+async def test_a_result_whose_id_another_has_used_reaches_who_had_asked(firm: Live) -> None:
     """Ends can be read by every node: whoever uses the id of one in INBOX first does not hide the result."""
     task = make_task(firm.org, "ceo", NewTask("dev", "x"))
     end = said("dev", "ceo", "42", "result", task_id=task.task_id, status="done")
@@ -422,7 +420,7 @@ async def test_f18_a_result_whose_id_another_has_used_reaches_who_had_asked(firm
         assert len(await owner.stored(INBOX, ACME.dm("ceo", "dev"))) == 1
 
 
-async def test_f18_a_second_try_whose_ack_was_lost_is_not_renamed(firm: Live) -> None:
+async def test_a_second_try_whose_ack_was_lost_is_not_renamed(firm: Live) -> None:
     """There `duplicate` says that the first try had arrived: sent under a new id it would be there twice."""
     mail = said("ceo", "dev", "once")
     async with firm.company.connect("gw-hq") as bus, firm.owner() as owner:
@@ -504,7 +502,7 @@ async def test_nothing_is_signed_here_for_an_agent_of_another_machine(firm: Live
     assert not seed.exists()
 
 
-async def test_f11_a_machine_whose_clock_is_an_hour_off_expires_nothing(
+async def test_a_machine_whose_clock_is_an_hour_off_expires_nothing(
     firm: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether a task is over is asked of the server's clock, once a minute."""

@@ -107,7 +107,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_its_url_is_in_no_log(
     assert SECRET not in caplog.text
 
 
-async def test_f13_what_is_posted_acts_on_no_screen(tmp_path: Path, hook: Hook) -> None:
+async def test_what_is_posted_acts_on_no_screen(tmp_path: Path, hook: Hook) -> None:
     """Others' words are quoted in it, and a chat shows them to a person."""
     everything = "\n".join(case.text for case in CASES).encode("utf-8", "ignore").decode()
     write_hook(tmp_path, hook.url)

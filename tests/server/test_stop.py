@@ -1,4 +1,4 @@
-"""The kill switch, pause and resume, on a real nats-server with programs that do the agents' tasks (F27)."""
+"""The kill switch, pause and resume, on a real nats-server with programs that do the agents' tasks."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ async def test_n7_who_hears_the_roll_called_looks_at_once(
 
 @pytest.mark.timeout(120)
 async def test_n7_no_turn_starts_anywhere_five_seconds_after_a_stop(acme: Live, client: Client) -> None:
-    """F27, with two programs in processes of their own that have work for a minute: measured by their own events."""
+    """With two programs in processes of their own that have work for a minute: measured by their own events."""
     await acme.start("program-east", "program-west")
     tasks = [await client.start(agent, f"@work {n}") for n in range(40) for agent in ("amy", "bob", "wes")]
     await until(lambda: events(acme, "started", *tasks), "the first task to start")

@@ -66,7 +66,7 @@ async def stewarded(firm: Live) -> AsyncIterator[Steward]:
             await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_f19_what_is_signed_with_a_wrong_key_is_turned_away_at_once(firm: Live) -> None:
+async def test_what_is_signed_with_a_wrong_key_is_turned_away_at_once(firm: Live) -> None:
     """Whoever reads it reads on: a tenth of a second for each would hold up everybody whose words lie behind it."""
     subject = f"acme.events.{new_task_id()}.cto"
     async with thief(firm) as one, firm.owner() as owner:
@@ -82,7 +82,7 @@ async def test_f19_what_is_signed_with_a_wrong_key_is_turned_away_at_once(firm: 
         assert owner.verifier.refused == {"forged": 200}
 
 
-async def test_f17_a_flood_under_one_name_does_not_hide_a_forgery_under_another(firm: Live) -> None:
+async def test_a_flood_under_one_name_does_not_hide_a_forgery_under_another(firm: Live) -> None:
     """The steward says it once a minute for each name, and reads on."""
     async with stewarded(firm) as one, thief(firm) as attacker:
         for _ in range(300):
@@ -152,7 +152,7 @@ async def _is_online(roster: Roster) -> bool:
     return roster.online("ceo")
 
 
-async def test_f17_whoever_calls_himself_the_doctor_is_alarmed_of_when_he_goes_on(firm: Live) -> None:
+async def test_whoever_calls_himself_the_doctor_is_alarmed_of_when_he_goes_on(firm: Live) -> None:
     """`clawbus doctor` tries a handful; its name is no cloak for who tries them over and over."""
     async with stewarded(firm) as one, firm.company.connect("gw-lab", LABEL) as bus:
         for _ in range(300):

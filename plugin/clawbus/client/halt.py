@@ -19,7 +19,7 @@ from clawbus.tasks.roster import ASK, Roster
 from clawbus.wire.subjects import check_id, new_message_id
 
 WITHIN_S = 5.0
-"""Within this time every node obeys that the bus reaches (F27)."""
+"""Within this time every node obeys that the bus reaches."""
 _HEARD_S = 0.6
 _AGAIN_S = 0.5
 

@@ -85,8 +85,8 @@ def leaf_config(home: Home, org: Org, gateways: Sequence[str], hub: Hub, port: i
     """What the leaf's nats-server reads. `port`: where it listens on the loopback.
 
     A lost link is dialled again every five seconds, no sooner, since a hub that has revoked us is not to be asked more
-    often (F24); one that carries nothing is given up after 20 to 30, so that a cut of ten is survived without a new
-    one, and in order. Raises InvalidInput, NotFound for missing credentials, Refused if there is no gateway: a server
+    often. A silent link is given up after 20 to 30 s, so a cut of ten seconds needs no new link and keeps the order.
+    Raises InvalidInput, NotFound for missing credentials, Refused if there is no gateway: a server
     without users would let everybody in.
     """
     if not gateways:

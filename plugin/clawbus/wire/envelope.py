@@ -1,7 +1,7 @@
 """What travels on the bus: one frozen model, JSON on the wire.
 
 Field names follow docs/protocol.md. Unknown fields are ignored, so that an older node understands a newer
-message (F25); an unknown version is a WireError. The sender that counts is the subject's last token: `from`
+message; an unknown version is a WireError. The sender that counts is the subject's last token: `from`
 in the JSON is only compared with it.
 """
 
@@ -178,7 +178,7 @@ def check_giver(sender: str, task_id: str | None, seed: object) -> None:
 def read_as(kind: type[M], data: bytes, what: str) -> M:
     """A message of ours by its model. Raises WireError, which calls it `what` and says none of its sender's words.
 
-    The version comes first: a newer one may mean something else by every other field (F25).
+    The version comes first: a newer one may mean something else by every other field.
     """
     try:
         said = read_object(data)
