@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawbus.errors import Refused
+from clawbus.errors import Missing, NotFound, Refused
 
 NATS_SERVER_VAR = "CLAWBUS_NATS_SERVER"
 OPENCLAW_VAR = "CLAWBUS_OPENCLAW"
@@ -37,6 +37,9 @@ _PASS_ON = (
 )
 _KEY_NAMES = {"google": "GEMINI_API_KEY"}
 _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+_PACKAGE = Path(__file__).resolve().parent
+_ASSETS = {"openclaw": "plugin/openclaw", "skills": "skills", "souls": "souls", "examples": "examples"}
+"""The folder of each asset in a clone. pyproject.toml takes them from there when it builds the wheel."""
 
 
 def variable(name: str) -> str | None:
@@ -50,6 +53,22 @@ def cache_dir() -> Path:
     if own:
         return Path(own)
     return Path(variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawbus"
+
+
+def asset_folder(name: str) -> Path:
+    """The folder `openclaw`, `skills`, `souls` or `examples`: of the wheel, else of the clone.
+
+    Raises NotFound for another name, Missing if the installation lacks it.
+    """
+    if name not in _ASSETS:
+        raise NotFound(f"there is no asset {name!r}", f"There are: {', '.join(_ASSETS)}.")
+    for path in (_PACKAGE / "assets" / name, _PACKAGE.parents[1] / _ASSETS[name]):
+        if path.is_dir():
+            return path
+    raise Missing(
+        f"this installation of clawbus lacks its {name} folder",
+        "Install it again: pip install --force-reinstall clawbus",
+    )
 
 
 def provider_keys() -> list[str]:

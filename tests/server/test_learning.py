@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from clawbus.node.prompts import frames
 from clawbus.node.worker import Insights
 from clawbus.org import EXTERNAL, STEWARD, Org, parse
-from clawbus.steward.duties.learning import insights
-from clawbus.tasks.learning import Insight, Said, fold
+from clawbus.tasks.learning import Insight, Said, fold, insights
 from clawbus.wire.channels import LEARN
 from clawbus.wire.envelope import Envelope, Type
 from clawbus.wire.subjects import new_message_id, new_task_id

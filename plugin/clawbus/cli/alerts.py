@@ -11,7 +11,7 @@ from clawbus.cli.options import as_option, json_option, org_option, run_async
 from clawbus.cli.output import print_json, put_line, put_text
 from clawbus.client.company import Company
 from clawbus.disk import full
-from clawbus.steward.alerts import Alert, Alerts
+from clawbus.steward.alert_states import Alert, Alerts
 
 
 @click.command()

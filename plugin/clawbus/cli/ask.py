@@ -15,11 +15,10 @@ from clawbus.client import Client, Result, Task, connect
 from clawbus.client.company import Company
 from clawbus.client.halt import in_the_way
 from clawbus.errors import InvalidInput
-from clawbus.node.tools.fields import MessageType
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.budget import read_budget, within
 from clawbus.tasks.new_message import NewMessage, make_message
-from clawbus.wire.envelope import OnComplete
+from clawbus.wire.envelope import MessageType, OnComplete
 from clawbus.wire.subjects import PRIORITIES, check_id
 
 

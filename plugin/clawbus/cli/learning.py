@@ -14,8 +14,7 @@ from clawbus.cli.output import print_json, put_line, put_text, say
 from clawbus.client.company import Company
 from clawbus.errors import NotFound, Refused
 from clawbus.org import Org
-from clawbus.steward.duties.learning import insights
-from clawbus.tasks.learning import Insight, State, Word
+from clawbus.tasks.learning import Insight, State, Word, insights
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import new_message_id
 

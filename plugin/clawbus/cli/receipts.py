@@ -13,7 +13,7 @@ from clawbus.cli.output import print_json, put_line
 from clawbus.client.company import Company
 from clawbus.errors import NotFound, WireError
 from clawbus.org.addressing import channel_of, hearers
-from clawbus.steward.receipts import expected, seen
+from clawbus.steward.duties.broadcast_receipts import expected, seen
 from clawbus.wire.channels import BCAST
 from clawbus.wire.envelope import Envelope
 

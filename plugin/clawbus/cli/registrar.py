@@ -8,7 +8,7 @@ import click
 
 from clawbus.cli.options import org_option, run_async, until_stopped
 from clawbus.client.company import Company
-from clawbus.ops.enrol.registrar import Registrar
+from clawbus.ops.enrol.registrar_process import Registrar
 
 
 @click.command()

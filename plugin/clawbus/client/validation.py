@@ -10,11 +10,10 @@ from typing import get_args
 from pydantic import ValidationError
 
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.node.tools.fields import MessageType
 from clawbus.org import STEWARD, Org
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.new_message import NewMessage, make_message
-from clawbus.wire.envelope import Envelope, OnComplete
+from clawbus.wire.envelope import Envelope, MessageType, OnComplete
 
 
 def task_envelope(org: Org, sender: str, new: NewTask, then: str | None) -> Envelope:

@@ -18,16 +18,15 @@ from clawbus.bus import Bus, last_message
 from clawbus.errors import EndConflict, Halted, OverBudget, WireError
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.org.tool_bounds import Bound
-from clawbus.steward.alerts import Alerts
+from clawbus.steward.alert_states import Alerts
 from clawbus.tasks import History
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import Ends
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.halt_orders import ALL
-from clawbus.wire.accepted import accepted
 from clawbus.wire.channels import ALERTS, EVENTS, TIMERS
 from clawbus.wire.envelope import Envelope, Priority, Type, now
-from clawbus.wire.events import Event, Kind
+from clawbus.wire.events import Event, Kind, accepted_detail
 from clawbus.wire.subjects import Subjects, given_id, new_message_id
 
 log = logging.getLogger(__name__)
@@ -164,7 +163,7 @@ class Context:
             await self.event("over_budget", error.trace, cause=(task.task_id,), **said)
             raise
         await self.publish(self.subjects.task(task.to, task.priority, STEWARD), task)
-        await self.event("accepted", task.task_id or "", cause=(task.task_id,), **accepted(task), **detail)
+        await self.event("accepted", task.task_id or "", cause=(task.task_id,), **accepted_detail(task), **detail)
 
     async def accepted(self, task_id: str, requester: str) -> Event | None:
         """What `requester` has said of the task that he gave away, None if he has not said it (yet)."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.envelope import Envelope
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, takers_in
 
 _STATE = {
     "accepted": "queued",

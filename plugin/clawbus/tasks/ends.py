@@ -15,9 +15,9 @@ from datetime import datetime
 
 from clawbus.bus.bus import Bus
 from clawbus.errors import EndConflict, WireError
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.channels import ENDS, EVENTS
 from clawbus.wire.envelope import Envelope, Status, now
+from clawbus.wire.events import takers_in
 from clawbus.wire.subjects import Subjects
 
 _TRIES = 5

@@ -9,10 +9,9 @@ from clawbus.errors import NotFound, WireError
 from clawbus.org import Org
 from clawbus.tasks.board import TaskView, fold
 from clawbus.tasks.ends import Ends
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.channels import ENDS, EVENTS
 from clawbus.wire.envelope import Envelope
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, takers_in
 from clawbus.wire.subjects import Subjects, check_task_id
 
 

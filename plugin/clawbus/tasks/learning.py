@@ -11,13 +11,18 @@ asked people, `promoted` when an insight has come into use, `withdrawn` when it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from clawbus.bus import Bus
+from clawbus.errors import WireError
 from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.wire.envelope import Envelope
+from clawbus.wire.channels import LEARN
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.subjects import Subjects
 
 Word = Literal["promote", "refuse", "retract"]
 ASKED, PROMOTED, WITHDRAWN = "asked", "promoted", "withdrawn"
@@ -58,6 +63,16 @@ class Insight:
     recorded: bool = False
     """Whether the steward's record says that it is in use."""
     state: State = "open"
+
+
+async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
+    """All that the stream tells of, as it stands now. Raises BusAway."""
+    subjects = Subjects(org.company)
+    found: list[Said] = []
+    for stored in await bus.stored(LEARN, subjects.everything("learning")):
+        with contextlib.suppress(WireError):
+            found.append(Said(await bus.verifier.envelope(subjects, stored), stored.at))
+    return fold(found, org, now())
 
 
 def fold(said: Iterable[Said], org: Org, now: datetime) -> dict[str, Insight]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from clawbus.org import Org
 from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import Parsed
 
 Asks = Literal["now", "digest", "never"]
 
@@ -45,3 +46,13 @@ def _hears_awake(org: Org, agent: str, topic: str) -> bool:
     wide = f"{topic.partition('.')[0]}.*"
     subscriptions = next((one.subscriptions for one in org.agents if one.id == agent), ())
     return any(one.wake and one.topic in (topic, wide) for one in subscriptions)
+
+
+def address_of(parsed: Parsed) -> str:
+    """The `to` that a broadcast must name, by the subject on which it came."""
+    match parsed.channel:
+        case "team":
+            return parsed.tokens["team"]
+        case "topics":
+            return f"{parsed.tokens['kind']}.{parsed.tokens['name']}"
+    return parsed.channel

@@ -35,6 +35,8 @@ Type = Literal[
     "contribution",
     "control",
 ]
+MessageType = Literal["message", "report", "progress", "blocker", "insight", "confirm", "contribution"]
+"""The types that an agent or a person may choose for a message."""
 Priority = Literal["critical", "high", "medium", "low"]
 Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
 """The ends of a task. There is exactly one per task, and the first one written counts."""

@@ -13,10 +13,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from clawbus.assets import folder
 from clawbus.errors import Missing
 from clawbus.gateway.setup.plugin_visibility import PLUGIN
 from clawbus.gateway.setup.souls import COMMON, role_file
+from clawbus.settings import asset_folder
 
 _FILE = "policy.toml"
 _COMMANDS = ("exec", "bash", "group:runtime")
@@ -29,7 +29,7 @@ def policy(role: str) -> dict[str, Any]:
     A role without a file of its own gets what all share; one that may run no commands is kept in its workspace.
     Raises Missing if the installation lacks the files.
     """
-    shared = _read(folder("souls") / COMMON / _FILE)
+    shared = _read(asset_folder("souls") / COMMON / _FILE)
     path = role_file(role, _FILE)
     own = _read(path) if path else {}
     own.pop("delegates", None)  # what others may use for it: ours to enforce (`rights`)

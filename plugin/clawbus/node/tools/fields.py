@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.alias_generators import to_camel
@@ -59,4 +59,3 @@ ToolsAllow = Annotated[
 ]
 Wait = Annotated[int, Field(ge=1, le=600)]
 RunTimeout = Annotated[int | None, Field(ge=1, le=86400, description="Ends the agent's run after this time")]
-MessageType = Literal["message", "report", "progress", "blocker", "insight", "confirm", "contribution"]

@@ -22,7 +22,6 @@ from clawbus.node.tools.fields import (
     Files,
     Id,
     Label,
-    MessageType,
     Recipient,
     RunTimeout,
     TaskId,
@@ -30,7 +29,7 @@ from clawbus.node.tools.fields import (
     Wait,
 )
 from clawbus.node.tools.schema import compact_schema, in_words
-from clawbus.wire.envelope import Priority
+from clawbus.wire.envelope import MessageType, Priority
 
 _PLAINLY = {"tuple_type": "not a list", "string_type": "not a text", "literal_error": "unknown"}
 

@@ -16,7 +16,7 @@ from clawbus.bus import Bus
 from clawbus.bus.identity import agent_key, load_or_create
 from clawbus.client.company import Company
 from clawbus.errors import Away, ClawbusError, Refused
-from clawbus.ops.enrol.registrar_answers import digest_of
+from clawbus.ops.enrol.registrar_process import digest_of
 from clawbus.org import Org, load_text
 from clawbus.provision import joined_machine as here
 from clawbus.provision.accounts import credentials_subject

@@ -11,8 +11,7 @@ from clawbus.client.company import Company
 from clawbus.errors import Refused
 from clawbus.ops.apply.apply import apply_bus, write_server_config
 from clawbus.ops.supervisor import Service, Supervisor
-from clawbus.ops.up.disk_check import refuse_without_room, say_room
-from clawbus.ops.up.server_watch import ServerWatch
+from clawbus.ops.up.server_watch import ServerWatch, refuse_without_room, say_room
 from clawbus.ops.up.services import (
     GATEWAY,
     MODEL,

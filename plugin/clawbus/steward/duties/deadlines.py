@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.org.duration import in_words
-from clawbus.steward.alerts import Alert
+from clawbus.steward.alert_states import Alert
 from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import control

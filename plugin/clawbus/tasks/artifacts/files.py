@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from clawbus.errors import InvalidInput
 from clawbus.sanitize import inert
-from clawbus.tasks.artifacts.folders import opened
 from clawbus.tasks.artifacts.store import MAX_FILE_BYTES
 from clawbus.wire.envelope import Artifact
 from clawbus.wire.redaction import without_keys
@@ -20,6 +21,7 @@ MAX_FILES = 20
 _MAX_NAME_BYTES = 120
 _URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{1,31})://(?P<rest>[\x21-\x7e]{1,1900})")
 _FIELD = "artifacts"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 """NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
@@ -80,3 +82,34 @@ def safe_name(name: str) -> str:
 
 def _plain(char: str) -> bool:
     return char in "._-" or (char.isalnum() and inert(char) == char)
+
+
+@contextlib.contextmanager
+def opened(root: Path, *below: str, make: bool = False) -> Iterator[int]:
+    """The descriptor of a folder below `root`; with `make`, one that is missing is made.
+
+    Raises OSError: there is none, or a part of the way is a link or no folder.
+    """
+    at = os.open(root, _FOLDER)
+    try:
+        for part in below:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=at)
+            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = inner
+        yield at
+    finally:
+        os.close(at)
+
+
+def write(root: Path, below: tuple[str, ...], name: str, data: bytes) -> Path:
+    """A file in such a folder: whole or not at all, over whatever was there. Raises OSError."""
+    scratch = f".{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with opened(root, *below, make=True) as folder:
+        with os.fdopen(os.open(scratch, flags, 0o600, dir_fd=folder), "wb") as stream:
+            stream.write(data)
+        os.replace(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return root.joinpath(*below, name)

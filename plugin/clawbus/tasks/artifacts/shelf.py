@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clawbus.errors import BusAway, ClawbusError
-from clawbus.tasks.artifacts.files import safe_name
-from clawbus.tasks.artifacts.folders import opened, write
+from clawbus.tasks.artifacts.files import opened, safe_name, write
 from clawbus.tasks.artifacts.store import Store
 from clawbus.wire.envelope import Artifact
 

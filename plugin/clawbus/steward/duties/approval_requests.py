@@ -16,7 +16,7 @@ from clawbus.wire.envelope import Envelope, now
 from clawbus.wire.events import Event, question_code
 
 
-class Approvals(Duty):
+class ApprovalRequests(Duty):
     """A timer of this duty is a question that nobody has decided; its alert is one that nobody is left to ask about."""
 
     rule: ClassVar[str] = "approval"

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import ClassVar
 
-from clawbus.bus import Bus
-from clawbus.errors import WireError
-from clawbus.org import STEWARD, Org
+from clawbus.org import STEWARD
 from clawbus.steward.context import quoted
 from clawbus.steward.duty import Duty
-from clawbus.tasks.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
-from clawbus.wire.channels import LEARN
-from clawbus.wire.envelope import Envelope, now
-from clawbus.wire.subjects import Subjects
+from clawbus.tasks.learning import ASKED, PROMOTED, WITHDRAWN, Insight, insights
+from clawbus.wire.envelope import Envelope
 
 
-async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
-    """All that the stream tells of, as it stands now. Raises BusAway."""
-    subjects = Subjects(org.company)
-    found: list[Said] = []
-    for stored in await bus.stored(LEARN, subjects.everything("learning")):
-        with contextlib.suppress(WireError):
-            found.append(Said(await bus.verifier.envelope(subjects, stored), stored.at))
-    return fold(found, org, now())
-
-
-class Learning(Duty):
+class InsightPromotion(Duty):
     """org.learning has the numbers. What is done stands in the stream, and is not done again."""
 
     rule: ClassVar[str] = "learning"

@@ -25,9 +25,8 @@ from clawbus.steward.context import Context, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import Following
 from clawbus.tasks.guests import ANSWERS, Place, Words, place, read
-from clawbus.wire.accepted import accepted
 from clawbus.wire.envelope import Envelope, now
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, accepted_detail
 
 log = logging.getLogger(__name__)
 _MARGIN_S = 1.0
@@ -37,7 +36,7 @@ _MOST_HEARD = 10_000
 _NOBODY, _QUIET = "nobody", timedelta(hours=1)
 
 
-class Guests(Duty):
+class GuestMessages(Duty):
     """Speaks for the guests on the company's own channels, under a name that is never verified."""
 
     rule: ClassVar[str] = "guests"
@@ -144,7 +143,7 @@ class Guests(Duty):
             kind="accepted",
             task_id=task_id,
             sender=EXTERNAL,
-            detail=accepted(task),
+            detail=accepted_detail(task),
         )
         subject = self.context.subjects.event(task_id, EXTERNAL)
         await self.context.bus.publish(subject, event.encode(), msg_id=event.id)

@@ -10,7 +10,7 @@ from clawbus.steward.duty import Duty
 from clawbus.wire.events import Event
 
 
-class Budget(Duty):
+class BudgetAlerts(Duty):
     """An alert's key is the tree's first task. It clears when a person allows the tree more."""
 
     rule: ClassVar[str] = "budget"

@@ -11,7 +11,7 @@ from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event
 
 
-class Oversight(Duty):
+class OversightReports(Duty):
     """The level `told` of org.toml."""
 
     rule: ClassVar[str] = "oversight"

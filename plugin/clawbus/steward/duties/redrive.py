@@ -26,7 +26,7 @@ _REASON_BYTES = 4096
 """Of a reason in an alert: agents write letters, and people read alerts wherever they are reached."""
 
 
-class DeadLetters(Duty):
+class Redrive(Duty):
     """People order by control messages: {"do": "redrive" or "prune", "to": …}, about one letter each; and
     {"do": "purge", "seq": …}, about all that lie before that number, whoever has written them.
     """

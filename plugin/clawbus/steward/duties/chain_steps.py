@@ -18,16 +18,15 @@ from clawbus.steward.duty import Duty
 from clawbus.tasks.chains import edge_for, next_body
 from clawbus.tasks.ends import End
 from clawbus.tasks.new_task import MAX_HOPS, lifetime
-from clawbus.wire.accepted import takers_in, tools_in
 from clawbus.wire.channels import EVENTS
 from clawbus.wire.envelope import Envelope, OnComplete, Priority, now
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, takers_in, tools_in
 
 log = logging.getLogger(__name__)
 _AGAIN = timedelta(seconds=30)
 
 
-class Chains(Duty):
+class ChainSteps(Duty):
     """A timer of this duty is a next task that found a full queue; its key is the first task's id."""
 
     rule: ClassVar[str] = "chains"

@@ -7,23 +7,24 @@ concerns enough to ask for their attention at all (`mailbox.rules`): a report on
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from clawbus.node.mailbox.broadcast_handler import place
-from clawbus.org import EXTERNAL, STEWARD
-from clawbus.org.addressing import channel_of
+from clawbus.org import EXTERNAL, STEWARD, Org
+from clawbus.org.addressing import channel_of, hearers
 from clawbus.org.duration import in_words
 from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
-from clawbus.steward.receipts import expected, seen
+from clawbus.tasks.wake_rules import address_of, wakes
 from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.events import Event
 from clawbus.wire.subjects import Parsed
 
 log = logging.getLogger(__name__)
 
 
-class Receipts(Duty):
+class BroadcastReceipts(Duty):
     """A timer of this duty is a broadcast; its key is its thread."""
 
     rule: ClassVar[str] = "receipts"
@@ -31,7 +32,7 @@ class Receipts(Duty):
 
     async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
         agents = expected(self.context.org, said, channel_of(self.context.org, said.to))
-        if not agents or said.to != place(parsed):  # the nodes refuse what names another address than its subject
+        if not agents or said.to != address_of(parsed):  # the nodes refuse what names another address than its subject
             return
         if said.task_id is None:  # who has seen it cannot be said: a receipt stands under the thread's id
             log.warning("a broadcast of %s has no id of its own; there are no receipts for it", said.sender)
@@ -74,3 +75,17 @@ class Receipts(Duty):
 
 def _named(subject: str) -> str:
     return f" ({in_line(subject)})" if subject else ""
+
+
+def expected(org: Org, said: Envelope, channel: str) -> list[str]:
+    """The agents whose attention a broadcast asks for; its sender has seen it."""
+    return [one for one in hearers(org, said.to) if one != said.sender and wakes(said, channel, org, one) != "never"]
+
+
+def seen(events: Iterable[Event]) -> dict[str, datetime]:
+    """When each agent was first shown a broadcast, from the events of its thread."""
+    found: dict[str, datetime] = {}
+    for event in events:
+        if event.kind == "seen":
+            found.setdefault(event.sender, event.at)
+    return found

@@ -9,7 +9,7 @@ from clawbus.steward.duty import Duty
 from clawbus.wire.events import Event
 
 
-class Breakers(Duty):
+class BreakerAlerts(Duty):
     """Each edge, from an agent to whom it gives tasks, has one alert; it clears when one of them is done again."""
 
     rule: ClassVar[str] = "breaker"
