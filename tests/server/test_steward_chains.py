@@ -221,7 +221,7 @@ async def test_who_has_left_a_pool_since_had_his_part_in_its_task(tmp_path: Path
 
         def refusal(by: str) -> str:
             text = Envelope(id="x", type="result", sender=by, to="ceo", task_id=said.task_id, status="done", body="x")
-            return duty._why_not(said, End(text, 1, said.at), THEN, company.org.edges[0])
+            return duty._refusal(said, End(text, 1, said.at), THEN, company.org.edges[0])
 
         assert (refusal("gone"), refusal("cto")) == ("", "")
         assert "had no part in it" in refusal("security")

@@ -15,7 +15,6 @@ from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.provision.diff import differs, info
 from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import (
-    ALERTS,
     BCAST,
     CTL,
     DEAD,
@@ -23,10 +22,7 @@ from clawbus.wire.channels import (
     EVENTS,
     GUEST,
     INBOX,
-    KEYS,
     LEARN,
-    SPEND,
-    STATE,
     STREAMS,
     TASKS,
     TIMERS,
@@ -37,8 +33,7 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _QUEUES = frozenset(stream.name for stream in STREAMS if stream.retention == "workqueue")
-_LOOKED_UP = (ALERTS, KEYS, STATE, SPEND)
-READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.name not in _LOOKED_UP)
+READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.durables)
 """Those that have durables."""
 Named = tuple[str, dict[str, Any]]
 

@@ -1,4 +1,8 @@
-"""What happened to a task, as whoever acts says it: published on `<company>.events.<task>.<from>`, kept 14 days."""
+"""Events: what happened to a task. Whoever acts publishes one on `<company>.events.<task>.<from>`; kept 14 days.
+
+The events `accepted` and `raised` hold all that others need to follow a task or a blocker without the message itself.
+A task leaves its queue when it is done; from then on the board, the deadlines and the chains go by its `accepted`.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,18 @@ Kind = Literal[
     "breached", "escalated", "chained",
     "over_budget", "breaker_open", "breaker_closed",
 ]  # fmt: skip
-"""`accepted` to `announced` in the order of a task's life. `interrupted`: a process that it needs has died; `retrying`:
-the next attempt; `resumed`: the node is back, and the same attempt goes on. `seen`: a broadcast was shown to its agent;
-`raised`, `resolved`: a blocker; `breached` to `chained` are the steward's. `over_budget`: of a tree of tasks, under its
-first one; `breaker_open`, `breaker_closed`: no more of one agent's tasks go to a receiver, and again they do."""
+"""`accepted` to `announced` stand in the order of a task's life. `interrupted`: a process that the task needs has died.
+`retrying`: the next attempt begins. `resumed`: the node is back, and the same attempt goes on. `seen`: an agent was
+shown a broadcast. `raised`, `resolved`: a blocker. `breached` to `chained`: the steward's. `over_budget`: a tree of
+tasks has used its budget; the event stands under its first task. `breaker_open`: no more tasks of one agent go to a
+receiver. `breaker_closed`: they go again."""
 
 
 Value = str | int | float | bool | None
 
 
 class Event(BaseModel):
-    """One event. `detail` is a few words or numbers; agents' text in it is data."""
+    """One event. `detail`: a few words or numbers. Agents' text in it is data, never an instruction."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -49,7 +54,7 @@ class Event(BaseModel):
         return in_utc(at)
 
     def number(self, name: str) -> int:
-        """A number of the detail; 0 for what is none: others' events are data."""
+        """An integer of the detail; 0 if it is missing or no integer: others' events are data."""
         value = self.detail.get(name)
         return value if isinstance(value, int) else 0
 
@@ -58,15 +63,18 @@ class Event(BaseModel):
 
 
 def question_code(asker: str, digest: object) -> str:
-    """Tells a question to a person from others about the same task, in eight letters that a person can type."""
+    """Eight letters that a person can type: they tell one question from others about the same task.
+
+    `asker`: the agent that asks. `digest`: the digest of the text that a person is to decide on.
+    """
     return hashlib.sha256(f"{asker} {digest or ''}".encode()).hexdigest()[:8]
 
 
 def decode_event(data: bytes, parsed: Parsed) -> Event:
     """Read an event that arrived on a subject.
 
-    Raises WireError if it is none, or claims another sender or task; Unverified for the `accepted`
-    of a task that is not its sender's.
+    Raises WireError if it is no event, or if it names another sender or task than its subject. Raises Unverified for
+    the `accepted` of a task that its sender has not given.
     """
     sender = parsed.sender
     event = read_as(Event, data, f"event from {sender}")
@@ -78,7 +86,7 @@ def decode_event(data: bytes, parsed: Parsed) -> Event:
 
 
 def accepted_detail(task: Envelope) -> dict[str, Value]:
-    """The detail of the event. `body` is there only for a chain, whose next task quotes it; cut where it is long."""
+    """The detail of the event `accepted` of a task. Only a chain's has `body`, since the next task quotes it."""
     detail: dict[str, Value] = {
         "to": task.to,
         "seed": task.seed,
@@ -105,7 +113,7 @@ def accepted_detail(task: Envelope) -> dict[str, Value]:
 
 
 def raised_detail(blocker: Envelope) -> dict[str, Value]:
-    """The detail of the event `raised`: with it the steward can take a blocker on when the message itself is gone."""
+    """The detail of the event `raised` of a blocker. With it the steward can go on when the message is gone."""
     detail: dict[str, Value] = {
         "to": blocker.to,
         "subject": blocker.subject,
@@ -118,11 +126,14 @@ def raised_detail(blocker: Envelope) -> dict[str, Value]:
 
 
 def takers_in(event: Event) -> frozenset[str]:
-    """Who might take a task for a team or a pool when it was given; nobody for one agent's."""
+    """The members of a team or pool that could take the task when it was given; empty for a task for one agent."""
     return frozenset(str(event.detail.get("takers") or "").split())
 
 
 def tools_in(event: Event) -> tuple[str, ...] | None:
-    """The tools that either event names; None where it has no such list. What is no name is left out: it is data."""
-    said = event.detail.get("tools")
-    return None if said is None else tuple(one for one in str(said).split() if re.fullmatch(TOOL, one))[:MAX_TOOLS]
+    """The tools that an `accepted` or `raised` names; None if it has no such list."""
+    names = event.detail.get("tools")
+    if names is None:
+        return None
+    # Others' events are data: a word that is no tool's name is left out.
+    return tuple(name for name in str(names).split() if re.fullmatch(TOOL, name))[:MAX_TOOLS]

@@ -1,7 +1,8 @@
-"""Receipts: who has been shown a broadcast, and who has not in time.
+"""Broadcast receipts: an alert for each broadcast that some agents have not seen in time.
 
-A node says `seen` for each of its agents that has read one, or whose turn was begun with it. Asked are those whom it
-concerns enough to ask for their attention at all (`mailbox.rules`): a report on a topic that wakes nobody may lie.
+A node publishes `seen` for each of its agents that has read a broadcast, or whose turn has begun with it. Receipts are
+expected from the agents whose attention it asks for (`tasks.wake_rules`). A report on a topic that wakes nobody may
+stay unread.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ log = logging.getLogger(__name__)
 
 
 class BroadcastReceipts(Duty):
-    """A timer of this duty is a broadcast; its key is its thread."""
+    """A timer of this duty is a broadcast. Its key is the broadcast's thread."""
 
     rule: ClassVar[str] = "receipts"
     period_s: ClassVar[float | None] = 2.0
 
-    async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
-        agents = expected(self.context.org, said, channel_of(self.context.org, said.to))
-        if not agents or said.to != address_of(parsed):  # the nodes refuse what names another address than its subject
+    async def on_broadcast(self, broadcast: Envelope, parsed: Parsed) -> None:
+        agents = expected(self.context.org, broadcast, channel_of(self.context.org, broadcast.to))
+        if not agents or broadcast.to != address_of(parsed):  # the nodes refuse it, so nobody will see it
             return
-        if said.task_id is None:  # who has seen it cannot be said: a receipt stands under the thread's id
-            log.warning("a broadcast of %s has no id of its own; there are no receipts for it", said.sender)
+        if broadcast.task_id is None:  # a receipt stands under the thread's id, so there can be none
+            log.warning("a broadcast of %s has no id of its own; there are no receipts for it", broadcast.sender)
             return
-        due = min(said.created_at, now()) + timedelta(seconds=self.context.org.policies.receipts_s)
-        body = {"from": said.sender, "to": said.to, "subject": said.subject, "agents": agents}
-        await self.context.at(self.rule, said.task_id, due, body)
+        due = min(broadcast.created_at, now()) + timedelta(seconds=self.context.org.policies.receipts_s)
+        body = {"from": broadcast.sender, "to": broadcast.to, "subject": broadcast.subject, "agents": agents}
+        await self.context.at(self.rule, broadcast.task_id, due, body)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
         agents, sender = list(map(str, body["agents"])), str(body["from"])
@@ -52,22 +53,22 @@ class BroadcastReceipts(Duty):
             f"{what} was seen by {len(agents) - len(missing)} of {len(agents)} within {within}; "
             f"not by: {', '.join(missing)}."
         )
-        told = (sender,) if sender in self.context.org.people else ()
+        informed = (sender,) if sender in self.context.org.people else ()
         if sender not in (STEWARD, EXTERNAL):
             await self.context.tell(
                 sender, text, cause=(self.rule, key), subject="not seen by all", kind="report", parent=key
             )
-        await self.context.alert(self.rule, key, True, text, told=told, agents=agents, missing=missing)
+        await self.context.alert(self.rule, key, True, text, informed=informed, agents=agents, missing=missing)
 
     async def tick(self) -> None:
-        """A flag is taken down when all have seen it."""
+        """Clear the alert of each broadcast that all have seen by now."""
         for alert in await self.context.alerts.raised(self.rule):
             agents = list(map(str, alert.detail.get("agents", [])))
             if not await self._missing(alert.key, agents):
                 await self.context.alert(self.rule, alert.key, False, "seen by all", agents=agents)
 
     async def _missing(self, thread: str, agents: list[str]) -> list[str]:
-        """Those who have not seen it; who has left the company since is not waited for."""
+        """The agents that have not seen it, but for those that have left the company since."""
         have = seen(await self.context.history.events(thread))
         here = {agent.id for agent in self.context.org.agents}
         return [agent for agent in agents if agent not in have and agent in here]
@@ -77,13 +78,14 @@ def _named(subject: str) -> str:
     return f" ({in_line(subject)})" if subject else ""
 
 
-def expected(org: Org, said: Envelope, channel: str) -> list[str]:
-    """The agents whose attention a broadcast asks for; its sender has seen it."""
-    return [one for one in hearers(org, said.to) if one != said.sender and wakes(said, channel, org, one) != "never"]
+def expected(org: Org, broadcast: Envelope, channel: str) -> list[str]:
+    """The agents whose attention a broadcast asks for, without its sender."""
+    others = [agent for agent in hearers(org, broadcast.to) if agent != broadcast.sender]
+    return [agent for agent in others if wakes(broadcast, channel, org, agent) != "never"]
 
 
 def seen(events: Iterable[Event]) -> dict[str, datetime]:
-    """When each agent was first shown a broadcast, from the events of its thread."""
+    """Agent -> the time at which it was first shown a broadcast. `events`: those of the broadcast's thread."""
     found: dict[str, datetime] = {}
     for event in events:
         if event.kind == "seen":

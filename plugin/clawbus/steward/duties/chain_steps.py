@@ -1,7 +1,7 @@
-"""Chains: when a task with an `on_complete` is done, the next one is given away, and its result goes to who began.
+"""Chain steps: when a task with an `on_complete` is done, the steward gives the next task of the chain.
 
-The steward gives the next task under its own name, and only along an edge of org.toml. What the first task said stands
-in its event `accepted` (the task itself leaves its queue when it is done).
+It gives it under its own name, and only along an edge of org.toml. Its result goes to the requester of the first task.
+The first task has left its queue by then; its event `accepted` holds what the next one needs.
 """
 
 from __future__ import annotations
@@ -27,138 +27,141 @@ _AGAIN = timedelta(seconds=30)
 
 
 class ChainSteps(Duty):
-    """A timer of this duty is a next task that found a full queue; its key is the first task's id."""
+    """A timer of this duty is a next task whose queue was full. Its key is the id of the task before."""
 
     rule: ClassVar[str] = "chains"
 
     async def on_event(self, event: Event) -> None:
-        """A requester whose node had died says what he has given away when the end is there already."""
+        # A requester whose node had died may publish `accepted` when the end is there already.
         if event.kind == "accepted" and "then_to" in event.detail:
             await self._look(event)
 
     async def on_end(self, end: Envelope) -> None:
-        said = await self.context.accepted(end.task_id or "", end.to)
-        if said is not None and ("then_to" in said.detail or "chain_of" in said.detail):
-            await self._look(said)
+        given = await self.context.accepted(end.task_id or "", end.to)
+        if given is not None and ("then_to" in given.detail or "chain_of" in given.detail):
+            await self._look(given)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        if (said := await self.context.accepted(key, str(body.get("requester")))) is not None:
-            await self._look(said)
+        if (given := await self.context.accepted(key, str(body.get("requester")))) is not None:
+            await self._look(given)
 
-    async def _look(self, said: Event) -> None:
-        """A link of a chain, as its giver has announced it: has it ended, and what follows from that?"""
-        end = await self.context.ends.read(said.task_id, said.sender, str(said.detail.get("to")))
+    # In all of these, `given` is the event `accepted` of a task of the chain, as its requester has published it.
+
+    async def _look(self, given: Event) -> None:
+        """Do what follows if the task has ended."""
+        end = await self.context.ends.read(given.task_id, given.sender, str(given.detail.get("to")))
         if end is None:
             return
-        if said.sender == STEWARD and "chain_of" in said.detail:
-            await self._forward(said, end)
-        if "then_to" in said.detail and not await self._has_decided(said.task_id):
-            await self._go_on(said, end)
+        if given.sender == STEWARD and "chain_of" in given.detail:
+            await self._forward(given, end)
+        if "then_to" in given.detail and not await self._has_decided(given.task_id):
+            await self._go_on(given, end)
 
-    async def _go_on(self, said: Event, end: End) -> None:
-        then = OnComplete(to=str(said.detail["then_to"]), template=str(said.detail.get("then_template", "")))
-        edge = edge_for(self.context.org, str(said.detail.get("to")), then, end.by)
-        why = self._why_not(said, end, then, edge)
+    async def _go_on(self, given: Event, end: End) -> None:
+        then = OnComplete(to=str(given.detail["then_to"]), template=str(given.detail.get("then_template", "")))
+        edge = edge_for(self.context.org, str(given.detail.get("to")), then, end.by)
+        why = self._refusal(given, end, then, edge)
         if edge is None or why:
             if end.status == "done":
-                await self._explain(said, f"{then.to} does not take over after task {said.task_id}: {why}.")
-            await self._decided(said, to=then.to, started=False, why=why)
+                await self._explain(given, f"{then.to} does not take over after task {given.task_id}: {why}.")
+            await self._decide(given, to=then.to, started=False, why=why)
             return
-        task = self._next(said, end, edge)
-        begun = said.detail if said.sender == STEWARD and "chain_of" in said.detail else {}
-        first, by = begun.get("chain_of", said.task_id), begun.get("requester", said.sender)
+        task = self._next(given, end, edge)
+        begun = given.detail if given.sender == STEWARD and "chain_of" in given.detail else {}
+        first, by = begun.get("chain_of", given.task_id), begun.get("requester", given.sender)
         try:
             await self.context.give(task, chain_of=first, requester=by, after=end.by)
         except BacklogFull:
-            log.info("the task after %s waits: the queue of %s is full", said.task_id, then.to)
-            await self.context.at(self.rule, said.task_id, now() + _AGAIN, {"requester": said.sender})
+            log.info("the task after %s waits: the queue of %s is full", given.task_id, then.to)
+            await self.context.at(self.rule, given.task_id, now() + _AGAIN, {"requester": given.sender})
             return
         except OverBudget as error:
-            await self._explain(said, f"{then.to} does not take over after task {said.task_id}: {error}")
-            await self._decided(said, to=then.to, started=False, why=error.message)
+            await self._explain(given, f"{then.to} does not take over after task {given.task_id}: {error}")
+            await self._decide(given, to=then.to, started=False, why=error.message)
             return
-        await self._decided(said, to=then.to, started=True, task=task.task_id)
+        await self._decide(given, to=then.to, started=True, task=task.task_id)
 
-    def _why_not(self, said: Event, end: End, then: OnComplete, edge: Edge | None) -> str:
+    def _refusal(self, given: Event, end: End, then: OnComplete, edge: Edge | None) -> str:
+        """The reason why no next task is given; empty if one is."""
         if end.status != "done":
             return f"{end.by} ended it as {end.status}"
-        workers = self.context.org.may_take(str(said.detail.get("to"))) | takers_in(said)
-        if end.by == said.sender or end.by not in workers:
+        workers = self.context.org.may_take(str(given.detail.get("to"))) | takers_in(given)
+        if end.by == given.sender or end.by not in workers:
             return f"{end.by}, who ended it, had no part in it"
         if edge is None:
             return f"org.toml names no edge from {end.by} to {then.to}"
-        if said.number("hops") >= MAX_HOPS:
+        if given.number("hops") >= MAX_HOPS:
             return f"it has been passed on {MAX_HOPS} times"
         return ""
 
-    def _next(self, said: Event, end: End, edge: Edge) -> Envelope:
-        detail = {name: str(value) for name, value in said.detail.items()}
-        guest = " (a guest who is not verified)" if said.sender == EXTERNAL else ""
+    def _next(self, given: Event, end: End, edge: Edge) -> Envelope:
+        detail = {name: str(value) for name, value in given.detail.items()}
+        guest = " (a guest who is not verified)" if given.sender == EXTERNAL else ""
         words = {
             "worker": end.by,
-            "requester": said.sender,
+            "requester": given.sender,
             "task": detail.get("body", ""),
             "label": detail.get("label", ""),
         }
         text = next_body(edge, words, end.envelope.body)
-        given, created = self.context.given(self.rule, said.task_id), now()
+        ids, created = self.context.given(self.rule, given.task_id), now()
         priority: Priority = next((p for p in get_args(Priority) if p == detail.get("priority")), "medium")
         return Envelope(
-            id=self.context.message_id(given["task_id"]),
+            id=self.context.message_id(ids["task_id"]),
             type="task",
             sender=STEWARD,
             to=edge.to,
-            task_id=given["task_id"],
-            seed=given["seed"],
+            task_id=ids["task_id"],
+            seed=ids["seed"],
             takers=self.context.org.members(edge.to) or None,
-            trace_id=detail.get("trace_id") or said.task_id,
-            parent=said.task_id,
-            path=(*detail.get("path", "").split(), said.sender),
-            hops=said.number("hops") + 1,
+            trace_id=detail.get("trace_id") or given.task_id,
+            parent=given.task_id,
+            path=(*detail.get("path", "").split(), given.sender),
+            hops=given.number("hops") + 1,
             subject=f"after {end.by}: {detail.get('label', '')}"[:200],
-            body=f"Given on behalf of {said.sender}{guest}, after task {said.task_id} of {end.by}.\n\n{text}",
+            body=f"Given on behalf of {given.sender}{guest}, after task {given.task_id} of {end.by}.\n\n{text}",
             priority=priority,
             created_at=created,
             expires_at=created + lifetime(self.context.org),
             run_timeout_s=self.context.org.policies.run_deadline_s,
             on_complete=OnComplete(to=edge.then) if edge.then else None,
-            tools=meet(tools_in(said), delegable(self.context.org, said.sender)),
+            tools=meet(tools_in(given), delegable(self.context.org, given.sender)),
         )
 
-    async def _forward(self, said: Event, end: End) -> None:
-        """The result of a next task goes to who gave the first one, whose ledger knows that one."""
-        first, requester = str(said.detail["chain_of"]), str(said.detail["requester"])
+    async def _forward(self, given: Event, end: End) -> None:
+        """Send the result of a next task to the requester of the first one."""
+        first, requester = str(given.detail["chain_of"]), str(given.detail["requester"])
         if not self._is_member(requester):
             return
-        took = f"{end.by} took over after {said.detail.get('after')}, who had done task {first}"
-        if by := said.detail.get("again_by"):
-            took = f"{by} has had it tried again: task {first} had become a dead letter. {end.by} got it"
-        if gone := said.detail.get("left"):
-            took = f"{gone} has left the company, and its task {first} was given to {end.by}"
+        cause = f"{end.by} took over after {given.detail.get('after')}, who had done task {first}"
+        if by := given.detail.get("again_by"):
+            cause = f"{by} has had it tried again: task {first} had become a dead letter. {end.by} got it"
+        if gone := given.detail.get("left"):
+            cause = f"{gone} has left the company, and its task {first} was given to {end.by}"
         result = end.envelope.model_copy(
             update={
-                "id": self.context.message_id(said.task_id, "result"),
+                "id": self.context.message_id(given.task_id, "result"),
                 "sender": STEWARD,
                 "to": requester,
-                "task_id": said.task_id,
-                "parent": first,
-                "body": f"{took}. It ended as {end.status}:\n\n{end.envelope.body}",
+                "task_id": given.task_id,
+                "parent": first,  # the requester's ledger knows the first task
+                "body": f"{cause}. It ended as {end.status}:\n\n{end.envelope.body}",
             }
         )
         await self.context.publish(self.context.subjects.dm(requester, STEWARD), result)
-        await self.context.event("announced", said.task_id, cause=(said.task_id, "result"), how="handed on")
+        await self.context.event("announced", given.task_id, cause=(given.task_id, "result"), how="handed on")
 
-    async def _explain(self, said: Event, why: str) -> None:
-        """Who waits for a next task that does not come is told why: who began the chain. For a guest people hear it."""
-        is_link = said.sender == STEWARD and "chain_of" in said.detail
-        waits = str(said.detail["requester"]) if is_link else said.sender
-        cause, subject = (self.rule, said.task_id), "a chain has ended early"
-        for one in (waits,) if self._is_member(waits) else self.context.org.alerted:
-            await self.context.tell(one, why, cause=cause, subject=subject, parent=said.task_id)
+    async def _explain(self, given: Event, why: str) -> None:
+        """Tell the requester of the first task why no next task comes; for a guest, tell the people of [alerts]."""
+        is_link = given.sender == STEWARD and "chain_of" in given.detail
+        requester = str(given.detail["requester"]) if is_link else given.sender
+        cause, subject = (self.rule, given.task_id), "a chain has ended early"
+        for receiver in (requester,) if self._is_member(requester) else self.context.org.alerted:
+            await self.context.tell(receiver, why, cause=cause, subject=subject, parent=given.task_id)
 
-    async def _decided(self, said: Event, **detail: Any) -> None:
-        """The event `chained` of the first task: what is decided is not decided again."""
-        await self.context.event("chained", said.task_id, cause=(self.rule, said.task_id), **detail)
+    async def _decide(self, given: Event, **detail: Any) -> None:
+        """Publish the event `chained`: what it says is not decided again."""
+        await self.context.event("chained", given.task_id, cause=(self.rule, given.task_id), **detail)
 
     async def _has_decided(self, task_id: str) -> bool:
         pattern = self.context.subjects.event(task_id, STEWARD)

@@ -1,4 +1,4 @@
-"""Learning: when an insight is trusted enough, people are asked, or it comes into use; the record of what is in use."""
+"""Insight promotion: when an insight is trusted enough, people are asked, or it comes into use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clawbus.wire.envelope import Envelope
 
 
 class InsightPromotion(Duty):
-    """org.learning has the numbers. What is done stands in the stream, and is not done again."""
+    """[learning] of org.toml has the numbers. The steward records in the stream what it has done, and does it once."""
 
     rule: ClassVar[str] = "learning"
 
-    async def on_learning(self, said: Envelope) -> None:
-        if said.sender == STEWARD:
+    async def on_learning(self, message: Envelope) -> None:
+        if message.sender == STEWARD:
             return
-        insight = (await insights(self.context.bus, self.context.org)).get(said.task_id or "")
+        insight = (await insights(self.context.bus, self.context.org)).get(message.task_id or "")
         if insight is None:
             return
         auto = self.context.org.learning.promotion == "auto"
@@ -44,7 +44,7 @@ class InsightPromotion(Duty):
         await self._record(insight, ASKED)
 
     async def _record(self, insight: Insight, word: str) -> None:
-        said = Envelope(
+        record = Envelope(
             id=self.context.message_id(self.rule, insight.id, word, insight.decisions),
             type="confirm",
             sender=STEWARD,
@@ -52,4 +52,4 @@ class InsightPromotion(Duty):
             task_id=insight.id,
             body=word,
         )
-        await self.context.publish(self.context.subjects.build("learning", STEWARD), said)
+        await self.context.publish(self.context.subjects.build("learning", STEWARD), record)
