@@ -145,14 +145,14 @@ class BacklogFull(Refused):
 class OverBudget(Refused):
     """A tree of tasks has used what it may. `trace`: its first task. Only a person can allow it more."""
 
-    def __init__(self, trace: str, over: str) -> None:
-        """`over`: what is used up, in words (`budget.Tree.over`)."""
+    def __init__(self, trace: str, exceeded: str) -> None:
+        """`exceeded`: the part of the budget that is used up, in words (`tasks.budget.Tree.exceeded`)."""
         super().__init__(
-            f"the budget of this tree of tasks is used up ({over}); nothing was sent",
+            f"the budget of this tree of tasks is used up ({exceeded}); nothing was sent",
             f"Answer with what you have. A person can allow it more: clawbus budget {trace} --raise turns=20",
         )
         self.trace = trace
-        self.over = over
+        self.exceeded = exceeded
 
 
 class EndConflict(ClawbusError):

@@ -159,7 +159,7 @@ class Context:
         try:
             await self.spend.reserve(task)
         except OverBudget as error:
-            refused = {"used": error.over, "to": task.to, "label": task.subject or None, "parent": task.parent}
+            refused = {"used": error.exceeded, "to": task.to, "label": task.subject or None, "parent": task.parent}
             await self.event("over_budget", error.trace, cause=(task.task_id,), **refused)
             raise
         await self.publish(self.subjects.task(task.to, task.priority, STEWARD), task)

@@ -1,4 +1,9 @@
-"""Guests"""
+"""Guests: the subjects and the JSON of the three published examples, translated into the company's own words.
+
+`komodo` has teams of a company, `hub` operators and topics, `genbrain` agents by role, org-wide. A guest is a plain
+client. It may publish on these subjects only, and only if org.toml allows guests. The stream GUEST keeps them and
+acknowledges nothing: a plain request must get an agent's answer, and not the receipt of a stream.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +21,11 @@ from clawbus.wire.subjects import check_topic
 GUEST = "guest"
 """The name of the guests' key."""
 ANSWERS = "_R_."
-"""Where the server awaits an answer to what another account has asked: the only replies that are answered."""
+"""The prefix of the reply subjects that the server makes for requests of another account. No others are answered."""
 
 
 def guest_subjects(org: Org) -> tuple[str, ...]:
-    """The subjects on which guests are heard; none while they are off.
-
-    A subject that is a channel of the company itself is left out: there, only the company's own keys speak.
-    """
+    """The subjects on which guests may publish; none while org.toml does not allow guests."""
     if not org.guests.enabled:
         return ()
     komodo, hub, genbrain = org.guests.komodo, org.guests.hub, org.guests.genbrain
@@ -31,7 +33,7 @@ def guest_subjects(org: Org) -> tuple[str, ...]:
     found += [f"{hub}.operators.*.inbox", f"{hub}.topics.*.*", f"{hub}.global.announcements"]
     found += [f"{genbrain}.agents.*.{box}" for box in ("tasks", "inbox", "status")]
     found += [f"{genbrain}.org.{box}" for box in ("broadcasts", "events", "deadletter")]
-    if genbrain != org.company:
+    if genbrain != org.company:  # else it is a channel of the company, where only its own keys publish
         found.append(f"{genbrain}.learning.*")
     return tuple(found)
 
@@ -41,18 +43,18 @@ Box = Literal["tasks", "dm", "all", "team", "topics", "learning"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where words of a guest belong. `to`: the agents, a team, a topic or "all"; nobody if the org has no such role."""
+    """The company's own address for a guest's message. `box`: the channel. `to`: agents, a team, a topic or "all"."""
 
     box: Box
     to: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
-    """Of the channel, besides `to`."""
+    """The channel's tokens besides `to`."""
     queues: tuple[str, ...] = ()
-    """Who may be given a task there, the first one first: the pool of the role's replicas, else one of its agents."""
+    """The receivers that may be given a task there: the pool of the role's replicas first, then its agents."""
 
 
 def place(org: Org, subject: str) -> Place | None:
-    """The place of a subject that `heard` names; None if nobody of the company is meant."""
+    """The place of a subject of `guest_subjects`; None if it means nobody of the company."""
     first, *rest = subject.split(".")
     found: Place | None = None
     if first == org.guests.komodo:
@@ -65,16 +67,16 @@ def place(org: Org, subject: str) -> Place | None:
 
 
 def role(org: Org, word: str) -> tuple[str, ...]:
-    """Who is meant by `cto` or `operator-backend`: the agent of that id, else those whose role is role-<word>."""
+    """The agents that `cto` or `operator-backend` means: the agent of that id, else those whose role is role-<word>."""
     name = word.removeprefix("operator-")
-    for one in (word, name):
-        if any(agent.id == one for agent in org.agents):
-            return (one,)
+    for agent_id in (word, name):
+        if any(agent.id == agent_id for agent in org.agents):
+            return (agent_id,)
     return tuple(agent.id for agent in org.agents if agent.role == f"role-{name}")
 
 
 def _of_role(org: Org, box: Box, word: str) -> Place:
-    """A role's own place. Its replicas share a queue: the pool of that name, or the one that is made of them."""
+    """The place of a role. Its replicas share a queue: the pool of that name, or the pool that has just them."""
     agents, name = role(org, word), word.removeprefix("operator-")
     pools = [pool for pool in org.pools if pool.id == name or (len(agents) > 1 and {*pool.members} == {*agents})]
     found = agents or next((pool.members for pool in pools), ())
@@ -130,14 +132,18 @@ _ASSIGNMENTS = ("task", "task_assignment", "task_assigned")
 _TYPES = frozenset(get_args(Type)) - {"task", "result", "control"}
 _MAX_ARTIFACTS = 20
 _DEEPEST = 32
-"""As in the company's own messages (`strict`)."""
+"""The same as in the company's own messages (`wire.strict_json`)."""
 MAX_WAIT_S = 600
-"""How long a guest may wait for an answer."""
+"""The longest that a guest may wait for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a guest has said, as an envelope wants it. `asks`: he waits for an answer on his reply subject."""
+    """A guest's message, in the fields of an envelope. `asks`: it is a query, whose sender may wait for an answer.
+
+    The text, its subject, its priority, an SLA, an `on_complete` and addresses of artifacts go where the company looks
+    for them. All that was sent stands below the text, a claimed sender included, so nothing is lost.
+    """
 
     kind: Type
     text: str
@@ -149,31 +155,31 @@ class Words:
     asks: bool = False
     wait_s: int = 30
     unmet: str = ""
-    """What he has asked for beside it and does not get, with the reason; empty if there is nothing."""
+    """A sentence about what it asks for and does not get; empty if there is nothing."""
 
 
 def read(org: Org, data: bytes, box: Box) -> Words:
-    """Read what arrived in a box. Never raises: what is no JSON object, or a very deep one, is a text."""
+    """Read a message that arrived for a box. It never raises: what is no JSON object, or a very deep one, is a text."""
     text = data.decode("utf-8", "replace")
     try:
-        said = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or _is_deep(said, _DEEPEST):
+        fields = None
+    if not isinstance(fields, dict) or _is_deep(fields, _DEEPEST):
         return Words(_plain_kind(box), _bounded(text) or "(nothing was said)")
-    inner = said.get("payload")
-    flat = {**said, **inner} if isinstance(inner, dict) else said
-    kind = _kind(str(said.get("type", "")), box)
+    inner = fields.get("payload")
+    flat = {**fields, **inner} if isinstance(inner, dict) else fields
+    kind = _kind(str(fields.get("type", "")), box)
     then, unmet = _on_complete(org, flat.get("on_complete"))
     return Words(
         kind=kind,
-        text=_body(flat, said, text),
+        text=_body(flat, fields, text),
         title=_whole(next((str(flat[key]) for key in _TITLES if flat.get(key)), ""))[:200],
         priority=_priority(flat.get("priority")),
         sla=_sla(flat.get("sla")),
         on_complete=then,
         artifacts=_artifacts(flat),
-        asks=said.get("type") == "query",
+        asks=fields.get("type") == "query",
         wait_s=_seconds(flat.get("reply_timeout_seconds")),
         unmet=unmet if kind == "task" else "",
     )
@@ -184,7 +190,7 @@ def _plain_kind(box: Box) -> Type:
 
 
 def _kind(word: str, box: Box) -> Type:
-    """A task goes to one agent's queue; what is posted to many is heard by all of them."""
+    # A task goes to one agent's queue. What is posted to many is no task, since all of them read it.
     if box == "tasks" or (box == "dm" and (word in _ASSIGNMENTS or word == "query")):
         return "task"
     if box == "learning":
@@ -193,14 +199,15 @@ def _kind(word: str, box: Box) -> Type:
 
 
 def _is_deep(value: Any, levels: int) -> bool:
-    """Whether it is nested deeper than that: what is, grows when it is indented, or cannot be written at all."""
+    """True if it is nested deeper than `levels`: indented, it would grow, or could not be written at all."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(_is_deep(part, levels - 1) for part in parts)
 
 
-def _body(flat: dict[str, Any], said: dict[str, Any], sent: str) -> str:
+def _body(flat: dict[str, Any], fields: dict[str, Any], sent: str) -> str:
     main = next((flat[key] for key in _TEXTS if isinstance(flat.get(key), str) and flat[key].strip()), "")
-    rest = sent if len(sent) > MAX_BODY_BYTES else json.dumps(said, ensure_ascii=False, indent=1)  # a long one is cut
+    # A long one is cut in any case, so it is not indented first.
+    rest = sent if len(sent) > MAX_BODY_BYTES else json.dumps(fields, ensure_ascii=False, indent=1)
     return _bounded(f"{main}\n\nAs it was sent:\n{rest}" if main else rest)
 
 
@@ -212,7 +219,7 @@ def _bounded(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Without half characters, which JSON can write and UTF-8 cannot."""
+    """The text without half surrogate pairs, which JSON can write and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -220,32 +227,32 @@ def _priority(word: Any) -> Priority:
     return next((known for known in get_args(Priority) if known == str(word).lower()), "medium")
 
 
-def _sla(said: Any) -> Sla | None:
+def _sla(value: Any) -> Sla | None:
     try:
-        return Sla.model_validate(said) if isinstance(said, dict) else None
+        return Sla.model_validate(value) if isinstance(value, dict) else None
     except ValidationError:
         return None
 
 
-def _on_complete(org: Org, said: Any) -> tuple[OnComplete | None, str]:
-    """`publish_to` names a subject; it counts if it is an agent's, and later only along an edge of org.toml.
+def _on_complete(org: Org, value: Any) -> tuple[OnComplete | None, str]:
+    """The `on_complete` of a task, and a sentence if it is certain that nobody will take over.
 
-    Beside it: why nobody will take over, where that is certain.
+    `publish_to` names a subject. It counts if it is an agent's, and later only if org.toml names the edge.
     """
-    if said is None:
+    if value is None:
         return None, ""
-    subject = _whole(str(said.get("publish_to", ""))) if isinstance(said, dict) else ""
+    subject = _whole(str(value.get("publish_to", ""))) if isinstance(value, dict) else ""
     target = place(org, subject)
     if target is None or not target.queues:
         return None, f"nobody takes over: its on_complete.publish_to is {subject[:200]!r}, which is nobody's queue"
     led_to = {edge.to for edge in org.edges}
-    to = next((one for one in target.queues if one in led_to), target.queues[0])
-    return OnComplete(to=to, template=_whole(str(said.get("payload_template", "")))[:64]), ""
+    to = next((queue for queue in target.queues if queue in led_to), target.queues[0])
+    return OnComplete(to=to, template=_whole(str(value.get("payload_template", "")))[:64]), ""
 
 
 def _artifacts(flat: dict[str, Any]) -> tuple[Artifact, ...]:
     listed = flat.get("artifacts")
-    many = [_whole(one) for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+    many = [_whole(uri) for uri in listed if isinstance(uri, str)] if isinstance(listed, list) else []
     uris = [_whole(flat["artifact_path"]), *many] if isinstance(flat.get("artifact_path"), str) else many
     return tuple(Artifact(name=(uri.rsplit("/", 1)[-1] or uri)[:255], uri=uri[:2000]) for uri in uris[:_MAX_ARTIFACTS])
 

@@ -33,7 +33,7 @@ class BudgetGate:
         try:
             await self._spend.reserve(turn)
         except OverBudget as error:
-            said = {"used": error.over, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
+            said = {"used": error.exceeded, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
             self._outbox.event("over_budget", error.trace, turn.sender, **said)
             raise
 

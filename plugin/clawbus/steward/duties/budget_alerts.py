@@ -56,4 +56,4 @@ class BudgetAlerts(Duty):
             tree = await self.context.spend.tree(trace)
         except InvalidInput:
             return ""
-        return tree.over(self.context.spend.bound)
+        return tree.exceeded(self.context.spend.bound)
