@@ -1,4 +1,8 @@
-"""The registrar: the process that hands out credentials, on the bus to whom it knows, at its door to the invited."""
+"""The registrar: the process that hands out credentials.
+
+Keys that it knows ask on the bus: for newer credentials, and, on a machine elsewhere, for a changed org.toml. Invited
+machines come to its join server.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +33,13 @@ _CERTIFICATE_S = 3600.0
 
 
 class Registrar:
-    """One per company is enough; two do no harm."""
+    """The registrar of a company. One is enough; two do no harm."""
 
     def __init__(self, company: Company) -> None:
         self._company = company
 
     async def run(self) -> None:
-        """Until cancelled. Raises Refused if the server does not know the provisioner's key."""
+        """Run until cancelled. Raises Refused if the server does not know the provisioner's key."""
         company = self._company
         async with company.connect(PROVISIONER, "registrar", wait_s=None) as bus:
 
@@ -45,7 +49,7 @@ class Registrar:
 
             async def entered() -> None:
                 now = Company.open(company.org_file)
-                await push(now.home, now.org)  # who was there before is shut out
+                await push(now.home, now.org)  # it shuts out the machine that was there before
                 await learned()
 
             parts = [Answers(company, bus, learned).run()]
@@ -56,30 +60,27 @@ class Registrar:
                     group.create_task(part)
 
     async def _keep_certificate(self) -> None:
-        """The server's certificate is made anew before it ends, here or by an `invite` or `apply` that looks earlier.
-
-        nats-server reads it without losing a connection.
-        """
-        home, told = self._company.home, ""
+        """Renew the server's certificate before it ends. nats-server reads it without losing a connection."""
+        home, known = self._company.home, ""
         while True:
             prepare(home, self._company.org)
-            if (present := certificate_file(home).read_text()) != told and reread(home):
-                told = present
+            # An `invite` or an `apply` may have renewed the file, too.
+            if (present := certificate_file(home).read_text()) != known and reread(home):
+                known = present
                 log.info("nats-server was told to read its certificate")
             await asyncio.sleep(_CERTIFICATE_S)
 
 
 def digest_of(text: str) -> str:
-    """Of an org.toml: how a machine says which one it has."""
+    """The digest by which a machine says which org.toml it has."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Answers:
-    """Answers `<company>.creds.<key name>`. The server lets nobody but the key's holder ask there.
+    """Answers questions on `<company>.creds.<key name>`. The server lets only the key's holder ask there.
 
-    `{"key"}` asks for credentials, `{"org"}` for an org.toml that has another digest. `{"keys"}` tells the public keys
-    of a gateway's agents, and counts where none is known: who has stolen a gateway's credentials can speak as its
-    agents, and still cannot sign as them. `on_learned` is called after it, and again as long as it has failed.
+    `{"key"}` asks for credentials. `{"org"}` asks for org.toml if its digest is another. `{"keys"}` tells the public
+    keys of a gateway's agents; then `on_learned` is called, and again as long as it fails.
     """
 
     def __init__(self, company: Company, bus: Bus, on_learned: Callable[[], Awaitable[None]]) -> None:
@@ -88,8 +89,8 @@ class Answers:
         self._untold = True  # a registrar before this one may have died between the two
 
     async def run(self) -> None:
-        """Until cancelled."""
-        stop = await self._bus.listen(credentials_subject(self._company.org.company, "*"), self._hear)
+        """Answer until cancelled."""
+        stop = await self._bus.listen(credentials_subject(self._company.org.company, "*"), self._on_question)
         try:
             while True:
                 message = await self._asked.get()
@@ -100,20 +101,20 @@ class Answers:
         finally:
             await stop()
 
-    def _hear(self, message: Message) -> None:
+    def _on_question(self, message: Message) -> None:
         if message.reply.startswith(("_INBOX.", "_R_.")) and not self._asked.full():
-            self._asked.put_nowait(message)  # who is not answered asks again
+            self._asked.put_nowait(message)  # one that gets no answer is asked again
 
     async def _answer(self, message: Message) -> bytes:
         name = message.subject.rpartition(".")[2]
         try:
-            company = Company.open(self._company.org_file)  # as it is now
-            said = _question(message.data)
-            if "org" in said:
+            company = Company.open(self._company.org_file)  # org.toml as it is now
+            question = _question(message.data)
+            if "org" in question:
                 text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
-                return json.dumps({"org": None if said["org"] == digest_of(text) else text}).encode()
-            if "keys" in said:
-                self._untold |= _learned(company, name, said["keys"])
+                return json.dumps({"org": None if question["org"] == digest_of(text) else text}).encode()
+            if "keys" in question:
+                self._untold |= _learned(company, name, question["keys"])
                 if self._untold:
                     await self._on_learned()
                     self._untold = False
@@ -132,29 +133,29 @@ def _question(data: bytes) -> dict[str, Any]:
 
 
 def _learned(company: Company, name: str, keys: Any) -> bool:
-    """Take over the keys of agents of the gateway that asks, of which none is known. Whether there were any."""
+    """Record the keys of agents of the gateway that asks, if none was known before. True if there were any."""
     kind, _, gateway = name.partition("-")
     if kind != "gw":
         return False
     mine = {agent_key(agent.id) for agent in company.org.agents_of(gateway)} & elsewhere.names(company.org)
-    new = [one for one in sorted(mine) if elsewhere.public_key(company.home, one) is None]
+    # A known key is not replaced. A thief of a gateway's credentials can publish as its agents, but not sign as them.
+    new = [agent for agent in sorted(mine) if elsewhere.public_key(company.home, agent) is None]
     given = keys if isinstance(keys, dict) else {}
-    taken = [one for one in new if isinstance(given.get(one), str) and is_public_key(given[one])]
-    for one in taken:
-        elsewhere.learn(company.home, one, given[one])
-    return bool(taken)
+    learned = [agent for agent in new if isinstance(given.get(agent), str) and is_public_key(given[agent])]
+    for agent in learned:
+        elsewhere.learn(company.home, agent, given[agent])
+    return bool(learned)
 
 
 def _credentials(company: Company, name: str, question: bytes) -> bytes:
-    """For keys that were made elsewhere; on the company's own machine nobody asks for them, but a thief of one.
-
-    Raises Refused for a gateway that has lost an agent: new ones would hide from `apply` that the last ones say more.
-    """
+    """The answer with new credentials for a key made elsewhere. Raises Refused if its gateway has lost an agent."""
     grant = grants(company.org).get(name)
+    # New credentials would hide from `apply` that the last ones allow more.
     if grant is not None and elsewhere.has_fewer(company.home, grant):
         raise Refused(f"{name} has fewer agents by org.toml", "Run `clawbus apply` on the company's own machine.")
+    # None for a key of the company's own machine: only a thief would ask for it here.
     known = elsewhere.public_key(company.home, name)
-    said = answer(company.home, company.org, name, question, known or "")
-    if token := json.loads(said).get("jwt"):
+    reply = answer(company.home, company.org, name, question, known or "")
+    if token := json.loads(reply).get("jwt"):
         elsewhere.remember(company.home, name, token)
-    return said
+    return reply
