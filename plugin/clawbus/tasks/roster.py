@@ -86,8 +86,8 @@ class Roster:
         return bool(body.get("ready")) and time.monotonic() - at < 3 * PERIOD_S
 
     def has_heard(self, agents: Iterable[str]) -> bool:
-        """True if each of these has published its presence, ready or not."""
-        return all(agent in self._heard for agent in agents)
+        """True if each of these has published its presence within three periods, ready or not."""
+        return all(time.monotonic() - self._heard.get(agent, (float("-inf"), {}))[0] < 3 * PERIOD_S for agent in agents)
 
     def busy(self, agent: str) -> int:
         """The tasks that it has in hand, by its last presence."""
