@@ -1,4 +1,4 @@
-"""The disk under a folder: how much room it has, and what is said where it has none."""
+"""The disk under a folder: the room that it has, and the error if it has none."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from clawbus.errors import DiskFull
 
 FULL_BYTES = 2 * 1024 * 1024
-"""With less than this nothing is begun: the largest message might not fit, and a write that fails half way costs more
-than one that is not tried."""
+"""With less free than this nothing is written: the largest message might not fit, and a write that fails half way
+costs more than one that is not tried."""
 _LOW_BYTES = 512 * 1024 * 1024
 _BLOCK = 1024 * 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def free_bytes(folder: Path) -> int | None:
-    """What this user may still write below a folder that is there, or is to be made; None if the system cannot tell."""
+    """The bytes that this user may still write below a folder, which need not exist yet; None if unknown."""
     with contextlib.suppress(OSError):
         if (found := os.statvfs(_there(folder))).f_blocks:
             blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
@@ -26,7 +26,7 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def low_bytes(folder: Path) -> int:
-    """With less than this free people are told, while there is time: half a GiB, of a small disk a tenth."""
+    """The free bytes below which people are told, while there is time: half a GiB, or a tenth of a small disk."""
     with contextlib.suppress(OSError):
         found = os.statvfs(_there(folder))
         return min(_LOW_BYTES, found.f_blocks * found.f_frsize // 10)
@@ -34,19 +34,22 @@ def low_bytes(folder: Path) -> int:
 
 
 def full(folder: Path, what: str) -> DiskFull | None:
-    """The error to raise if the disk is full; `what` became of what was to be written. None while there is room."""
+    """The error to raise if the disk is full; None while there is room.
+
+    `what`: a clause about what happens to the data that was to be written.
+    """
     free = free_bytes(folder)
     return DiskFull(folder, what) if free is not None and free < FULL_BYTES else None
 
 
 def _there(folder: Path) -> Path:
-    """The folder, or what there is of its path."""
-    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
+    """The folder, or its nearest parent that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def why_unwritable(folder: Path) -> str:
-    """Why nobody can write there, in the system's words; empty if it can be done. It is tried: a quota or a disk that
-    is read-only shows in no number."""
+    """The system's reason why a folder cannot be written; empty if it can."""
+    # It is tried, since no number shows a quota, or a disk that is read-only.
     scratch = folder / f".room.{os.getpid()}"
     try:
         with scratch.open("wb") as file:
@@ -63,7 +66,7 @@ def why_unwritable(folder: Path) -> str:
 
 
 def in_words(size_bytes: int) -> str:
-    """A size as people read it: `640 MiB`, `8.7 GiB`."""
+    """A size for people: `640 MiB`, `8.7 GiB`."""
     size, unit = float(size_bytes), 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1

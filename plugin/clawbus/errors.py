@@ -1,4 +1,4 @@
-"""Every error that clawbus raises, named by what the caller does next.
+"""The errors that clawbus raises, named by what the caller does next.
 
     ClawbusError
     ├── InvalidInput      mend the named field and call again            exit 2
@@ -21,10 +21,10 @@
     └── WireError         bytes from the bus that are no envelope        (internal)
         └── Unverified    no signature of its sender, or not for this    (internal)
 
-Exit code 1 is no error: a task that ended, and not with "done"; a check of `clawbus doctor` that failed.
+Exit code 1 is no error: a task has ended, but not with "done", or a check of `clawbus doctor` has failed.
 
-A foreign exception becomes one of these at one boundary: nats in `bus`, websockets in `gateway`,
-sqlite3 in `ledger`, pydantic where a model is parsed.
+A foreign exception becomes one of these at one boundary: that of nats in `bus`, of websockets in `gateway`, of sqlite3
+in `node.ledger`, of pydantic where a model is parsed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pathlib import Path
 
 
 class ClawbusError(Exception):
-    """A sentence for a person, and the remedy: what to do or run next."""
+    """`message`: a sentence for a person. `remedy`: what to do or run next."""
 
     exit_code = 1
 
@@ -47,7 +47,7 @@ class ClawbusError(Exception):
 
 
 class InvalidInput(ClawbusError):
-    """A value that is refused before anything is sent. `field` and `value` are for programs."""
+    """A value was refused before anything was sent. `field` and `value` are for programs."""
 
     exit_code = 2
 
@@ -61,13 +61,13 @@ class InvalidInput(ClawbusError):
 
 
 class Missing(ClawbusError):
-    """Something this machine lacks: a program, a version, a free port."""
+    """This machine lacks something: a program, a version, a free port."""
 
     exit_code = 3
 
 
 class NotFound(ClawbusError):
-    """No such task, agent or company."""
+    """There is no such task, agent or company."""
 
     exit_code = 4
 
@@ -82,20 +82,20 @@ class BusAway(Away):
     """nats-server did not answer in time."""
 
     why = "the bus is away"
-    """The same in a clause, for a sentence that goes on."""
+    """The reason as a clause, for a longer sentence."""
 
 
 class NotKept(BusAway):
-    """nats-server is there, and has not written down what was said."""
+    """nats-server answers, but has not stored the message."""
 
     why = "the nats-server answers, but keeps nothing now"
 
 
 class DiskFull(NotKept):
-    """The disk under `folder` is full: what is said now would not be kept."""
+    """The disk under `folder` is full: a message would not be kept."""
 
     def __init__(self, folder: Path, what: str) -> None:
-        """`what`: what became of that which was to be written; a clause."""
+        """`what`: a clause about what happens to the data that was to be written."""
         self.folder = folder
         self.why = f"the disk of {folder} is full"
         remedy = "A person has to free space there (`df -h` and `du` say what takes it). Then it goes on by itself."
@@ -103,7 +103,7 @@ class DiskFull(NotKept):
 
 
 class BusFull(BusAway):
-    """nats-server is there, and lets nobody else in: too many are connected, with keys of one kind or in all."""
+    """nats-server answers, but refuses more connections: too many are open, with keys of one kind or in all."""
 
 
 class GatewayAway(Away):
@@ -111,7 +111,7 @@ class GatewayAway(Away):
 
 
 class NotBegun(GatewayAway):
-    """The call did not reach the gateway, or it took none: nothing of it has happened."""
+    """The call did not reach the gateway, or the gateway did not accept it: nothing has happened."""
 
 
 class NodeAway(Away):
@@ -119,15 +119,15 @@ class NodeAway(Away):
 
 
 class Halted(Away):
-    """People have stopped the company: what was to begin waits."""
+    """People have stopped the company, so nothing begins."""
 
 
 class Refused(ClawbusError):
-    """A rule said no, and saying it again does not help."""
+    """A rule forbids it. Another try does not help."""
 
     exit_code = 6
     code = 0
-    """The err_code of nats-server's answer; 0 if another rule said no."""
+    """The err_code of nats-server's answer; 0 if it was not the server that refused."""
 
 
 class Forbidden(Refused):
@@ -135,43 +135,43 @@ class Forbidden(Refused):
 
 
 class BacklogFull(Refused):
-    """The receiver has as many waiting tasks of this sender as the quota allows. Each that ends makes room for one."""
+    """The receiver has as many queued tasks of this sender as the quota allows. Each end makes room for one."""
 
     retry_after_s = 60
-    """A turn takes from seconds to minutes: sooner, a retry is mostly in vain."""
+    """A turn takes from seconds to minutes, so an earlier retry is mostly in vain."""
 
     def count(self, waiting: int, to: str, priority: str = "") -> None:
-        """Say it in numbers, for a model or a person; the server says only that it is full."""
+        """Put numbers into the message, for a model or a person. The server says only that the queue is full."""
         tasks = f"{priority} tasks" if priority else "tasks"
         self.message = f"backlog full, {waiting} waiting: {to} has so many {tasks} of yours; nothing was sent"
         self.remedy = f"Retry after {self.retry_after_s} s, or as soon as one of them has ended."
 
 
 class OverBudget(Refused):
-    """A tree of tasks has used what it may. `trace`: its first task. Only a person can allow it more."""
+    """A tree of tasks has used its budget. `trace`: its first task. Only a person can allow it more."""
 
-    def __init__(self, trace: str, over: str) -> None:
-        """`over`: what is used up, in words (`budget.Tree.over`)."""
+    def __init__(self, trace: str, exceeded: str) -> None:
+        """`exceeded`: the part of the budget that is used up, in words (`tasks.budget.Tree.exceeded`)."""
         super().__init__(
-            f"the budget of this tree of tasks is used up ({over}); nothing was sent",
+            f"the budget of this tree of tasks is used up ({exceeded}); nothing was sent",
             f"Answer with what you have. A person can allow it more: clawbus budget {trace} --raise turns=20",
         )
         self.trace = trace
-        self.over = over
+        self.exceeded = exceeded
 
 
 class EndConflict(ClawbusError):
-    """The stream already holds an end for this task (first write wins)."""
+    """The subject has a newer message than its writer has seen. Of the ends of a task, the first write wins."""
 
 
 class WireError(ClawbusError):
-    """Bytes that are no envelope. The message is never redelivered: it would fail again."""
+    """The bytes are no envelope. The message is never redelivered, since it would fail again."""
 
 
 class Unverified(WireError):
-    """A message without a valid signature of its sender: it is shown to nobody, counted, and alarmed.
+    """The message has no valid signature of its sender. It is shown to nobody and counted, and people are alerted.
 
-    Its text begins with the kind: unsigned, forged, re-addressed, replayed.
+    The error's text begins with the kind: unsigned, forged, re-addressed, replayed.
     """
 
     @property

@@ -1,3 +1,3 @@
-"""The release, in one place: what the manifest, the roster and `--version` say."""
+"""The version: the manifest, the roster and `--version` all take it from here."""
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ import pytest_asyncio
 from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.node.prompts.frames import RESULT_MARK
-from clawbus.steward.duties.learning import insights
+from clawbus.tasks.learning import insights
 from tests.company import Live, free_ports, live, until
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

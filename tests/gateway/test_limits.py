@@ -30,7 +30,7 @@ async def test_n6_the_tokens_of_a_turn_are_those_that_the_gateway_tells(duo: Liv
         row = (await rpc.call("sessions.describe", {"key": f"agent:cto-athena:nats:{task_id}"}))["session"]
     assert tree.used["tokens"] == row["inputTokens"] + row["outputTokens"] > 0
     assert 0 < tree.used["minutes"] < 2
-    assert "tokens" in tree.over(Budget(tokens=int(tree.used["tokens"])))
+    assert "tokens" in tree.exceeded(Budget(tokens=int(tree.used["tokens"])))
 
 
 async def test_n3_a_result_in_a_users_session_goes_on_with_its_tree(duo: Live) -> None:

@@ -20,7 +20,7 @@ import pytest
 from clawbus import connect
 from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway.setup.installation import OpenClaw
-from clawbus.steward.alerts import Alert
+from clawbus.steward.alert_states import Alert
 from tests.company import Live, duo_toml, free_ports, live, until
 from tests.gateway.hurting import hurt, hurting
 from tests.server.office import alert_of

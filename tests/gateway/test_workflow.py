@@ -9,17 +9,17 @@ import pytest
 import pytest_asyncio
 
 from clawbus import connect
-from clawbus.assets import folder
 from clawbus.demo.model.server import ScriptedModel
 from clawbus.errors import ClawbusError
 from clawbus.gateway.setup.installation import OpenClaw
+from clawbus.settings import asset_folder
 from clawbus.tasks import TaskView
 from tests.company import Live, free_ports, live, until
 from tests.gateway.conftest import MAIN
 from tests.server.test_guests import KOMODO_TASK, QUERY, guest
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
-APP = folder("examples") / "node18-app"
+APP = asset_folder("examples") / "node18-app"
 TOML = """
 company = "acme"
 bus.port = {}

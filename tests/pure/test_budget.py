@@ -17,7 +17,7 @@ T = [letter * 26 for letter in "abcdefghij"]
 def tree(*records: tuple[str, Record]) -> Tree:
     found = Tree(T[0])
     for sender, record in records:
-        found.take(record, sender, {"owner"}, lambda to: (to,))
+        found.add(record, sender, {"owner"}, lambda to: (to,))
     return found
 
 
@@ -37,8 +37,8 @@ def test_only_who_may_have_done_it_says_what_it_took() -> None:
     used = Record(kind="used", task=T[0], minutes=4, tokens=300)
     found = tree(("ceo", reserved(T[0])), ("security", used), ("ceo", used))
     assert found.used == {"turns": 1, "minutes": 0, "tokens": 0}
-    found.take(used, "cto", (), lambda to: (to,))
-    found.take(used.model_copy(update={"minutes": 5.0}), "cto", (), lambda to: (to,))
+    found.add(used, "cto", (), lambda to: (to,))
+    found.add(used.model_copy(update={"minutes": 5.0}), "cto", (), lambda to: (to,))
     assert found.used == {"turns": 1, "minutes": 5, "tokens": 300}
 
 
@@ -58,7 +58,7 @@ def test_nobody_reports_what_a_turn_of_his_own_reserving_took() -> None:
     ],
 )
 def test_a_tree_is_over_by_any_of_its_measures(records: list[tuple[str, Record]], words: str) -> None:
-    assert tree(*records).over(ORG) == words
+    assert tree(*records).exceeded(ORG) == words
 
 
 def test_a_task_may_narrow_and_only_a_person_may_widen() -> None:
@@ -66,9 +66,9 @@ def test_a_task_may_narrow_and_only_a_person_may_widen() -> None:
     found = tree(("ceo", reserved(T[0], budget=Budget(turns=3))), ("cto", reserved(T[1], budget=Budget(turns=900))))
     assert found.bound(ORG)["turns"] == 3
     assert found.bound(ORG, Budget(turns=2))["turns"] == 2
-    found.take(Record(kind="raised", turns=10), "cto", {"owner"}, lambda to: (to,))
+    found.add(Record(kind="raised", turns=10), "cto", {"owner"}, lambda to: (to,))
     assert found.bound(ORG)["turns"] == 3
-    found.take(Record(kind="raised", turns=10), "owner", {"owner"}, lambda to: (to,))
+    found.add(Record(kind="raised", turns=10), "owner", {"owner"}, lambda to: (to,))
     assert found.bound(ORG, Budget(turns=2))["turns"] == 12
 
 
@@ -77,7 +77,7 @@ def test_what_was_not_sent_is_given_back_by_its_sender_only() -> None:
     release = Record(kind="released", task=T[0])
     found = tree(("ceo", reserved(T[0])), ("cto", release))
     assert found.used["turns"] == 1
-    found.take(release, "ceo", (), lambda to: (to,))
+    found.add(release, "ceo", (), lambda to: (to,))
     assert found.used["turns"] == 0
     worked = tree(("ceo", reserved(T[0])), ("cto", Record(kind="used", task=T[0])), ("ceo", release))
     assert worked.used["turns"] == 1

@@ -17,8 +17,8 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 import clawbus
-from clawbus.cli import cli
 from clawbus import Client, Result, Task
+from clawbus.cli import cli
 from clawbus.org.load import parse as parse_org
 from clawbus.tasks.board import _STATE
 from clawbus.wire.channels import CHANNELS, STREAMS

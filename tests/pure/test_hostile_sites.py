@@ -112,7 +112,7 @@ def test_nobody_parses_what_came_but_the_one_reader() -> None:
     own = {
         "wire/strict_json.py": "the reader",
         "bus/bus.py": "answers of the server",
-        "tasks/guests/decode.py": "guests: whatever it is, it is a text",
+        "tasks/guests.py": "guests: whatever it is, it is a text",
     }
     own |= {f"node/ledger/{name}.py": "own rows" for name in ("sent", "wakes", "runs", "interrupted")} | {
         "gateway/setup/souls.py": "own file"
@@ -134,10 +134,10 @@ def test_nobody_parses_what_came_but_the_one_reader() -> None:
         "provision/key_directory.py": "the same",
     }
     own |= {"bus/signing.py": "a header, which must be the canonical form of what was read, to the letter"}
-    own |= {"ops/enrol/org_sync.py": "the registrar's answers", "ops/enrol/registrar_answers.py": "its own answer"}
+    own |= {"ops/enrol/org_sync.py": "the registrar's answers", "ops/enrol/registrar_process.py": "its own answer"}
     own |= {
         "ops/apply/plan.py": "a gateway's settings",
-        "provision/credential_service.py": "what ops/enrol/registrar_answers.py has read already; the registrar's answers",
+        "provision/credential_service.py": "what ops/enrol/registrar_process.py has read already; the registrar's answers",
     }
     found = {
         name

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from clawbus import assets
 from clawbus import org as orgs
 from clawbus.gateway.setup import claw_package as claw
 from clawbus.gateway.setup import managed_gateway as own
 from clawbus.gateway.setup.tool_policy import policy
 from clawbus.node.tools.params import TOOLS
 from clawbus.org import Org
-from clawbus.settings import Home
+from clawbus.settings import Home, asset_folder
 from tests.pure.test_souls import ROLES
 
 COMMANDS = ("exec", "process", "code_execution", "terminal", "nodes", "computer", "portal")
@@ -71,7 +70,7 @@ def test_no_role_changes_its_gateway_and_none_loses_the_bus(role: str) -> None:
     assert {name for name in [*made.get("allow", ()), *made["deny"]] if name.startswith("group:")} <= set(GROUPS)
 
 
-@pytest.mark.parametrize("role", sorted(path.name for path in assets.folder("souls").iterdir()))
+@pytest.mark.parametrize("role", sorted(path.name for path in asset_folder("souls").iterdir()))
 def test_a_role_without_exec_reads_in_its_workspace_only(role: str) -> None:
     """Of every role that there is: the company's keys lie in files, and `read` is a tool like any other."""
     confined = policy(f"role-{role}").get("fs") == {"workspaceOnly": True}

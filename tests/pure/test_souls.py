@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from clawbus import assets
 from clawbus.demo.model import brain
 from clawbus.errors import InvalidInput
 from clawbus.gateway.setup import souls
 from clawbus.org import Org, parse
+from clawbus.settings import asset_folder
 
 ROLES = ("ceo", "cto", "engineer", "backend", "devops", "ops", "security", "qa", "researcher", "writer")
 ORG = parse(
@@ -84,7 +84,7 @@ def test_c3_each_role_is_short_and_its_own(role: str) -> None:
 
 def test_a_role_file_holds_only_what_is_the_roles() -> None:
     """No line of one role stands in another, nor in the frame that all share: a rule is changed in one place."""
-    folders = [path for path in assets.folder("souls").iterdir() if path.name != souls.NEUTRAL]
+    folders = [path for path in asset_folder("souls").iterdir() if path.name != souls.NEUTRAL]
     lines: dict[str, str] = {}
     for path in (path / name for path in folders for name in souls.FILES):
         for line in path.read_text().splitlines():
@@ -217,7 +217,7 @@ def test_a_text_that_openclaw_would_cut_is_refused() -> None:
 
 def test_every_template_is_complete() -> None:
     """The ten roles of the documents, the neutral one and the frame: each with both files, and at most a policy."""
-    folders = list(assets.folder("souls").iterdir())
+    folders = list(asset_folder("souls").iterdir())
     assert {path.name for path in folders} == {*ROLES, souls.NEUTRAL, souls.COMMON}
     for folder in folders:
         assert {path.name for path in folder.iterdir()} - {"policy.toml"} == set(souls.FILES)

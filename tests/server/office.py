@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from clawbus.bus import Bus, Delivery, SignedCopy, fetch_now, task_durable
-from clawbus.steward.alerts import Alert, Alerts
+from clawbus.steward.alert_states import Alert, Alerts
 from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.ends import End
-from clawbus.wire.accepted import accepted
 from clawbus.wire.channels import EVENTS, INBOX, TASKS
 from clawbus.wire.envelope import Envelope, Status, decode
-from clawbus.wire.events import Event, decode_event
+from clawbus.wire.events import Event, accepted_detail, decode_event
 from clawbus.wire.subjects import PRIORITIES, new_message_id
 from tests.company import Live, free_ports, live, until
 
@@ -94,7 +93,9 @@ async def give(company: Live, new: NewTask, sender: str = "ceo", key: str = HQ, 
 async def announce(company: Live, task: Envelope, key: str = HQ) -> None:
     """The event `accepted` of a task."""
     task_id = task.task_id or ""
-    event = Event(id=f"{task.id}-accepted", kind="accepted", task_id=task_id, sender=task.sender, detail=accepted(task))
+    event = Event(
+        id=f"{task.id}-accepted", kind="accepted", task_id=task_id, sender=task.sender, detail=accepted_detail(task)
+    )
     async with company.company.connect(key) as bus:
         await bus.publish(company.company.subjects.event(task_id, task.sender), event.encode(), msg_id=event.id)
 

@@ -20,7 +20,7 @@ UP = """
 import asyncio, sys
 from pathlib import Path
 from clawbus.errors import NotFound
-from clawbus.ops.up import asked, survive_questions
+from clawbus.ops.up import answer_questions, survive_questions
 from clawbus.settings import Home
 from clawbus.ops.supervisor.pid_files import take_lock
 
@@ -41,7 +41,7 @@ async def main():
     lock = take_lock(home.dir("run"))
     for listens in (False, True, False):
         print(listens, flush=True)
-        work = asyncio.create_task(asked(home, do, restart) if listens else asyncio.sleep(60))
+        work = asyncio.create_task(answer_questions(home, do, restart) if listens else asyncio.sleep(60))
         await asyncio.to_thread(sys.stdin.readline)
         work.cancel()
         await asyncio.wait({work})

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from clawbus.errors import InvalidInput
-from clawbus.ops.enrol.registrar import Registrar
+from clawbus.ops.enrol.registrar_process import Registrar
 from clawbus.org import parse
 from clawbus.org.network import EVERYWHERE
 from clawbus.provision import ca, tls

@@ -23,7 +23,7 @@ from clawbus.client.company import Company
 from clawbus.errors import BusAway, ClawbusError
 from clawbus.ops.enrol import org_sync as following
 from clawbus.ops.enrol.org_sync import caught_up, follow
-from clawbus.ops.enrol.registrar_answers import Answers, digest_of
+from clawbus.ops.enrol.registrar_process import Answers, digest_of
 from clawbus.ops.supervisor.pid_files import take_lock
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.settings import write_secret

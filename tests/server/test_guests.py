@@ -19,7 +19,7 @@ from clawbus.bus.jwt import claims_of, read_creds
 from clawbus.errors import NotFound
 from clawbus.org import EXTERNAL, Org, parse
 from clawbus.steward.context import Context
-from clawbus.steward.duties.guests import Guests
+from clawbus.steward.duties.guest_messages import GuestMessages
 from clawbus.steward.steward import Steward
 from clawbus.tasks.guests import guest_subjects, place, read
 from clawbus.wire.channels import BCAST, EVENTS, INBOX, LEARN, TASKS
@@ -250,7 +250,7 @@ async def test_a_thief_cannot_use_the_ids_of_a_guests_task_first(company: Live) 
                     await thief.publish(subject, b"x", msg_id=name)
 
         context.spend.reserve = reserved  # type: ignore[method-assign]  # at this moment, and not by luck
-        await Guests(context).on_guest("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode(), 1)
+        await GuestMessages(context).on_guest("genbrain.agents.cto.tasks", GENBRAIN_TASK.encode(), 1)
         task = await stored(bus, TASKS, "acme.tasks.cto-athena.medium.external")
         assert len(await bus.stored(EVENTS, f"acme.events.{task.task_id}.external")) == 1
 

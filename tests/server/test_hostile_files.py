@@ -18,7 +18,7 @@ from clawbus.node.ledger import Ledger, Run
 from clawbus.node.worker.artifact_check import ArtifactCheck
 from clawbus.node.worker.executor import result
 from clawbus.tasks.artifacts import Shelf, Store, foreign, read_inside, safe_name
-from clawbus.tasks.artifacts.folders import opened, write
+from clawbus.tasks.artifacts.files import opened, write
 from clawbus.wire.channels import ART
 from clawbus.wire.envelope import Envelope, Status
 from tests.company import Live

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from clawbus.node.prompts import frames
 from clawbus.node.worker import Insights
 from clawbus.org import EXTERNAL, STEWARD, Org, parse
-from clawbus.steward.duties.learning import insights
-from clawbus.tasks.learning import Insight, Said, fold
+from clawbus.tasks.learning import Insight, Learned, fold, insights
 from clawbus.wire.channels import LEARN
 from clawbus.wire.envelope import Envelope, Type
 from clawbus.wire.subjects import new_message_id, new_task_id
@@ -54,7 +53,7 @@ def org(**learning: object) -> Org:
 ORG = org()
 
 
-def says(sender: str, kind: Type, text: str, trace: str | None = None, insight: str = ID) -> Said:
+def says(sender: str, kind: Type, text: str, trace: str | None = None, insight: str = ID) -> Learned:
     told = Envelope(
         id=new_message_id(sender),
         type=kind,
@@ -64,14 +63,14 @@ def says(sender: str, kind: Type, text: str, trace: str | None = None, insight: 
         trace_id=trace,
         body=text,
     )
-    return Said(told, AT)
+    return Learned(told, AT)
 
 
-def after(*said: Said, company: Org = ORG, at: datetime = AT) -> Insight:
+def after(*said: Learned, company: Org = ORG, at: datetime = AT) -> Insight:
     return fold([says("cto", "insight", "Pin the base image.", "tree"), *said], company, at)[ID]
 
 
-def yes(*agents: str, trace: str | None = None) -> list[Said]:
+def yes(*agents: str, trace: str | None = None) -> list[Learned]:
     return [says(agent, "confirm", "seen it, too", trace) for agent in agents]
 
 
@@ -125,7 +124,7 @@ _SAID = st.builds(
 
 
 @given(st.lists(_SAID, max_size=30))
-def test_a3_whatever_is_said_trust_is_what_the_gateways_make_it(said: list[Said]) -> None:
+def test_a3_whatever_is_said_trust_is_what_the_gateways_make_it(said: list[Learned]) -> None:
     """Against the definition: distinct gateways other than the author's; and nothing is in use without a person."""
     found = fold([says("cto", "insight", "x", "tree"), *said], ORG, AT)[ID]
     confirmed = {
@@ -145,7 +144,7 @@ def test_a3_whatever_is_said_trust_is_what_the_gateways_make_it(said: list[Said]
 # -- on the bus --------------------------------------------------------------------------------------------------------
 
 
-async def publish(company: Live, *said: Said) -> None:
+async def publish(company: Live, *said: Learned) -> None:
     for one in said:
         sender = one.envelope.sender
         gateway = next((agent.gateway for agent in company.org.agents if agent.id == sender), None)

@@ -18,16 +18,15 @@ from clawbus.errors import InvalidInput, Refused
 from clawbus.node.ledger import Ledger
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.oversight import OversightGate
-from clawbus.steward.alerts import Alert, Alerts
+from clawbus.steward.alert_states import Alert, Alerts
 from clawbus.steward.context import Context
 from clawbus.steward.steward import Steward
 from clawbus.tasks import NewTask, TaskView, make_task
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import End
-from clawbus.wire.accepted import accepted
 from clawbus.wire.channels import EVENTS, INBOX
 from clawbus.wire.envelope import decode
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, accepted_detail
 from clawbus.wire.subjects import new_message_id
 from tests.company import Live, free_ports, live, until
 
@@ -202,7 +201,7 @@ async def test_k9_what_is_told_keeps_others_words_apart(shop: Live) -> None:
     async with at_work(shop):
         async with shop.company.connect("gw-shop") as bus:
             event = Event(id=new_message_id("ceo"), kind="accepted", task_id=task.task_id or "", sender="ceo",
-                          detail=accepted(task) | {"label": label})  # fmt: skip
+                          detail=accepted_detail(task) | {"label": label})  # fmt: skip
             await bus.publish(f"acme.events.{task.task_id}.ceo", event.encode(), msg_id=event.id)
             await spend_of(bus, shop.org).reserve(task)
             await bus.publish("acme.tasks.qa.medium.ceo", task.encode(), msg_id=task.id)

@@ -16,7 +16,7 @@ from clawbus.node.worker.chat_notifier import ChatNotifier
 from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD
 from clawbus.sanitize import inert
-from clawbus.steward.duties.approvals import Approvals
+from clawbus.steward.duties.approval_requests import ApprovalRequests
 from clawbus.wire.channels import CTL
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event, question_code
@@ -135,7 +135,7 @@ async def test_a_question_says_first_how_to_decide(tmp_path: Path, size: int) ->
         }
         task_id = "a" * 26
         question = Event(id="q-1", kind="waiting_approval", task_id=task_id, sender="cto", detail=detail)
-        await Approvals(one.context).on_event(question)
+        await ApprovalRequests(one.context).on_event(question)
         mail = await mail_of(company, "boss", sender=STEWARD)
         this = f"{task_id} --code {question_code('cto', 'd')}"
         head, yes, no, text = re.sub(r"\n+", "\n", mail.body).split("\n")

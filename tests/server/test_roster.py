@@ -44,7 +44,7 @@ async def test_an_answer_of_the_server_that_is_aimed_at_presence_says_nothing_of
             await lab.tell(f"{lab.identity.api}.{method}", json.dumps(body).encode(), reply=aimed)
         await until(lambda: _held(len(heard) == 3), "both answers")
         assert roster.online("ceo-genesis")
-        assert not roster.said("cto-athena")
+        assert not roster.last("cto-athena")
 
 
 async def _held(what: bool) -> bool:

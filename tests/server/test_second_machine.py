@@ -19,7 +19,7 @@ import pytest
 from clawbus.bus.identity import load_or_create
 from clawbus.client.company import Company
 from clawbus.errors import Away, BusAway, ClawbusError, Refused
-from clawbus.ops.enrol import protocol as wire
+from clawbus.ops.enrol import protocol
 from clawbus.ops.enrol.invite_code import Code, parse
 from clawbus.ops.enrol.invites import MOST_WRONG, Invites
 from clawbus.ops.enrol.join_client import enter
@@ -397,14 +397,14 @@ async def test_who_is_taken_home_during_the_conversation_is_not_let_in(tmp_path:
     async with door(tmp_path / "hub") as (company, code):
         trusting = ssl.create_default_context(cadata=tls.ca_file(company.home).read_text())
         reader, writer = await asyncio.open_connection(code.host, code.port, ssl=trusting)
-        await wire.read_frame(reader, wire.Greeting)
-        await wire.say(writer, wire.Hello(secret=code.secret))
-        await wire.read_frame(reader, wire.Offer)
+        await protocol.receive(reader, protocol.Certificate)
+        await protocol.send(writer, protocol.Claim(secret=code.secret))
+        await protocol.receive(reader, protocol.Offer)
         company.org_file.write_text(company.org_file.read_text().replace("elsewhere = true\n", ""))
         keys = {name: load_or_create(name, tmp_path / f"{name}.nk").public_key for name in ("gw-lab", "agent-cto")}
-        await wire.say(writer, wire.Keys(keys=keys))
+        await protocol.send(writer, protocol.PublicKeys(keys=keys))
         with pytest.raises(Refused, match="not elsewhere any more"):
-            await wire.read_frame(reader, wire.Grant)
+            await protocol.receive(reader, protocol.Credentials)
         writer.close()
         assert elsewhere.public_key(company.home, "gw-lab") is None
 
@@ -436,7 +436,7 @@ async def test_who_shows_the_right_authority_without_its_certificate_hears_no_se
     context.load_cert_chain(tmp_path / "server.pem")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await wire.say(writer, wire.Greeting(ca=ours.pem))
+        await protocol.send(writer, protocol.Certificate(ca=ours.pem))
         heard.append(await reader.read())
         writer.close()
 

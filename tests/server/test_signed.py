@@ -516,7 +516,7 @@ async def test_a_machine_whose_clock_is_an_hour_off_expires_nothing(
 
 def test_every_reader_asks_the_verifier_before_it_decodes() -> None:
     """Envelopes and events are decoded where they are verified, and where that was done before, by name."""
-    allowed = {"bus/verifier.py", "client/replay.py", "client/watch.py", "steward/duties/dead_letters.py"}
+    allowed = {"bus/verifier.py", "client/replay.py", "client/watch.py", "steward/duties/redrive.py"}
     root = Path(clawbus_package.__file__).parent
     found = {
         str(path.relative_to(root))

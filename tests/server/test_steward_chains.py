@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clawbus.errors import Refused
 from clawbus.org import EXTERNAL, STEWARD, Edge, parse
-from clawbus.steward.duties.chains import Chains
+from clawbus.steward.duties.chain_steps import ChainSteps
 from clawbus.tasks import NewTask, make_task
 from clawbus.tasks.chains import edge_for, next_body
 from clawbus.tasks.ends import End
@@ -215,13 +215,13 @@ def test_a_result_that_does_not_fit_is_cut_where_it_shows() -> None:
 async def test_who_has_left_a_pool_since_had_his_part_in_its_task(tmp_path: Path) -> None:
     """The requester has said who its members were when he gave it."""
     async with office(tmp_path, EDGE) as company, steward(company) as one:
-        duty = next(duty for duty in one.duties if isinstance(duty, Chains))
+        duty = next(duty for duty in one.duties if isinstance(duty, ChainSteps))
         detail: dict[str, Value] = {"to": "pair", "takers": "cto gone"}
         said = Event(id="ceo-1", kind="accepted", task_id="a" * 26, sender="ceo", detail=detail)
 
         def refusal(by: str) -> str:
             text = Envelope(id="x", type="result", sender=by, to="ceo", task_id=said.task_id, status="done", body="x")
-            return duty._why_not(said, End(text, 1, said.at), THEN, company.org.edges[0])
+            return duty._refusal(said, End(text, 1, said.at), THEN, company.org.edges[0])
 
         assert (refusal("gone"), refusal("cto")) == ("", "")
         assert "had no part in it" in refusal("security")

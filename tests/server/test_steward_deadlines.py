@@ -6,12 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from clawbus.org import STEWARD
-from clawbus.steward.alerts import Alerts
+from clawbus.steward.alert_states import Alerts
 from clawbus.tasks import NewTask, make_task
-from clawbus.wire.accepted import accepted
 from clawbus.wire.channels import ENDS, INBOX
 from clawbus.wire.envelope import Envelope, now
-from clawbus.wire.events import Event, Kind
+from clawbus.wire.events import Event, Kind, accepted_detail
 from clawbus.wire.subjects import new_message_id
 from tests.company import Live, until
 from tests.server.office import (
@@ -36,7 +35,7 @@ TEAM = '[[pools]]\nid = "makers"\nmembers = ["cto", "security"]'
 
 async def say(company: Live, key: str, kind: Kind, task: Envelope, sender: str, ago_s: float = 0) -> None:
     """An event of a task, as if it had been said a while ago."""
-    detail = accepted(task) if kind == "accepted" else {}
+    detail = accepted_detail(task) if kind == "accepted" else {}
     at, task_id = now() - timedelta(seconds=ago_s), task.task_id or ""
     event = Event(id=new_message_id(sender), kind=kind, task_id=task_id, sender=sender, at=at, detail=detail)
     async with company.company.connect(key) as bus:

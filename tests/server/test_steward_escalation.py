@@ -9,8 +9,8 @@ from typing import Any
 from clawbus.client.person import Person
 from clawbus.org import STEWARD, parse
 from clawbus.org.tool_bounds import bound_of
-from clawbus.steward.blockers import fold
 from clawbus.steward.context import Context
+from clawbus.steward.duties.escalation import fold
 from clawbus.tasks.new_message import NewMessage, make_message
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event

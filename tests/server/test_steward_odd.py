@@ -299,4 +299,4 @@ async def test_a_copy_of_an_event_is_counted_and_no_duty_hears_it(tmp_path: Path
             await one._handling(one._event)(delivery)
         assert heard == [id_of(said)] * 2
         assert bus.verifier.refused == {"replayed": 1}
-        assert [*one._heard] == [(first.subject, id_of(said))]  # an id that another has used first hides nobody's event
+        assert [*one._seen] == [(first.subject, id_of(said))]  # an id that another has used first hides nobody's event

@@ -16,7 +16,7 @@ import pytest
 from clawbus.bus.identity import agent_key
 from clawbus.bus.jwt import claims_of, encode, read_creds
 from clawbus.bus.signing import HEADER, Signer
-from clawbus.ops.enrol.registrar_answers import Answers
+from clawbus.ops.enrol.registrar_process import Answers
 from clawbus.provision.authority import Authority
 from clawbus.provision.config import resolver_dir
 from clawbus.provision.permissions import allowed, grants

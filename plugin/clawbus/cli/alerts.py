@@ -14,7 +14,7 @@ from clawbus.disk import full
 
 if TYPE_CHECKING:
     from clawbus.client.company import Company
-    from clawbus.steward.alerts import Alert
+    from clawbus.steward.alert_states import Alert
 
 
 @click.command()
@@ -29,7 +29,7 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
     Exit code 0 when nothing is raised, 1 otherwise.
     """
     from clawbus.client.company import Company
-    from clawbus.steward.alerts import Alerts
+    from clawbus.steward.alert_states import Alerts
 
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
@@ -50,7 +50,7 @@ async def alerts_command(also_cleared: bool, person: str | None, org_file: Path,
 
 def _of_the_disk(company: Company) -> list[Alert]:
     """The alert `room disk` of a full disk, on which no steward can write it."""
-    from clawbus.steward.alerts import Alert
+    from clawbus.steward.alert_states import Alert
 
     error = full(company.store, "nothing more is kept") if company.store is not None else None
     return [Alert("room", "disk", True, str(error), datetime.now(UTC))] if error is not None else []

@@ -55,7 +55,7 @@ async def budget_command(task: str | None, more: str, person: str | None, org_fi
         _print(tree, spend, whole=task is not None)
     if not shown and not as_json:
         put_line("No task has been given yet.")
-    return 1 if any(tree.over(spend.bound) for tree in shown) else 0
+    return 1 if any(tree.exceeded(spend.bound) for tree in shown) else 0
 
 
 def _with(trees: list[Tree], task: str) -> Tree:
@@ -72,7 +72,7 @@ def _print(tree: Tree, spend: Spend, whole: bool) -> None:
 
     used, bound = tree.used, tree.bound(spend.bound)
     parts = [f"{used[name]:g} of {bound[name]} {name}" for name in MEASURES]
-    over = "  used up: it gives no more" if tree.over(spend.bound) else ""
+    over = "  used up: it gives no more" if tree.exceeded(spend.bound) else ""
     put_line(f"{short(tree.trace)}  {', '.join(parts)}{over}")
     if whole:
         _print_below(tree, "", 1, set())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from clawbus.assets import folder
 from clawbus.cli.output import put_line, put_text
 from clawbus.errors import Refused
+from clawbus.settings import asset_folder
 
 TEMPLATES = ("duo", "workflow", "eleven")
 
@@ -33,7 +33,7 @@ def init_command(template: str, org_file: Path) -> int:
 
     if org_file.exists():
         raise Refused(f"there is an {org_file} already; nothing was changed", "Name another file with --org.")
-    org_file.write_text((folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")
+    org_file.write_text((asset_folder("examples") / template / "org.toml").read_text("utf-8"), "utf-8")
     org = load(org_file)
     put_line(f"wrote {org_file}: {org.company}, with {', '.join(agent.id for agent in org.agents)}")
     where = "" if org_file == Path("org.toml") else f" --org {org_file}"

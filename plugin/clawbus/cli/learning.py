@@ -35,7 +35,7 @@ def learning_command() -> None:
 async def list_insights(state: str | None, person: str | None, org_file: Path, as_json: bool) -> int:
     """List all insights, the oldest first: state, trust, author."""
     from clawbus.client.company import Company
-    from clawbus.steward.duties.learning import insights
+    from clawbus.tasks.learning import insights
 
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):
@@ -116,7 +116,7 @@ for _word, _does in (
 
 
 async def _one(bus: Bus, org: Org, prefix: str) -> Insight:
-    from clawbus.steward.duties.learning import insights
+    from clawbus.tasks.learning import insights
 
     found = [one for key, one in (await insights(bus, org)).items() if key.startswith(prefix.lower())]
     if len(found) != 1:

@@ -31,7 +31,7 @@ async def receipts_command(thread: str, person: str | None, org_file: Path, as_j
     """Show who has seen the broadcast ID, and who has not."""
     from clawbus.client.company import Company
     from clawbus.org.addressing import channel_of, hearers
-    from clawbus.steward.receipts import expected, seen
+    from clawbus.steward.duties.broadcast_receipts import expected, seen
 
     company = Company.open(org_file)
     async with company.connect_person(person) as (bus, _):

@@ -15,7 +15,7 @@ from clawbus.cli.options import org_option, run_async, until_stopped
 async def registrar_command(org_file: Path) -> int:
     """Renew credentials, and let invited machines in, until stopped."""
     from clawbus.client.company import Company
-    from clawbus.ops.enrol.registrar import Registrar
+    from clawbus.ops.enrol.registrar_process import Registrar
 
     company = Company.open(org_file)
     company.refuse_elsewhere("the registrar runs")

@@ -25,7 +25,7 @@ from clawbus.gateway.setup import managed_gateway as own
 from clawbus.ops.enrol.org_sync import caught_up, follow
 from clawbus.ops.supervisor import Supervisor
 from clawbus.ops.supervisor.pid_files import take_lock
-from clawbus.ops.up import ServicePlan, ask_up, asked, model_port, reconcile, running, survive_questions
+from clawbus.ops.up import ServicePlan, answer_questions, ask_up, model_port, reconcile, running, survive_questions
 
 _DRAIN_S = 20.0
 """A gateway whose turns fail is restarted; its other turns have this time to end."""
@@ -145,7 +145,7 @@ async def _follow(supervisor: Supervisor, plan: ServicePlan, took: Callable[[Com
         put_text(f"{service} is restarted: its turns fail before a model is asked")
         await supervisor.restart(service, _DRAIN_S)
 
-    await asked(plan.company.home, do, restart)
+    await answer_questions(plan.company.home, do, restart)
 
 
 async def _show_on(company: Company, fresh: asyncio.Queue[Company]) -> None:

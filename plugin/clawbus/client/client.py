@@ -122,7 +122,7 @@ class Client:
         return await self._company.ends(self._bus).read(task_id, self.me, envelope.to) is not None
 
     async def _give(self, envelope: Envelope, room_s: float | None) -> None:
-        deadline, heard = time.monotonic() + (room_s or 0.0), self._person.following.heard
+        deadline, heard = time.monotonic() + (room_s or 0.0), self._person.following.any_end
         pause_s = _LOOK_S
         while True:
             try:

@@ -128,5 +128,5 @@ async def obedience(bus: Bus, company: Company, me: str, wait_s: float = WITHIN_
 
 def _obedience(roster: Roster, wanted: dict[str, str]) -> HaltReport:
     away = [agent for agent in wanted if not roster.has_heard([agent])]
-    obeys = [agent for agent in wanted if agent not in away and roster.said(agent).get("state") == wanted[agent]]
+    obeys = [agent for agent in wanted if agent not in away and roster.last(agent).get("state") == wanted[agent]]
     return HaltReport(obeys, [agent for agent in wanted if agent not in (*away, *obeys)], away)

@@ -13,10 +13,9 @@ from clawbus.retry import retry
 from clawbus.tasks import Following, TaskView, cancellation, control, said_to, team_note
 from clawbus.tasks.budget_account import spend_of
 from clawbus.tasks.ends import End
-from clawbus.wire.accepted import accepted, raised
 from clawbus.wire.channels import EVENTS
 from clawbus.wire.envelope import Envelope, check_body
-from clawbus.wire.events import Event, Kind, Value
+from clawbus.wire.events import Event, Kind, Value, accepted_detail, raised_detail
 from clawbus.wire.subjects import new_message_id
 
 _AGAIN_S = 0.5
@@ -53,7 +52,7 @@ class Person:
             more = f" {away.remedy}" if isinstance(away, NotKept) else ""
             away.remedy = f"It may have arrived all the same: clawbus task show {task.task_id}.{more}"
             raise
-        await self._event("accepted", task.task_id or "", **accepted(task))
+        await self._event("accepted", task.task_id or "", **accepted_detail(task))
         if (note := team_note(self._company.org, task)) is not None:
             with contextlib.suppress(BusAway):
                 subject = self._subjects.build("team", self.me, team=task.to)
@@ -83,7 +82,7 @@ class Person:
             mail = mail.model_copy(update={"priority": "high"})  # somebody waits for it
         await self._publish(subject_of(self._company.org, mail), mail)
         if mail.type == "blocker":
-            await self._event("raised", thread, **raised(mail))
+            await self._event("raised", thread, **raised_detail(mail))
         elif resolves:
             await self._event("resolved", thread, to=mail.to)
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from clawbus.assets import folder
 from clawbus.bus import Bus
 from clawbus.client.company import Company
 from clawbus.client.watch import WatchEvent, watching
@@ -26,6 +25,7 @@ from clawbus.gateway.setup import managed_gateway as own
 from clawbus.gateway.setup.installation import OpenClaw
 from clawbus.ops.supervisor import Supervisor
 from clawbus.ops.up import SERVER, ServicePlan, running
+from clawbus.settings import asset_folder
 from clawbus.wire.envelope import Status
 
 KILLS = {"worker": "gateway-lab", "node": "node-lab", "server": SERVER}
@@ -116,7 +116,7 @@ class Stage:
 
 def app_folder(given: Path | None) -> Path:
     """The tree to be looked at: the given one, or the example. Raises InvalidInput if there is no such folder."""
-    app = (given or folder("examples") / "node18-app").resolve()
+    app = (given or asset_folder("examples") / "node18-app").resolve()
     if not app.is_dir():
         raise InvalidInput("--app", str(given), "no such folder", "Name the folder of a Node project.")
     return app
@@ -191,7 +191,7 @@ def _watch_deaths(wish: Wish, say: Callable[[str], None]) -> Callable[[str, str,
 
 def _company(home: Path, example: str, model: str, changes: dict[str, str]) -> tuple[Company, int]:
     """A company of the examples, on ports that are free; and one port more."""
-    text = (folder("examples") / example / "org.toml").read_text("utf-8")
+    text = (asset_folder("examples") / example / "org.toml").read_text("utf-8")
     for old, new in {'model = "scripted"': f'model = "{model}"', **changes}.items():
         text = text.replace(old, new)
     ports = _free_ports(len(_PORT.findall(text)) + 1)

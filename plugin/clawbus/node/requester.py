@@ -14,8 +14,8 @@ from clawbus.org import Org
 from clawbus.tasks.board import TaskView
 from clawbus.tasks.ends import End, Ends
 from clawbus.tasks.new_task import NewTask, cancellation, control, make_task, said_to, team_note
-from clawbus.wire.accepted import accepted
 from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import accepted_detail
 from clawbus.wire.subjects import Subjects, check_task_id, new_message_id, new_task_id
 
 
@@ -122,7 +122,7 @@ class Requester:
         if b'"type":"task"' not in out.data:
             return
         task = Envelope.model_validate_json(out.data)
-        self._outbox.event("accepted", task.task_id or "", task.sender, **accepted(task))
+        self._outbox.event("accepted", task.task_id or "", task.sender, **accepted_detail(task))
         if (note := team_note(self._org, task)) is not None:
             self._outbox.later(self._subjects.build("team", task.sender, team=task.to), note.id, note.encode())
 

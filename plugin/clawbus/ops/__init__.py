@@ -1,1 +1,1 @@
-"""A company's processes and machines."""
+"""Operations: a company's processes on this machine, changes of org.toml, other machines, the doctor."""

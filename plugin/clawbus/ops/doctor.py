@@ -1,6 +1,6 @@
-"""What `clawbus doctor` looks at: programs, bus, gateways, plugin, nodes. Each is tried, none is guessed.
+"""The checks of `clawbus doctor`: programs, bus, gateways, plugin, nodes. Each is tried, and none is guessed.
 
-It changes nothing, installs nothing and starts nothing.
+The doctor changes nothing, installs nothing and starts nothing.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _FORBIDDEN, _NOT_TRIED = "forbidden calls", "not tried, since the bus does not a
 
 ProbeBus = Callable[[], Awaitable[str]]
 TryForbidden = Callable[[], Awaitable[dict[str, list[str]]]]
-"""By key: what of that which it must not be able to do the server did not refuse."""
+"""Returns key -> the forbidden calls that the server did not refuse."""
 More = Callable[[], Awaitable[list["Check"]]]
 TokenFile = Callable[[str], Path]
 FindUnwell = Callable[[], Awaitable[dict[str, Unwell]]]
 Place = tuple[str, Sequence[Gateway]]
-"""Where the bus is for a machine, and the gateways that are on it."""
+"""The address of the bus for a machine, and the gateways on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report. `ok` is None where it could not be tried, since another check failed."""
+    """One line of the report. `ok` None: it could not be tried, such as when another check has failed."""
 
     name: str
     ok: bool | None
@@ -68,20 +68,20 @@ async def examine(
     more: More | None = None,
     find_unwell: FindUnwell | None = None,
 ) -> list[Check]:
-    """Try everything, and report in the order in which things build on each other.
+    """Run all checks. Returns them in the order in which things build on each other.
 
-    Without a company (`org` and `home` None) only this machine's programs are looked at. `token_file` tells where a
-    gateway's token lies; `probe_bus` asks JetStream and returns what to report, or raises a ClawbusError. `here`: what
-    of the company is on this machine, if that is not all of it. `try_forbidden`: makes calls that have to be refused.
-    `more`: what else the bus can tell, if it is well. `find_unwell`: which agents' turns fail before a model is asked.
+    Without a company (`org` and `home` None) only this machine's programs are checked. `token_file`: the path of a
+    gateway's token. `probe_bus`: asks JetStream; returns a line, or raises a ClawbusError. `here`: the part of the
+    company on this machine, if that is not all of it. `try_forbidden`: makes calls that must be refused. `more`: more
+    checks over a bus that is well. `find_unwell`: the agents whose turns fail before a model is asked.
     """
     checks = [_node(), await _openclaw(), _server(org)]
     if org is None or home is None:
         return checks
     url, gateways = here or (org.url, org.gateways)
-    named = [one.webhook_file for one in org.humans] + [one.token_file for one in gateways]
+    named = [human.webhook_file for human in org.humans] + [gateway.token_file for gateway in gateways]
     checks.append(_disk(home))
-    checks += [_files(home, {home.root.parent / one for one in named if one})] if home.root.exists() else []
+    checks += [_files(home, {home.root.parent / path for path in named if path})] if home.root.exists() else []
     checks.append(await _bus(org, url, probe_bus))
     well = checks[-1].ok
     if try_forbidden is not None:
@@ -95,7 +95,7 @@ async def examine(
 
 
 def render(checks: list[Check], console: Console) -> None:
-    """A line each: the verdict, the name, what was seen; below a failure its remedy. Wraps in any width."""
+    """Print one line for each check: verdict, name, detail; and its remedy below. Lines wrap in any width."""
     for check in checks:
         mark, style = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("?", "yellow")}[check.ok]
         line = Text.assemble((mark, style), "  ", (inert(check.name), "bold"), "  ", inert(check.detail))
@@ -113,12 +113,12 @@ def _node() -> Check:
 
 
 async def _openclaw() -> Check:
-    said: list[str] = []
+    notes: list[str] = []
     try:
-        found = await find(False, said.append)
+        found = await find(False, notes.append)
     except ClawbusError as error:
         return failed("OpenClaw", error)
-    return Check("OpenClaw", True, " ".join([f"{found.version}, {found.script}", *said]))
+    return Check("OpenClaw", True, " ".join([f"{found.version}, {found.script}", *notes]))
 
 
 def _server(org: Org | None) -> Check:
@@ -132,11 +132,11 @@ def _server(org: Org | None) -> Check:
 
 
 def _files(home: Home, named: set[Path]) -> Check:
-    """Whether others than their owner can get at keys, tokens, the folder of all that, or what org.toml has `named`."""
+    """Check that only their owner can read keys, tokens, the home, and the files that org.toml has `named`."""
     secret = [path for pattern in _SECRET for path in home.root.glob(pattern) if path.is_file()]
     loose: list[Path] = []
     for path in (home.root, *sorted(secret), *sorted(named.difference(secret))):
-        with contextlib.suppress(OSError):  # there is none, or nobody can get at it, not even we
+        with contextlib.suppress(OSError):  # the file does not exist, or not even its owner can read it
             loose += [path] if path.stat().st_mode & 0o077 else []
     if not loose:
         return Check(_FILES, True, f"only you can read {home.root}, and the secrets that org.toml names")
@@ -151,12 +151,12 @@ def _disk(home: Home) -> Check:
     free, low = free_bytes(home.root), low_bytes(home.root)
     if free is None:
         return Check(_DISK, None, f"the system does not tell how much is free for {home.root}")
-    said = f"{in_words(free)} free for {home.root}"
+    detail = f"{in_words(free)} free for {home.root}"
     if free >= low:
-        return Check(_DISK, True, said)
+        return Check(_DISK, True, detail)
     what = "it is full, and nothing more is kept" if free < FULL_BYTES else "when it is full, nothing more is kept"
     remedy = "Free space there (`df -h` and `du` say what takes it). Nothing has to be started anew."
-    return Check(_DISK, False, f"{said}: {what}", remedy)
+    return Check(_DISK, False, f"{detail}: {what}", remedy)
 
 
 async def _bus(org: Org, address: str, probe_bus: ProbeBus | None) -> Check:
@@ -202,7 +202,7 @@ async def _gateway(
         return [Check(f"program {gateway.id}", None, "a program of yours does its agents' tasks (docs/python.md)")]
     status = await status_of(gateway.port)
     token = token_file(gateway.id)
-    sick = {one.id: unwell[one.id] for one in org.agents_of(gateway.id) if one.id in unwell}
+    sick = {agent.id: unwell[agent.id] for agent in org.agents_of(gateway.id) if agent.id in unwell}
     checks = [_failing(gateway, sick) if status == 200 and sick else _readiness(home, gateway, status)]
     if status is None:
         checks.append(Check(f"plugin in {gateway.id}", None, "not known while its gateway is down"))
@@ -227,10 +227,10 @@ def _readiness(home: Home, gateway: Gateway, status: int | None) -> Check:
 
 
 def _failing(gateway: Gateway, unwell: dict[str, Unwell]) -> Check:
-    """It answers, and does nothing: each turn fails before a model is asked."""
+    """The check of a gateway that answers, but fails each turn before a model is asked."""
     first = next(iter(unwell.values()))
-    said = f": {inert(first.why, lines=False)}" if first.why else ""
-    detail = f"it fails every turn of {', '.join(unwell)} before a model is asked{said}; their tasks wait"
+    why = f": {inert(first.why, lines=False)}" if first.why else ""
+    detail = f"it fails every turn of {', '.join(unwell)} before a model is asked{why}; their tasks wait"
     being_mended = "`clawbus up` is restarting it: look once more in a minute."
     return Check(f"gateway {gateway.id}", False, detail, remedy(gateway, first) if first.needs_person else being_mended)
 
@@ -245,7 +245,7 @@ def _without_token(gateway: Gateway, token: Path) -> Check:
 
 
 async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
-    """Ask the running gateway which tools it has from our plugin: its settings may say more than it does."""
+    """Ask the running gateway for the tools of our plugin: its settings may name more than it has loaded."""
     name = f"plugin in {gateway.id}"
     agents = org.agents_of(gateway.id)
     if not agents:
@@ -267,7 +267,7 @@ async def _plugin(org: Org, gateway: Gateway, token_file: Path) -> Check:
 
 
 async def _ask(rpc: GatewayRpc, agent: str) -> dict[str, Any]:
-    """Raises TimeoutError, or a ClawbusError of the call."""
+    """The tool catalogue of an agent. Raises TimeoutError, or a ClawbusError of the call."""
     async with asyncio.timeout(_RPC_S), rpc.running():
         await rpc.ready.wait()
         return await rpc.call("tools.catalog", {"agentId": agent})
@@ -292,5 +292,5 @@ async def _socket(home: Home, gateway: Gateway) -> Check:
 
 
 def failed(name: str, error: ClawbusError) -> Check:
-    """A check that a fault of ours has ended, with the remedy that it names."""
+    """The failed check that an error makes, with the error's remedy."""
     return Check(name, False, error.message, error.remedy)

@@ -6,13 +6,13 @@ import difflib
 import functools
 from collections.abc import Iterable
 
-from clawbus.assets import folder
+from clawbus.settings import asset_folder
 
 
 @functools.cache
 def known_roles() -> tuple[str, ...]:
     """Such as `role-cto`; `role-default` is the neutral one. Raises Missing if the installation lacks its souls."""
-    folders = (path for path in folder("souls").iterdir() if path.is_dir() and path.name[0].isalpha())
+    folders = (path for path in asset_folder("souls").iterdir() if path.is_dir() and path.name[0].isalpha())
     return tuple(sorted(f"role-{path.name}" for path in folders))
 
 

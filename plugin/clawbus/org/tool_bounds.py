@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import tomllib
 
-from clawbus.assets import folder
 from clawbus.errors import Missing
 from clawbus.org import EXTERNAL, Org
+from clawbus.settings import asset_folder
 from clawbus.wire.envelope import Envelope
 
 Bound = tuple[str, ...] | None
@@ -66,7 +66,7 @@ def _covers(wide: str, narrow: str) -> bool:
 
 @functools.cache
 def _of_role(role: str) -> Bound:
-    path = folder("souls") / role.removeprefix("role-") / POLICY
+    path = asset_folder("souls") / role.removeprefix("role-") / POLICY
     try:
         tools = tomllib.loads(path.read_text("utf-8")).get("delegates") if path.is_file() else None
     except (OSError, tomllib.TOMLDecodeError) as error:

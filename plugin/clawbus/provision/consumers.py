@@ -13,7 +13,6 @@ from clawbus.bus import STEWARD_READER, gateway_reader, group_durable, person_re
 from clawbus.org import EXTERNAL, STEWARD, Org
 from clawbus.tasks.guests import guest_subjects
 from clawbus.wire.channels import (
-    ALERTS,
     BCAST,
     CTL,
     DEAD,
@@ -21,10 +20,7 @@ from clawbus.wire.channels import (
     EVENTS,
     GUEST,
     INBOX,
-    KEYS,
     LEARN,
-    SPEND,
-    STATE,
     STREAMS,
     TASKS,
     TIMERS,
@@ -33,8 +29,7 @@ from clawbus.wire.subjects import PRIORITIES, Subjects
 
 _NS = 1_000_000_000
 _QUEUES = frozenset(stream.name for stream in STREAMS if stream.retention == "workqueue")
-_LOOKED_UP = (ALERTS, KEYS, STATE, SPEND)
-READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.name not in _LOOKED_UP)
+READ_STREAMS = tuple(stream.name for stream in STREAMS if stream.durables)
 """Those that have durables."""
 Named = tuple[str, dict[str, Any]]
 

@@ -20,17 +20,10 @@ from clawbus.provision.accounts import API_PREFIX, GATEWAYS, GUESTS, OFFICE, STA
 from clawbus.provision.consumers import steward_durables
 from clawbus.tasks.guests import ANSWERS, GUEST, guest_subjects
 from clawbus.wire.channels import (
-    ART,
     BCAST,
     CTL,
     DEAD,
-    ENDS,
-    EVENTS,
     INBOX,
-    KEYS,
-    LEARN,
-    SPEND,
-    STATE,
     STREAMS,
     TASKS,
     TIMERS,
@@ -41,7 +34,7 @@ PROVISIONER = "provisioner"
 GATEWAY, PERSON = "gateway", "person"
 ROLES = {GATEWAY: GATEWAYS, PERSON: STAFF, STEWARD: STAFF, PROVISIONER: OFFICE, GUEST: GUESTS}
 """The account of each role."""
-READ_BY_NODES = (ENDS, EVENTS, LEARN, ART, KEYS, STATE, SPEND)
+READ_BY_NODES = tuple(stream.name for stream in STREAMS if stream.node_reads)
 """What a gateway's key may read message by message."""
 _ALL_STREAMS = tuple(stream.name for stream in STREAMS)
 _NAME, _AGENT, _PERSON = "{{name()}}", "{{tag(agent)}}", "{{tag(person)}}"

@@ -1,1 +1,1 @@
-"""The company's duties: what nobody does by himself. Any number of stewards run side by side, without a leader."""
+"""The steward: it does the duties of the company. Any number of stewards run side by side, without a leader."""

@@ -1,4 +1,4 @@
-"""One steward: hands each message of the streams to the duties, and lets them look around at their intervals."""
+"""The process `clawbus steward`: it hands each message of the streams to the duties, and calls their `tick`."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ Call = Callable[[Duty], Awaitable[None]]
 Reading = Callable[[Delivery], Awaitable[Call]]
 _AGAIN_S, _LONGEST_S = 5.0, 300.0
 _LOOK_S = 0.5
-_MOST_HEARD = 10_000
-"""Events that a steward remembers to know a copy by: one is sent again within minutes, by its sender or by a thief."""
-_TRIES = 6  # within 155 s: within the server's window for duplicates, so that what the others do again happens once
+_MOST_SEEN = 10_000
+"""The events that a steward remembers, so that it knows a copy. A sender or a thief sends one again within minutes."""
+# Six tries take 155 s, which is within the server's window for duplicates: what other duties do again happens once.
+_TRIES = 6
 
 
 class Steward:
-    """Runs the duties of a company over one connection. Any number of them share the work."""
+    """Runs the duties of a company over one connection. Any number of stewards share the work."""
 
     def __init__(self, org: Org, bus: Bus, folder: Path = Path()) -> None:
-        """`folder`: where the org file lies; the files that it names lie beside it."""
+        """`folder`: the folder of org.toml. The files that it names lie beside it."""
         self.context = Context(org, bus, folder)
         self.halt = self.context.halt = Halt(bus, org)
         self.duties = [duty(self.context) for duty in DUTIES]
         self._bus = bus
-        self._heard: OrderedDict[tuple[str, str], int] = OrderedDict()  # subject and id of an event -> its number
-        self._failed: dict[tuple[str, int], int] = {}  # subject and number in the stream -> tries of this steward
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()  # subject and id of an event -> its sequence
+        self._failed: dict[tuple[str, int], int] = {}  # subject and sequence -> tries of this steward
         self._handlers: dict[str, Reading] = {
             EVENTS: self._event,
             ENDS: self._end,
@@ -57,7 +58,7 @@ class Steward:
             self._handlers[GUEST] = self._guest
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         await retry(self.halt.read, Away, _LOOK_S)
         for duty in self.duties:
             await retry(duty.on_start, Away, _LOOK_S)
@@ -90,12 +91,14 @@ class Steward:
         return handle
 
     async def _settle(self, delivery: Delivery, failures: list[Exception]) -> None:
-        """Done with, given up, or once more. How often it was handed out says nothing: a stop gives it back, too."""
+        """Acknowledge a message, give it up, or have it delivered once more."""
         which = (delivery.subject, delivery.stream_seq)
+        # The server's count of deliveries would not do: a message that waits while people have stopped the company is
+        # delivered again, too.
         tries = self._failed.pop(which, 0) + 1
         if not failures:
             await self._bus.ack(delivery.ack_subject)
-        elif tries >= _TRIES and all(_lies_in_the_message(one) for one in failures):
+        elif tries >= _TRIES and all(_is_permanent(failure) for failure in failures):
             log.error("%s is given up after %d tries", delivery.subject, tries)
             await self._bus.term(delivery.ack_subject, repr(failures[0])[:200])
         else:
@@ -103,7 +106,7 @@ class Steward:
             await self._bus.nak(delivery.ack_subject, min(_AGAIN_S * 2 ** min(tries - 1, 9), _LONGEST_S))
 
     async def _failures(self, call: Call, subject: str) -> list[Exception]:
-        """Hand a message to every duty. If one fails it comes again, and the others do nothing twice."""
+        """Hand a message to every duty. Returns the errors of those that failed. Raises Away and Halted."""
         failures: list[Exception] = []
         for duty in self.duties:
             try:
@@ -127,12 +130,12 @@ class Steward:
 
     async def _event(self, delivery: Delivery) -> Call:
         event = await self._bus.verifier.event(self.context.subjects, delivery)
-        first = self._heard.setdefault((delivery.subject, event.id), delivery.stream_seq)
+        first = self._seen.setdefault((delivery.subject, event.id), delivery.stream_seq)
         if first != delivery.stream_seq:
             self._bus.verifier.count_copy(delivery, first)
             return lambda _duty: asyncio.sleep(0)
-        if len(self._heard) > _MOST_HEARD:
-            self._heard.popitem(last=False)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
         return lambda duty: duty.on_event(event)
 
     async def _end(self, delivery: Delivery) -> Call:
@@ -142,12 +145,12 @@ class Steward:
         return lambda duty: duty.on_end(end)
 
     async def _broadcast(self, delivery: Delivery) -> Call:
-        said, parsed = await self._envelope(delivery), self.context.subjects.parse(delivery.subject)
-        return lambda duty: duty.on_broadcast(said, parsed)
+        broadcast, parsed = await self._envelope(delivery), self.context.subjects.parse(delivery.subject)
+        return lambda duty: duty.on_broadcast(broadcast, parsed)
 
     async def _learning(self, delivery: Delivery) -> Call:
-        said = await self._envelope(delivery)
-        return lambda duty: duty.on_learning(said)
+        message = await self._envelope(delivery)
+        return lambda duty: duty.on_learning(message)
 
     async def _dead(self, delivery: Delivery) -> Call:
         await self._bus.verifier.check(delivery)
@@ -182,11 +185,12 @@ class Steward:
             await duty.on_forged(subject, reason)
 
 
-def _lies_in_the_message(error: Exception) -> bool:
-    """Whether trying again is for nothing: what the bus refuses today (no room, a full queue) it may take tomorrow."""
+def _is_permanent(error: Exception) -> bool:
+    """True if the message itself is the cause, so that another try is in vain."""
+    # The bus may take tomorrow what it refuses today, such as for want of room, or for a full queue.
     return not isinstance(error, ClawbusError) or isinstance(error, InvalidInput | WireError)
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    """A JSON object. Raises WireError for anything else."""
+    """The JSON object of a message; an empty one for no data. Raises WireError for anything else."""
     return read_object(data or b"{}")

@@ -1,4 +1,4 @@
-"""A person's webhook: JSON is posted to one URL, which stands in a file of mode 600 and in no log."""
+"""A person's webhook: JSON is posted to one URL. The URL stands in a file of mode 600, and in no log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANSWER_S = 10.0
 
 
 def read_url(path: Path) -> str:
-    """The URL of a webhook's file. Raises Missing: no such file, readable by others, or not an http(s) URL in it."""
+    """The URL that stands in a file. Raises Missing: no such file, others can read it, or it holds no http(s) URL."""
     try:
         mode, url = path.stat().st_mode, path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -34,17 +34,17 @@ def _is_web(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("https", "http") and bool(parts.hostname) and len(url.split()) == 1 and parts.port != 0
-    except ValueError:  # brackets that do not fit, a port that is no number
+    except ValueError:  # brackets that do not match, or a port that is no number
         return False
 
 
-async def post(url: str, said: dict[str, Any]) -> None:
-    """Post JSON; any 2xx answer will do. Raises Away, without the URL in its words."""
-    await asyncio.to_thread(_post, url, json.dumps(said, ensure_ascii=False).encode())
+async def post(url: str, body: dict[str, Any]) -> None:
+    """Post JSON. Any 2xx answer will do. Raises Away, whose message does not hold the URL."""
+    await asyncio.to_thread(_post, url, json.dumps(body, ensure_ascii=False).encode())
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    """No proxy can reach this machine's loopback, whatever the environment or the system says of proxies."""
+    # No proxy can reach this machine's loopback, whatever the environment or the system says of proxies.
     past = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
     return urllib.request.build_opener(*past)
 

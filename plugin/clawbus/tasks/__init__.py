@@ -1,4 +1,4 @@
-"""The requester's side of a task: give it away, follow it, cancel it, read its end."""
+"""Tasks as every process knows them: envelopes, ends, the board, budgets, halts, insights, artifacts."""
 
 from clawbus.tasks.board import TaskView, fold
 from clawbus.tasks.end_watcher import Following

@@ -1,4 +1,4 @@
-"""From events to the state of each task. A pure function: the same events give the same board, in any process."""
+"""The board: the state of each task, as a pure fold. The same events give the same board in any process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.envelope import Envelope
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, takers_in
 
 _STATE = {
     "accepted": "queued",
@@ -29,34 +28,33 @@ _KNOWN = frozenset({*_STATE, *_DECISIONS, "announced", "ended", "steered"})
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """What is known of one task. Execution (`state`) and delivery (`delivery`) are two things."""
+    """One task as the board shows it. Execution (`state`) and delivery of the result (`delivery`) are two things."""
 
     task_id: str
     requester: str = ""
     to: str = ""
-    """Whom it was given to: an agent, or a team or pool of which one member takes it."""
+    """The receiver: an agent, or a team or pool of which one member takes it."""
     worker: str = ""
-    """Who has taken it; as long as nobody has, whom it was given to."""
+    """The agent that has taken it; the receiver as long as none has."""
     label: str = ""
     priority: str = ""
     state: str = "queued"
-    """queued, waiting_approval, delivered, running, interrupted, or how it ended: done, failed, cancelled, timed_out,
-    dead."""
+    """queued, waiting_approval, delivered, running or interrupted; then done, failed, cancelled, timed_out or dead."""
     delivery: str = "open"
     """open (no result yet), waiting (the result has not reached the session), announced, or answered."""
     attempts: int = 0
     repeats: int = 0
     progress: str = ""
     reported: str = ""
-    """What its worker last said of it in words; `progress` is what its turn was last seen doing."""
+    """The last progress that its worker has reported in words. `progress` is what its turn was last seen doing."""
     steered: str = ""
-    """What became of the last thing that was said to it: kept, heard, late or refused, and why."""
+    """The outcome of the last text that was said to the running task: kept, heard, late or refused, and why."""
     ended_by: str = ""
     result: str = ""
     files: tuple[str, ...] = ()
     """The names of the files that came with its result."""
     times: dict[str, datetime] = field(default_factory=dict)
-    """First time of each kind of event."""
+    """Kind of event -> the time of the first one."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: times as ISO 8601."""
@@ -89,22 +87,21 @@ def fold(
     takers: Callable[[str], Collection[str]] = lambda to: (to,),
     people: Collection[str] = (),
 ) -> list[TaskView]:
-    """The tasks, in the order in which they were first heard of.
+    """The tasks, in the order of their first events.
 
-    Give the events in the stream's order: the first `accepted` says who the parties are, and each kind of event
-    counts from the party only that can know it. `takers`: who may take what is addressed so (`Org.may_take`);
-    `people`: whose word decides what waits for approval.
+    `events`: in the stream's order, since the first `accepted` says who requester and workers are. `takers`: the agents
+    that may take a task for an address (`Org.may_take`). `people`: those who decide on what waits for approval.
     """
-    heard = list(events)
+    events = list(events)
     parties: dict[str, tuple[str, Collection[str]]] = {}
-    for event in heard:
+    for event in events:
         if event.kind == "accepted":
             workers = {*takers(str(event.detail.get("to", ""))), *takers_in(event)}
             parties.setdefault(event.task_id, (event.sender, workers))
-    known = {one.task_id for one in heard if _may_say(one, parties.get(one.task_id))}
+    known = {event.task_id for event in events if _may_say(event, parties.get(event.task_id))}
     views: dict[str, TaskView] = {}
-    for event in sorted(heard, key=lambda event: event.at):
-        # of a known task, whenever it was heard of: the clock of a person's machine may be behind
+    for event in sorted(events, key=lambda event: event.at):
+        # A decision counts whenever it was taken, since the clock of a person's machine may be behind.
         decides = event.kind in _DECISIONS and event.sender in people and event.task_id in known
         if decides or _may_say(event, parties.get(event.task_id)):
             views[event.task_id] = _after(views.get(event.task_id) or TaskView(event.task_id), event)
@@ -116,7 +113,7 @@ def fold(
 
 
 def _may_say(event: Event, parties: tuple[str, Collection[str]] | None) -> bool:
-    """A kind that is no state of a task (a blocker's, the steward's) is no business of the board."""
+    """True if the event counts for the board: each kind counts only from the party that can know it."""
     if event.kind not in _KNOWN or event.kind in _DECISIONS:
         return False
     if parties is None:
@@ -151,7 +148,7 @@ def _after(view: TaskView, event: Event) -> TaskView:
 
 
 def _worked_on(view: TaskView, event: Event) -> TaskView:
-    """What its worker has said of it."""
+    """The view after an event of its worker."""
     if event.kind == "progress" and event.detail.get("said"):
         return replace(view, reported=_words(event.detail.get("what")))
     return replace(
@@ -164,27 +161,27 @@ def _worked_on(view: TaskView, event: Event) -> TaskView:
 
 
 def _decided(view: TaskView, event: Event) -> TaskView:
-    """A person has decided on what waited: it goes on, or ends soon."""
+    """The view after a person's decision: the task goes on, or its node ends it soon."""
     after = "queued" if event.detail.get("side") == "dispatch" else "running"
     return replace(view, state=after if view.state == "waiting_approval" else view.state)
 
 
 def _progress(event: Event) -> str:
-    """What is being done, or whom it waits for; nothing where an event does not say."""
+    """The words of an event about what is being done, or who is waited for; empty if it has none."""
     if event.kind == "waiting_approval":
         side = "start" if event.detail.get("side") == "dispatch" else "report"
         return f"its {side} waits for {event.detail.get('to')}"
     return _words(event.detail.get("what")) if event.kind == "progress" else ""
 
 
-def _words(said: object) -> str:
-    """A few words of others for a list, which one row of any length would push off the screen."""
-    text = str(said or "")
+def _words(value: object) -> str:
+    """The words of others, cut: one very long row would push all others off the screen."""
+    text = str(value or "")
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _later(state: str, new: str) -> str:
-    """`accepted` may be heard after the worker's first event: clocks and outboxes differ."""
+    # The time of `accepted` may be after that of the worker's first event: clocks and outboxes differ.
     return state if state != "queued" else new
 
 
@@ -195,7 +192,7 @@ def _ended(view: TaskView, end: Envelope, at: datetime) -> TaskView:
         state=end.status or "failed",
         ended_by=end.sender,
         result=end.body,
-        files=tuple(one.name for one in end.artifacts),
+        files=tuple(artifact.name for artifact in end.artifacts),
         delivery=delivery,
         times={**view.times, "ended": at},
     )

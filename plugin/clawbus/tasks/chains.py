@@ -1,4 +1,4 @@
-"""Chains: which `on_complete` is allowed, and what the next agent reads. Only edges that org.toml names count."""
+"""Chains: the rules of `on_complete`, and the text of the next task. Only edges that org.toml names count."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ROOM_BYTES = MAX_BODY_BYTES - 1024
 
 
 def edge_for(org: Org, to: str, then: OnComplete, worker: str | None = None) -> Edge | None:
-    """The edge by which the task after one for `to` may be given to `then.to`; None if org.toml names none.
+    """The edge by which `then.to` may get the task after one for `to`; None if org.toml names none.
 
-    Of a team or pool either it has the edge itself, or `worker` has; as long as no member has taken it, each must.
+    If `to` is a team or pool without an edge of its own, `worker` must have the edge; if `worker` is None, all members.
     """
     if (edge := org.edge(to, then.to, then.template)) is not None:
         return edge
@@ -26,7 +26,7 @@ def edge_for(org: Org, to: str, then: OnComplete, worker: str | None = None) -> 
 
 
 def check_chain(org: Org, to: str, then: OnComplete | None) -> None:
-    """Before anything is sent. Raises Refused, with the edges that there are."""
+    """Check the `on_complete` of a task for `to`. Raises Refused, which names the edges that there are."""
     if then is None or edge_for(org, to, then) is not None:
         return
     known = ", ".join(f"{edge.source} -> {edge.to}" for edge in org.edges) or "none"
@@ -37,15 +37,15 @@ def check_chain(org: Org, to: str, then: OnComplete | None) -> None:
 
 
 def path_on_behalf(old: Envelope) -> tuple[str, ...]:
-    """The path of a task that the steward gives again in another's stead: who had given it waits for it, as before."""
+    """The path of a task that the steward gives again for another requester, who waits for it as before."""
     return old.path if old.sender == STEWARD else (*old.path, old.sender)
 
 
 def next_body(edge: Edge, words: Mapping[str, str], result: str) -> str:
-    """The text of the next task: the edge's template, its words replaced once, and nothing else of it read.
+    """The text of the next task: the edge's template with its words replaced. A result that does not fit is cut.
 
-    What the words bring is not read again: a result that says "{task}" keeps it. A result that does not fit is cut.
+    `words`: worker, requester, task, label.
     """
     room = _ROOM_BYTES - sum(len(text.encode()) for text in words.values()) - len(edge.template.encode())
     values = {**words, "result": cut(result, room)}
-    return _WORD.sub(lambda match: values[match[1]], edge.template)
+    return _WORD.sub(lambda match: values[match[1]], edge.template)  # one pass: a result that holds "{task}" keeps it

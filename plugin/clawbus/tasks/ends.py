@@ -1,9 +1,9 @@
 """The end of a task: the first write on `<company>.end.<task>.*` by somebody who may end it.
 
-Two parties can finish a task at once (the worker is done, the requester cancels). The server decides: a write
-expects that the filter's last sequence is what its writer has seen (nats-server ADR-8 and ADR-50: expected last subject
-sequence over a filter), so that exactly one write is the first. What others than requester, worker, people and
-steward write there does not count, and cannot keep the right ones from writing; nor does what is not signed.
+Two parties can end a task at once: the worker is done, and the requester cancels. The server decides. A write names the
+last sequence that its writer has seen over the filter, and the server refuses it if there is a newer one (nats-server
+ADR-8 and ADR-50). So exactly one write is the first. Only requester, worker, people and steward can end a task. A write
+of others, or one that is not signed, does not count, and does not keep the right ones from writing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from datetime import datetime
 
 from clawbus.bus.bus import Bus
 from clawbus.errors import EndConflict, WireError
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.channels import ENDS, EVENTS
 from clawbus.wire.envelope import Envelope, Status, now
+from clawbus.wire.events import takers_in
 from clawbus.wire.subjects import Subjects
 
 _TRIES = 5
-
 
 Takers = Callable[[str], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a task ended: the envelope (type result) that its writer stored, and when the server took it."""
+    """The end of a task: the envelope (type result) that its writer stored. `at`: the time by the server's clock."""
 
     envelope: Envelope
     seq: int
@@ -48,10 +47,10 @@ def _itself(to: str) -> Collection[str]:
 
 
 class Ends:
-    """Reads and writes ends. `may_end` names who may end any task (people, steward).
+    """Reads and writes ends.
 
-    `takers` says who may be the worker of what is addressed to an agent, a team or a pool (`Org.may_take`). Who has
-    left one since may have ended what was given before: who that is, the requester said when he gave it.
+    `may_end`: those who may end any task (people, steward). `takers`: the agents that may be the worker of a task for
+    an agent, a team or a pool (`Org.may_take`).
     """
 
     def __init__(self, bus: Bus, subjects: Subjects, may_end: Collection[str], takers: Takers = _itself) -> None:
@@ -61,14 +60,14 @@ class Ends:
         self._takers = takers
 
     async def read(self, task_id: str, requester: str, to: str) -> End | None:
-        """The end of a task, None while it has none. Raises BusAway."""
+        """The end of a task; None while it has none. Raises BusAway."""
         end, _ = await self._look(task_id, requester, to)
         return end
 
     async def write(self, envelope: Envelope, requester: str, to: str) -> tuple[bool, End]:
-        """Try to end a task as `envelope.sender`. Returns (True, ours) or (False, the end that was first).
+        """Try to end a task as `envelope.sender`. Returns (True, this end) or (False, the end that was first).
 
-        Trying again after a lost ack is safe: an end that this same message wrote counts as ours.
+        Another try after a lost ack is safe: an end with the same message id counts as this one.
         """
         task_id = envelope.task_id or ""
         last = 0
@@ -102,16 +101,17 @@ class Ends:
             others.append(End(envelope, seq, stored.at))
             if envelope.sender in parties:
                 break
+        # A member that has left its team or pool since may have ended a task that was given before.
         former = await self._takers_then(task_id, requester) if others and others[0].by not in parties else ()
-        return next((one for one in others if one.by in parties or one.by in former), None), seq
+        return next((end for end in others if end.by in parties or end.by in former), None), seq
 
     async def _takers_then(self, task_id: str, requester: str) -> Collection[str]:
-        """Who might take a task for a team or a pool when it was given."""
+        """The members of a team or pool that could take the task when it was given, as its requester has said."""
         stored = await self._bus.next_message(EVENTS, self._subjects.event(task_id, requester))
         if stored is None:
             return ()
         try:
-            said = await self._bus.verifier.event(self._subjects, stored)
+            event = await self._bus.verifier.event(self._subjects, stored)
         except WireError:
             return ()
-        return takers_in(said) if said.kind == "accepted" else ()
+        return takers_in(event) if event.kind == "accepted" else ()

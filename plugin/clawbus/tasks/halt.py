@@ -1,9 +1,9 @@
-"""What people have stopped, kept up to date in one process: asked for, not heard, so that none of it can be missed.
+"""The halt orders of people, kept up to date in one process. The stream is polled, so that no order can be missed.
 
-A node may not subscribe to others' words, and a message that was heard before a reconnect proves nothing after it. So
-the stream is asked every second and a half, and at once when the roll is called; after each reconnect it is read anew.
-What was read counts for four seconds; then it is unknown, and nothing begins until it is known again. Both together
-keep a stop within five seconds.
+A subscription would not do: a node may not subscribe to others' messages, and a message from before a reconnect proves
+nothing after it. So the stream is read every 1.5 s, and at once when the roll is called; after each reconnect it is
+read from the beginning. What was read counts for 4 s. After that it is unknown, and nothing begins until it is known
+again. Together this keeps a stop within 5 s.
 """
 
 from __future__ import annotations
@@ -34,26 +34,27 @@ _RANK = {"unknown": 3, "stopped": 2, "paused": 1, "running": 0}
 
 
 class Halt:
-    """The orders that stand. Ask `of` before anything begins; `run` keeps it true."""
+    """The orders that stand. Ask `of` before anything begins. `run` keeps them up to date."""
 
     def __init__(self, bus: Bus, org: Org) -> None:
         self._bus = bus
-        self._others = {agent.id for agent in org.agents} | RESERVED  # who has left gave his orders as a person
+        # Not "everybody who is no person now": the order of a person who has left still stands.
+        self._others = {agent.id for agent in org.agents} | RESERVED
         self._subjects = Subjects(org.company)
         self._orders: dict[str, Order] = {}
-        self._found: dict[str, Order] = {}  # up to `_seq`
+        self._found: dict[str, Order] = {}  # what was read up to `_seq`
         self._seq = 0
         self._read_at = float("-inf")
         self._life = 0
         self._look = asyncio.Event()
         self._news = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
-        """Called when an order has come, and when what stands has become known or unknown."""
+        """Called when an order has come, and when the orders have become known or unknown."""
 
     # -- what stands ---------------------------------------------------------------------------------------------------
 
     def of(self, agent: str) -> Order | None:
-        """What keeps an agent from beginning anything: the strictest order for it or for all; None if nothing does."""
+        """The strictest order for an agent or for all that keeps it from beginning anything; None if none does."""
         if time.monotonic() - self._read_at > _COUNTS_S:
             return _UNKNOWN
         standing = [self._orders[target] for target in (ALL, agent) if target in self._orders]
@@ -61,26 +62,27 @@ class Halt:
         return strictest if strictest is not None and strictest.state != "running" else None
 
     def check(self, agent: str) -> None:
-        """For whoever is about to begin a turn. Raises NotBegun if it may not: wait, and try again."""
+        """Call it before a turn begins. Raises NotBegun if it may not begin; then wait, and try again."""
         if (order := self.of(agent)) is not None:
             raise NotBegun(str(order), "It begins when a person resumes it.")
 
     def word(self, agent: str) -> str:
-        """running, paused, stopped or unknown."""
+        """The state of an agent: running, paused, stopped or unknown."""
         order = self.of(agent)
         return order.state if order is not None else "running"
 
     def is_stopped(self, agent: str) -> bool:
-        """Whether what it does now has to end, too."""
+        """True if what the agent does now has to end, too."""
         return self.word(agent) == "stopped"
 
     def barred(self, agents: Collection[str]) -> set[str]:
-        """Those that may begin nothing."""
+        """Those of `agents` that may begin nothing."""
         return {agent for agent in agents if self.of(agent) is not None}
 
     def standing(self) -> list[Order]:
-        """All orders that keep somebody from something, the newest last."""
-        return sorted((one for one in self._orders.values() if one.state != "running"), key=lambda one: one.seq)
+        """All orders that stop or pause somebody, the newest last."""
+        halts = (order for order in self._orders.values() if order.state != "running")
+        return sorted(halts, key=lambda order: order.seq)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -94,19 +96,20 @@ class Halt:
             await self.news()
 
     async def until_stopped(self, agent: str) -> None:
-        """Wait until what an agent does has to end."""
+        """Wait until an agent is stopped, so that what it does has to end."""
         while not self.is_stopped(agent):
             await self.news()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Ask now: who has given an order calls the roll. Anybody may call it, and has the stream asked, no more."""
+        """Read the stream now. Called when the roll is called, as a person does who has given an order."""
+        # Anybody may call the roll. That only has the stream read sooner, and at most every _LEAST_S.
         self._look.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        self._bus.on_reconnect.append(self._anew)
+        """Read the orders until cancelled."""
+        self._bus.on_reconnect.append(self._forget)
         try:
             while True:
                 self._look.clear()
@@ -121,34 +124,34 @@ class Halt:
                 await pause(self._look, pause_s)
                 await asyncio.sleep(max(0.0, began + _LEAST_S - time.monotonic()))
         finally:
-            self._bus.on_reconnect.remove(self._anew)
+            self._bus.on_reconnect.remove(self._forget)
 
     async def read(self) -> None:
-        """Take in what was ordered since the last look. Raises BusAway, Refused.
+        """Read the orders since the last read. Raises BusAway, Refused.
 
-        A look that is cut off goes on where it was: many orders over a slow line take more than one. What it has found
-        counts when one has come to the end.
+        If it is cancelled, the next call goes on at the same place, since many orders over a slow line take more than
+        one. What was found counts when a call has come to the end of the stream.
         """
         life, began = self._life, time.monotonic()
         pattern = self._subjects.everything("state")
         while (stored := await self._bus.next_message(STATE, pattern, self._seq + 1)) is not None:
-            order = await self._taken_in(stored)
-            if life != self._life:  # connected again meanwhile: this was said by the server before
+            order = await self._verified(stored)
+            if life != self._life:  # connected again meanwhile: this answer is of the server before
                 return
             self._seq = stored.seq
             if order is not None:
-                self._found[order.target] = order  # the newest of all people's counts
+                self._found[order.target] = order  # the newest order of all people counts
         if life != self._life:
             return
         changed = self._found != self._orders or time.monotonic() - self._read_at > _COUNTS_S
         self._orders, self._read_at = dict(self._found), began
         if changed:
-            self._tell()
+            self._notify()
 
-    async def _taken_in(self, stored: Stored) -> Order | None:
-        """The one place where an order comes in: what it has to prove is proven here. None if it is not a person's.
+    async def _verified(self, stored: Stored) -> Order | None:
+        """The order of a stored message; None if it is not a person's.
 
-        What is not signed as it must be counts as a stop, as what cannot be read does (`order_of`).
+        An order without its person's signature counts as a stop, as one does that cannot be read (`order_of`).
         """
         try:
             order = order_of(stored, self._subjects)
@@ -163,15 +166,15 @@ class Halt:
             return None
         return order
 
-    def _anew(self) -> None:
-        """Connected again: perhaps to another server, whose stream begins with other numbers."""
+    def _forget(self) -> None:
+        # Connected again, perhaps to another server, whose stream has other sequences.
         self._life += 1
         self._found, self._seq, self._read_at = {}, 0, float("-inf")
         self._look.set()
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        announcements, self._news = self._news, asyncio.Event()
-        announcements.set()
+    def _notify(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
         for callback in list(self.on_change):
             callback()

@@ -1,9 +1,8 @@
-"""A person's order about who may work: the last message of `<company>.state.<target>.<person>`.
+"""Halt orders: a person's order about who may work is the last message of `<company>.state.<target>.<person>`.
 
     {"v": 1, "state": "stopped" | "paused" | "running", "why": "…"}
 
-`target` is an agent, or `all`. Who gave it is the subject's last token, and when is the server's time: nothing in the
-message says so.
+`target` is an agent, or `all`. The subject's last token says who gave it, and the server's time says when.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from clawbus.wire.strict_json import read_object
 from clawbus.wire.subjects import Subjects
 
 ALL = "all"
-"""The target that stands for the whole company."""
+"""The target that means the whole company."""
 State = Literal["stopped", "paused", "running"]
 _WHY_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What stands for a target. `state` is a State, or "unknown" as long as a process has not read it."""
+    """The order that stands for a target. `state`: a State, or "unknown" as long as a process has not read it."""
 
     target: str
     state: str
@@ -38,7 +37,7 @@ class Order:
     seq: int = 0
 
     def __str__(self) -> str:
-        """As a person or a model reads it: one line."""
+        """One line for a person or a model."""
         if self.state == "unknown":
             return "it is not known whether the company is stopped: the bus has not said so lately"
         who = "the company" if self.target == ALL else self.target
@@ -53,16 +52,14 @@ def encode(state: State, why: str) -> bytes:
 
 
 def order_of(stored: Stored, subjects: Subjects) -> Order:
-    """A stored message as an order. Raises WireError if its subject is none of this company's.
-
-    What cannot be read counts as a stop: only people can write there, and the one order that it has replaced may have
-    been one (each subject keeps its last message only).
-    """
+    """Read a stored message. Raises WireError if its subject is none of this company's."""
     parsed = subjects.parse(stored.subject)
+    # A message that cannot be read counts as a stop. Only people can write there, and a subject keeps its last message
+    # only, so it may have replaced a stop.
     state, why = "stopped", "this order cannot be read"
     with contextlib.suppress(WireError):
-        said = read_object(stored.data)
-        if said.get("state") in get_args(State):
-            state, why = said["state"], str(said.get("why") or "")
+        body = read_object(stored.data)
+        if body.get("state") in get_args(State):
+            state, why = body["state"], str(body.get("why") or "")
     why = inert(" ".join(why.split()))[:_WHY_CHARS]
     return Order(parsed.tokens["target"], state, parsed.sender, why, stored.at, stored.seq)

@@ -1,4 +1,4 @@
-"""Reading what the bus remembers of tasks: events and ends."""
+"""The history of tasks: the events and ends that the streams still have."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from clawbus.errors import NotFound, WireError
 from clawbus.org import Org
 from clawbus.tasks.board import TaskView, fold
 from clawbus.tasks.ends import Ends
-from clawbus.wire.accepted import takers_in
 from clawbus.wire.channels import ENDS, EVENTS
 from clawbus.wire.envelope import Envelope
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, takers_in
 from clawbus.wire.subjects import Subjects, check_task_id
 
 
 class History:
-    """What happened, from the streams. Raises BusAway where the bus does not answer."""
+    """Reads the history. Every call raises BusAway if the bus does not answer."""
 
     def __init__(self, bus: Bus, org: Org) -> None:
         self._bus = bus
@@ -25,10 +24,7 @@ class History:
         self._subjects = Subjects(org.company)
 
     async def events(self, task_id: str | None = None) -> list[Event]:
-        """All events that are kept, of one task or of all, each once. What is malformed or not signed is left out.
-
-        One may stand there twice: sent again after an answer that was lost, or by a thief, who can sign nothing new.
-        """
+        """The events of one task, or of all, each once. Events that are malformed or not signed are left out."""
         pattern = self._subjects.events_of(task_id) if task_id else self._subjects.everything("events")
         found: dict[tuple[str, str], Event] = {}
         read = self._bus.stored_singly if task_id else self._bus.stored
@@ -37,15 +33,17 @@ class History:
                 event = await self._bus.verifier.event(self._subjects, stored)
             except WireError:
                 continue
-            found.setdefault((stored.subject, event.id), event)  # another may use an id, not a subject
+            # An event may stand there twice: its sender sent it again after a lost ack, or a thief did, who can sign
+            # nothing new. The subject is in the key, since another sender can use an id, but not a subject.
+            found.setdefault((stored.subject, event.id), event)
         return [*found.values()]
 
     async def given(self, task_id: str) -> Event | None:
-        """The first `accepted` of a task: what counts of who gave it to whom; None if nobody has said it."""
-        return next((one for one in await self.events(task_id) if one.kind == "accepted"), None)
+        """The first `accepted` of a task, which says who gave it to whom; None if there is none."""
+        return next((event for event in await self.events(task_id) if event.kind == "accepted"), None)
 
     async def tasks(self, events: list[Event] | None = None) -> list[TaskView]:
-        """Every task that is remembered, the oldest first. `events`: all that there are, if they are read already."""
+        """Every task that the streams still have, the oldest first. `events`: all events, if they were read before."""
         events = await self.events() if events is None else events
         parties = self._parties(events)
         ends: list[tuple[Envelope, datetime]] = []
@@ -59,7 +57,7 @@ class History:
         return fold(events, ends, self._org.may_take, self._org.people)
 
     def _parties(self, events: list[Event]) -> dict[str, set[str]]:
-        """Who gave each task, and who may take it."""
+        """Task -> its requester and the agents that may take it."""
         found: dict[str, set[str]] = {}
         for event in events:
             if event.kind == "accepted":  # the first one counts
@@ -68,7 +66,7 @@ class History:
         return found
 
     async def task(self, task_id: str) -> TaskView:
-        """One task. Raises NotFound if nothing is remembered of it."""
+        """One task. Raises NotFound if the streams have nothing of it."""
         check_task_id("task", task_id)
         events = await self.events(task_id)
         views = fold(events, [], self._org.may_take, self._org.people)

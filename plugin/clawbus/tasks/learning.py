@@ -1,23 +1,28 @@
-"""What the company learns: insights, what others say of them, which are in use. A pure fold over the stream LEARN.
+"""Learning: the insights of a company, and which are in use. A pure fold over the stream LEARN.
 
-An insight starts at `start_trust`; each gateway but its author's, whose agent confirms it from another task, adds
-`step`. Over `promote_over` it may come into use: by a person's word, or where org.toml says `promotion = "auto"`.
+An insight starts at `start_trust`. Each other gateway whose agent confirms it from another tree of tasks adds `step`.
+Above `promote_over` it may come into use: a person promotes it, or org.toml says `promotion = "auto"`.
 
-On `<company>.learning.<from>`: type `insight`, whose `task_id` is its id; or type `confirm`, whose `task_id` is that
-of the insight, and whose text decides in these cases: `promote`, `refuse`, `retract` from a person, `retract` from the
-author. Anything else from an agent confirms. The steward keeps the record, under its own name: `asked` when it has
-asked people, `promoted` when an insight has come into use, `withdrawn` when it is not in use any more.
+`<company>.learning.<from>` has messages of two types. `insight`: its `task_id` is the id of the insight. `confirm`: its
+`task_id` is that of an insight. If its body is `promote`, `refuse` or `retract` from a person, or `retract` from the
+author, it decides. Any other body of an agent confirms. The steward records under its own name what it has done:
+`asked` (it has asked people), `promoted` (the insight is in use), `withdrawn` (it is not in use any more).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from clawbus.bus import Bus
+from clawbus.errors import WireError
 from clawbus.org import EXTERNAL, STEWARD, Org
-from clawbus.wire.envelope import Envelope
+from clawbus.wire.channels import LEARN
+from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.subjects import Subjects
 
 Word = Literal["promote", "refuse", "retract"]
 ASKED, PROMOTED, WITHDRAWN = "asked", "promoted", "withdrawn"
@@ -26,8 +31,8 @@ _HIGHEST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One message of the stream, and when the server took it."""
+class Learned:
+    """One message of the stream, and the time at which the server took it."""
 
     envelope: Envelope
     at: datetime
@@ -35,14 +40,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """One insight as it stands. `decision`: a person's last word, or that of its author who took it back."""
+    """One insight as it stands. `decision`: a person's last decision, or its author's retraction."""
 
     id: str
     text: str
     subject: str
     author: str
     gateway: str
-    """The author's; empty for who lives in none: a person, a guest."""
+    """The author's gateway; empty for a person or a guest, who have none."""
     trace: str
     """The tree of tasks that it comes from; empty if it comes from none."""
     at: datetime
@@ -54,48 +59,57 @@ class Insight:
     decided_by: str = ""
     decisions: int = 0
     asked: bool = False
-    """Whether the steward has asked people."""
+    """True if the steward has asked people."""
     recorded: bool = False
-    """Whether the steward's record says that it is in use."""
+    """True if the steward's record says that it is in use."""
     state: State = "open"
 
 
-def fold(said: Iterable[Said], org: Org, now: datetime) -> dict[str, Insight]:
-    """The insights by their ids, in the order of the stream. What fits nowhere changes nothing."""
+async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
+    """The insights of the stream as they stand now, by their ids. Raises BusAway."""
+    subjects = Subjects(org.company)
+    found: list[Learned] = []
+    for stored in await bus.stored(LEARN, subjects.everything("learning")):
+        with contextlib.suppress(WireError):
+            found.append(Learned(await bus.verifier.envelope(subjects, stored), stored.at))
+    return fold(found, org, now())
+
+
+def fold(messages: Iterable[Learned], org: Org, now: datetime) -> dict[str, Insight]:
+    """The insights by their ids. `messages`: in the stream's order. A message that fits nowhere changes nothing."""
     found: dict[str, Insight] = {}
-    for one in said:
-        insight_id = one.envelope.task_id or ""
+    for message in messages:
+        insight_id = message.envelope.task_id or ""
         known = found.get(insight_id)
-        if known is not None and one.envelope.type == "confirm":
-            found[insight_id] = _after(known, one.envelope, org)
-        elif known is None and one.envelope.type == "insight" and insight_id:
-            found[insight_id] = _new(one, org)
-    return {key: replace(one, state=_state(one, org, now)) for key, one in found.items()}
+        if known is not None and message.envelope.type == "confirm":
+            found[insight_id] = _after(known, message.envelope, org)
+        elif known is None and message.envelope.type == "insight" and insight_id:
+            found[insight_id] = _new(message.envelope, message.at, org)
+    return {key: replace(insight, state=_state(insight, org, now)) for key, insight in found.items()}
 
 
-def _new(said: Said, org: Org) -> Insight:
-    told = said.envelope
+def _new(envelope: Envelope, at: datetime, org: Org) -> Insight:
     return Insight(
-        id=told.task_id or "",
-        text=told.body,
-        subject=told.subject,
-        author=told.sender,
-        gateway=_gateway(org, told.sender),
-        trace=told.trace_id or "",
-        at=said.at,
-        expires_at=said.at + timedelta(seconds=org.learning.life_s),
+        id=envelope.task_id or "",
+        text=envelope.body,
+        subject=envelope.subject,
+        author=envelope.sender,
+        gateway=_gateway(org, envelope.sender),
+        trace=envelope.trace_id or "",
+        at=at,
+        expires_at=at + timedelta(seconds=org.learning.life_s),
         trust=org.learning.start_trust,
     )
 
 
-def _after(insight: Insight, told: Envelope, org: Org) -> Insight:
-    if told.sender == STEWARD:
-        return _recorded(insight, told.body)
-    if (word := _decision(insight, told, org)) is not None:
-        if insight.decision == "retract":  # what was taken back stays so
+def _after(insight: Insight, confirm: Envelope, org: Org) -> Insight:
+    if confirm.sender == STEWARD:
+        return _recorded(insight, confirm.body)
+    if (word := _decision(insight, confirm, org)) is not None:
+        if insight.decision == "retract":  # a retraction is final
             return insight
-        return replace(insight, decision=word, decided_by=told.sender, decisions=insight.decisions + 1)
-    gateway, trace = _gateway(org, told.sender), told.trace_id or ""
+        return replace(insight, decision=word, decided_by=confirm.sender, decisions=insight.decisions + 1)
+    gateway, trace = _gateway(org, confirm.sender), confirm.trace_id or ""
     own = gateway == insight.gateway or (trace and trace == insight.trace)
     if not gateway or own or gateway in insight.confirmed_by:
         return insight
@@ -103,11 +117,11 @@ def _after(insight: Insight, told: Envelope, org: Org) -> Insight:
     return replace(insight, trust=trust, confirmed_by=(*insight.confirmed_by, gateway))
 
 
-def _decision(insight: Insight, told: Envelope, org: Org) -> Word | None:
-    word = told.body.strip().lower()
-    if told.sender in org.people:
+def _decision(insight: Insight, confirm: Envelope, org: Org) -> Word | None:
+    word = confirm.body.strip().lower()
+    if confirm.sender in org.people:
         return next((known for known in ("promote", "refuse", "retract") if known == word), None)
-    is_author = told.sender == insight.author != EXTERNAL  # a guest's name is anybody's
+    is_author = confirm.sender == insight.author != EXTERNAL  # all guests share that name
     return "retract" if is_author and word == "retract" else None
 
 
@@ -124,10 +138,10 @@ def _state(insight: Insight, org: Org, now: datetime) -> State:
         return "expired"
     if insight.decision == "refuse":
         return "refused"
-    over = insight.trust > org.learning.promote_over
-    if insight.recorded and (insight.decision == "promote" or (over and org.learning.promotion == "auto")):
+    is_trusted = insight.trust > org.learning.promote_over
+    if insight.recorded and (insight.decision == "promote" or (is_trusted and org.learning.promotion == "auto")):
         return "promoted"
-    return "awaiting" if over or insight.decision == "promote" else "open"
+    return "awaiting" if is_trusted or insight.decision == "promote" else "open"
 
 
 def _gateway(org: Org, sender: str) -> str:

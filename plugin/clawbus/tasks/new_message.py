@@ -1,4 +1,4 @@
-"""Messages, as agents and people write them: checked and put into envelopes before anything is sent."""
+"""Messages of agents and people: checked, and put into envelopes, before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TO_LEARNING = ("insight", "confirm")
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message as its sender says it. `about`: a task, a thread, or the insight that is confirmed."""
+    """A message as its sender writes it. `about`: a task, a thread, or the insight that it confirms."""
 
     to: str
     body: str
@@ -29,11 +29,10 @@ class NewMessage:
 
 
 def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None = None) -> Envelope:
-    """Check a message and put it into its envelope.
+    """Check a message and put it into its envelope. Raises InvalidInput or NotFound.
 
-    A blocker goes to whom its sender reports to, whatever `to` says. A blocker, an insight and what is said to many
-    have a thread of their own (`task_id`), under which their events stand. `cause`: the task or the message in whose
-    turn it is written (`Ledger.cause`). Raises InvalidInput or NotFound.
+    `cause`: the task or the message in whose turn it is written (`Ledger.cause`). A blocker goes to its sender's
+    superior, whatever `to` says.
     """
     to = _superior(org, sender) if new.type == "blocker" else resolve(org, "to", new.to)
     check_body("message", new.body)
@@ -41,6 +40,7 @@ def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None 
     if new.about is not None:
         check_task_id("taskId", new.about)
     _check_learning(new, to)
+    # A blocker, an insight and a broadcast have a thread id of their own, under which their events stand.
     own_thread = new.type != "confirm" and (new.type == "blocker" or channel_of(org, to) != "dm")
     hops, path = _passed_on(cause)
     return Envelope(
@@ -62,7 +62,10 @@ def make_message(org: Org, sender: str, new: NewMessage, cause: Envelope | None 
 
 
 def make_answer(org: Org, sender: str, mail: Envelope, body: str, cause: Envelope | None = None) -> Envelope:
-    """The answer to a message, to its sender alone. It is as urgent as what it answers; to a blocker, at least high."""
+    """The answer to a message, to its sender alone. It has the message's priority; for a blocker, at least high.
+
+    `cause`: the task or the message in whose turn it is written. Raises InvalidInput.
+    """
     check_body("message", body)
     hops, path = _passed_on(cause if cause is not None and cause.hops > mail.hops else mail)
     return Envelope(
@@ -83,9 +86,10 @@ def make_answer(org: Org, sender: str, mail: Envelope, body: str, cause: Envelop
 
 
 def _passed_on(cause: Envelope | None) -> tuple[int, tuple[str, ...]]:
-    """Hops and path of what is said because of a task or a message. A task's own hops are counted when it is given."""
+    """The hops and the path of a message that is written because of a task or a message."""
     if cause is None:
         return 0, ()
+    # A task's hop was counted when it was given.
     hops = cause.hops if cause.type == "task" else min(cause.hops + 1, 64)
     return hops, (*cause.path, cause.sender)[-MAX_PATH:]
 

@@ -1,4 +1,4 @@
-"""What a requester puts on the bus, as envelopes: tasks, the end of one taken back, words to a worker."""
+"""The envelopes of a requester: a new task, its cancellation, a control message to its worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_HOPS = 8
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task as its requester says it."""
+    """A task as its requester writes it."""
 
     to: str
     body: str
@@ -37,25 +37,25 @@ class NewTask:
     priority: Priority = "medium"
     run_timeout_s: int | None = None
     deadline_minutes: int | None = None
-    """By when it should be done; a breach is escalated."""
+    """The minutes within which it should be done. A breach is escalated."""
     ack_within_s: int | None = None
-    """By when it should be taken; likewise."""
+    """The seconds within which it should be taken. A breach is escalated."""
     then: OnComplete | None = None
-    """Who takes over when it is done; only along an edge of org.toml."""
+    """The next task of a chain; only along an edge of org.toml."""
     artifacts: tuple[Artifact, ...] = ()
     budget: Budget | None = None
-    """Less than its tree may use; never more."""
+    """A budget below that of its tree."""
     tools: tuple[str, ...] | None = None
-    """The only tools that its turn may use; never more than who gives it may give (`rights`)."""
+    """The only tools that its turn may use, of those that its requester may give (`org.tool_bounds`)."""
     needs_approval: bool = False
-    """A person decides before it starts."""
+    """True if a person decides before it starts."""
 
 
 def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = None) -> Envelope:
     """Check a task and put it into its envelope, before anything is sent.
 
-    `parent`: the task or the message in whose turn it is given; only who gave a task waits for it.
-    Raises InvalidInput, NotFound (no such agent) or Refused (a circle, too many hops, no such edge).
+    `parent`: the task or the message in whose turn it is given. Raises InvalidInput, NotFound (no such agent), Refused
+    (a circle, too many hops, no such edge, tools that it may not give).
     """
     takers = org.takers(new.to)
     check_chain(org, new.to, new.then)
@@ -94,7 +94,8 @@ def make_task(org: Org, sender: str, new: NewTask, parent: Envelope | None = Non
 
 
 def _passed_on(to: str, takers: frozenset[str], sender: str, parent: Envelope | None) -> tuple[tuple[str, ...], int]:
-    """Path and hops of a task. Raises Refused for a circle, and for one that was passed on too often."""
+    """The path and the hops of a task. Raises Refused for a circle, or if it was passed on too often."""
+    # Only the requester of a task waits for it, so a message does not lengthen the path.
     path = (*parent.path, parent.sender) if parent and parent.type == "task" else ()
     if takers <= {*path}:
         raise Refused(
@@ -111,7 +112,7 @@ def _passed_on(to: str, takers: frozenset[str], sender: str, parent: Envelope | 
 
 
 def _tools(org: Org, sender: str, new: NewTask, parent: Envelope | None) -> Bound:
-    """What its turn may use: no more than its parent's, nor than its sender may give; to ask for more is Refused."""
+    """The tools of its turn: no more than its parent has, and than its sender may give. Raises Refused for more."""
     mine = meet(bound_of(org, parent) if parent else None, delegable(org, sender))
     lost = [name for name in new.tools or () if not meet((name,), mine)]
     if lost:
@@ -134,13 +135,14 @@ def _sla(new: NewTask) -> Sla | None:
 
 
 def lifetime(org: Org) -> timedelta:
-    """How long a task may wait: a little less than the stream keeps it, so that its end is there before it vanishes."""
+    """The time after which a task expires."""
     kept_s = org.policies.task_life_s
+    # A little less than the stream keeps it, so that its end is there before the task vanishes.
     return timedelta(seconds=kept_s - min(3600, kept_s / 10))
 
 
 def cancellation(task: Envelope, by: str) -> Envelope:
-    """The end that a requester or a person writes to take a task back."""
+    """The end by which a requester or a person takes a task back."""
     return Envelope(
         id=new_message_id(by),
         type="result",
@@ -155,29 +157,29 @@ def cancellation(task: Envelope, by: str) -> Envelope:
 
 
 def control(task: Envelope, by: str, to: str) -> Envelope:
-    """The nudge to the worker of a task that was cancelled."""
+    """The control message that tells a worker that its task was cancelled."""
     return Envelope(id=new_message_id(by), type="control", sender=by, to=to, task_id=task.task_id, body="cancel")
 
 
 NOTIFY = "notify"
-"""The subject of the steward's control message that has a gateway reach a person over a chat channel of its own."""
+"""The subject of the steward's control message that asks a gateway to write to a person's chat channel."""
 STEER = "steer"
-"""The subject of a control message that says something to a task; its body is what is said."""
+"""The subject of a control message whose body is a text for a running task."""
 
 
 def said_to(task_id: str, by: str, worker: str, text: str) -> Envelope:
-    """What steers a task. Its worker's node takes it from the requester and from people only."""
+    """The control message that steers a running task. A node accepts it only from the requester and from people."""
     return Envelope(
         id=new_message_id(by), type="control", sender=by, to=worker, task_id=task_id, subject=STEER, body=text
     )
 
 
 def team_note(org: Org, task: Envelope) -> Envelope | None:
-    """What a team hears of a task that one of its members will take; a pool's replicas need not hear of it.
+    """The note to a team about a task that one of its members will take; None for a task that is not for a team.
 
-    A report of low priority: it wakes nobody. It has a thread id of its own, and names the task as its parent.
+    It is a report of low priority, so it wakes nobody. It has a thread id of its own, and its parent is the task.
     """
-    if task.to not in org.team_ids:
+    if task.to not in org.team_ids:  # the replicas of a pool need no note
         return None
     label = f" ({' '.join(task.subject.split())})" if task.subject else ""
     return Envelope(

@@ -1,6 +1,7 @@
-"""Who is online: what agents' nodes say of themselves on `<company>.presence.<agent>`, not kept anywhere.
+"""The roster: which agents are online. Nodes publish the presence of their agents; no stream keeps it.
 
-An agent is online while its node has said within three periods that its gateway is ready.
+An agent is online if its node has published within three periods, on `<company>.presence.<agent>`, that its gateway is
+ready.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _VERSION = re.compile(r"[0-9A-Za-z.+-]{1,64}")
 
 
 class Spoken(Protocol):
-    """What was heard."""
+    """A received message."""
 
     @property
     def subject(self) -> str: ...
@@ -36,7 +37,7 @@ class Spoken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unwell:
-    """An agent whose turns fail before a model is asked. `why`: its gateway's words; they are others' text."""
+    """The state of an agent whose turns fail before a model is asked. `why`: its gateway's words, which are data."""
 
     needs_person: bool
     restarts: int
@@ -44,7 +45,7 @@ class Unwell:
 
 
 def remedy(gateway: Gateway, unwell: Unwell) -> str:
-    """What a person is to do about the gateway of such an agent."""
+    """A sentence about what a person is to do about the gateway of an unwell agent."""
     if not gateway.own:
         return f"Restart it: end the OpenClaw gateway on port {gateway.port} and start it again, or its service."
     if not unwell.restarts:
@@ -56,62 +57,60 @@ def remedy(gateway: Gateway, unwell: Unwell) -> str:
 
 
 class Roster:
-    """Fed with every presence message that is heard."""
+    """The last presence of each agent. Call `on_presence` with every message."""
 
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
         self._heard: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def on_presence(self, message: Spoken) -> bool:
-        """Take in one message. True if it asks everyone to answer with theirs.
-
-        Nodes say it without headers. What has some is an answer of the server that somebody has aimed here: a person's
-        key can have a stored message of his own sent to any subject that people and stewards hear (`DIRECT.GET`).
-        """
+        """Add one message. True if it is a roll call, which everyone answers with its presence."""
+        # Nodes send no headers. A message with headers is an answer of the server that somebody has aimed here: with a
+        # person's key it can send a stored message to any subject that people and stewards hear (`DIRECT.GET`).
         if message.headers:
             return False
         subject, data = message.subject, message.data
         try:
             parsed = self._subjects.parse(subject)
-            said = read_object(data)
+            body = read_object(data)
         except WireError:
             return False
         if parsed.channel == "roll":
             return True
-        if parsed.channel == "presence" and isinstance(said.get("ready"), bool):  # else an answer that was aimed here
-            self._heard[parsed.sender] = (time.monotonic(), said)
+        if parsed.channel == "presence" and isinstance(body.get("ready"), bool):  # else it is such an answer, too
+            self._heard[parsed.sender] = (time.monotonic(), body)
         return False
 
     def online(self, agent: str) -> bool:
-        at, said = self._heard.get(agent, (0.0, {}))
-        return bool(said.get("ready")) and time.monotonic() - at < 3 * PERIOD_S
+        at, body = self._heard.get(agent, (0.0, {}))
+        return bool(body.get("ready")) and time.monotonic() - at < 3 * PERIOD_S
 
     def has_heard(self, agents: Iterable[str]) -> bool:
-        """Whether every one of these has been heard, ready or not."""
-        return all(agent in self._heard for agent in agents)
+        """True if each of these has published its presence within three periods, ready or not."""
+        return all(time.monotonic() - self._heard.get(agent, (float("-inf"), {}))[0] < 3 * PERIOD_S for agent in agents)
 
     def busy(self, agent: str) -> int:
-        """Tasks that it has in hand, as its node last said."""
-        said = self.said(agent).get("busy")
-        return min(max(said, 0), _MOST_BUSY) if isinstance(said, int) else 0
+        """The tasks that it has in hand, by its last presence."""
+        count = self.last(agent).get("busy")
+        return min(max(count, 0), _MOST_BUSY) if isinstance(count, int) else 0
 
     def version(self, agent: str) -> str:
-        """Of the clawbus that its node runs, as its node last said; empty for what is none."""
-        said = self.said(agent).get("version")
-        return said if isinstance(said, str) and _VERSION.fullmatch(said) else ""
+        """The version of clawbus that its node runs, by its last presence; empty if that names none."""
+        version = self.last(agent).get("version")
+        return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
 
     def unwell(self, agent: str) -> Unwell | None:
-        """Why its turns come to no model, if its node has just said so. What is malformed says nothing."""
-        at, heard = self._heard.get(agent, (0.0, {}))
-        said = heard.get("unwell")
-        if not isinstance(said, dict) or time.monotonic() - at >= 3 * PERIOD_S:
+        """The unwell state of an agent, if its presence has named it within three periods; None if not."""
+        at, body = self._heard.get(agent, (0.0, {}))
+        state = body.get("unwell")
+        if not isinstance(state, dict) or time.monotonic() - at >= 3 * PERIOD_S:
             return None
-        restarts, why = said.get("restarts"), said.get("why")
+        restarts, why = state.get("restarts"), state.get("why")
         count = min(max(restarts, 0), _MOST_BUSY) if isinstance(restarts, int) else 0
-        return Unwell(said.get("by") != "up", count, str(why or "")[:_WHY_CHARS])
+        return Unwell(state.get("by") != "up", count, str(why or "")[:_WHY_CHARS])
 
-    def said(self, agent: str) -> dict[str, Any]:
-        """What an agent's node last said of it: gateway, ready, busy, version, role, team, skills, model."""
+    def last(self, agent: str) -> dict[str, Any]:
+        """The last presence of an agent: gateway, ready, busy, version, role, team, skills, model."""
         return self._heard.get(agent, (0.0, {}))[1]
 
 
@@ -127,11 +126,11 @@ def presence(
     state: str,
     unwell: dict[str, Any] | None = None,
 ) -> bytes:
-    """What a node says of an agent. `busy`: tasks that it has in hand; `state`: whether people have stopped it.
+    """The presence message of an agent. `busy`: the tasks that it has in hand. `state`: its halt state.
 
-    `unwell`: its turns fail before a model is asked (`node.mending`); such an agent is not online.
+    `unwell`: its turns fail before a model is asked; such an agent is not online.
     """
     ready = ready and unwell is None
-    said = {"v": 1, "gateway": agent.gateway, "ready": ready, "busy": busy, "version": version, "state": state}
-    said |= {"role": agent.role, "team": agent.team, "skills": list(agent.skills), "model": org.model_of(agent)}
-    return json.dumps(said | ({"unwell": unwell} if unwell else {})).encode()
+    body = {"v": 1, "gateway": agent.gateway, "ready": ready, "busy": busy, "version": version, "state": state}
+    body |= {"role": agent.role, "team": agent.team, "skills": list(agent.skills), "model": org.model_of(agent)}
+    return json.dumps(body | ({"unwell": unwell} if unwell else {})).encode()

@@ -1,4 +1,4 @@
-"""What wakes an agent, in one table. A pure function: nothing is asked but the message, its way, and the org file."""
+"""The wake rules: which messages begin a turn of an agent. A pure function of the message, its channel and the org."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Literal
 
 from clawbus.org import Org
 from clawbus.wire.envelope import Envelope
+from clawbus.wire.subjects import Parsed
 
 Asks = Literal["now", "digest", "never"]
 
 MAX_HOPS = 8
-"""A message that was said because of a message, and so on: beyond this it lies in nats_inbox and wakes nobody."""
+"""Each message that is written because of another one is a hop. Beyond this it lies in nats_inbox and wakes nobody."""
 _URGENT = ("critical", "high")
 _QUIET = ("task", "result", "control", "report", "progress", "insight", "confirm", "contribution")
-"""Types that never wake by themselves (tasks, results and control have roads of their own)."""
+"""The types that wake nobody. Tasks, results and control messages are delivered in ways of their own."""
 
 
 def wakes(mail: Envelope, channel: str, org: Org, agent: str) -> Asks:
-    """Whether a message to `agent` asks for a turn of its own, for a place in the next digest, or for none.
+    """The attention that a message asks of `agent`: a turn now, a place in the next digest, or never a turn.
 
     | message | asks |
     |---|---|
@@ -29,7 +30,7 @@ def wakes(mail: Envelope, channel: str, org: Org, agent: str) -> Asks:
     | critical, high | now |
     | medium, low | digest |
 
-    What asks for no turn is listed in the next one, and shown by nats_inbox.
+    A message that asks for no turn is listed in the agent's next one, and nats_inbox shows it.
     """
     if mail.hops > MAX_HOPS:
         return "never"
@@ -41,7 +42,17 @@ def wakes(mail: Envelope, channel: str, org: Org, agent: str) -> Asks:
 
 
 def _hears_awake(org: Org, agent: str, topic: str) -> bool:
-    """Whether one of the agent's subscriptions to the topic says `wake`."""
+    """True if one of the agent's subscriptions to the topic says `wake`."""
     wide = f"{topic.partition('.')[0]}.*"
-    subscriptions = next((one.subscriptions for one in org.agents if one.id == agent), ())
-    return any(one.wake and one.topic in (topic, wide) for one in subscriptions)
+    subscriptions = next((known.subscriptions for known in org.agents if known.id == agent), ())
+    return any(subscription.wake and subscription.topic in (topic, wide) for subscription in subscriptions)
+
+
+def address_of(parsed: Parsed) -> str:
+    """The `to` that a broadcast must name, by the subject on which it came."""
+    match parsed.channel:
+        case "team":
+            return parsed.tokens["team"]
+        case "topics":
+            return f"{parsed.tokens['kind']}.{parsed.tokens['name']}"
+    return parsed.channel

@@ -1,1 +1,1 @@
-"""What stands on the wire."""
+"""The wire format: subjects, channels, envelopes, events, and strict JSON."""

@@ -1,7 +1,8 @@
-"""The channels of a company, one row each: their subjects, their stream, who speaks on them. To add one, add a row.
+"""The channels and the streams of a company, one row each. To add one, add a row.
 
-A subject is `<company>.<channel>.<tokens…>.<sender>`. `subjects` builds and parses from this table, `provision` makes
-the streams and the permissions from it.
+A subject is `<company>.<channel>.<tokens…>.<sender>`. `wire.subjects` builds and parses subjects from this table.
+`provision` makes the streams and the permissions from it. A stream that is new needs a size in `org.stream_sizes`, too;
+one that the steward reads needs a filter in `provision.consumers`, and a call in `steward.duty`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel. `tokens`: what stands between its name and the sender.
+    """One channel. `tokens`: the names of the tokens between its own name and the sender.
 
-    `by`: "everyone" of the company, its "agents" only (and the steward), its "people" only, or the "steward" or the
-    "provisioner" alone.
+    `stream`: the stream that keeps it; None if nothing keeps it. `by` says who may publish: "everyone" of the company;
+    only its "agents" (and the steward); only its "people"; the "steward" alone; the "provisioner" alone.
     """
 
     name: str
@@ -53,7 +54,10 @@ CHANNELS = (
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream and its bounds. What is full refuses the newest, unless `discard` says that the oldest go."""
+    """A stream and its bounds. `age_s` 0: messages have no age.
+
+    `discard`: a full stream refuses the newest message ("new"), or drops the oldest ("old").
+    """
 
     name: str
     retention: str
@@ -61,30 +65,38 @@ class Stream:
     size_mib: int
     discard: str = "new"
     per_subject: int | None = None
-    """Messages kept per subject; the oldest of a subject go."""
+    """The most messages that one subject keeps; None: no bound. The oldest of a subject go."""
     schedules: bool = False
     no_ack: bool = False
+    node_reads: bool = False
+    """A gateway's key may read it message by message."""
+    durables: bool = True
+    """Durable consumers may read it; False: it is only looked up."""
 
 
 STREAMS = (
-    Stream(TASKS, "workqueue", 3 * DAY_S, 512),  # its age is policies.task_life
+    Stream(TASKS, "workqueue", 3 * DAY_S, 512),  # org.toml sets its age: policies.task_life
     Stream(INBOX, "workqueue", 30 * DAY_S, 512),
     Stream(CTL, "workqueue", 3 * DAY_S, 64),
-    Stream(ENDS, "limits", 30 * DAY_S, 1024),
-    Stream(EVENTS, "limits", 14 * DAY_S, 512, discard="old"),
+    Stream(ENDS, "limits", 30 * DAY_S, 1024, node_reads=True),
+    Stream(EVENTS, "limits", 14 * DAY_S, 512, discard="old", node_reads=True),
     Stream(BCAST, "limits", 14 * DAY_S, 256, discard="old"),
-    Stream(LEARN, "limits", 180 * DAY_S, 128),
-    Stream(ART, "limits", 30 * DAY_S, 4096),
+    Stream(LEARN, "limits", 180 * DAY_S, 128, node_reads=True),
+    Stream(ART, "limits", 30 * DAY_S, 4096, node_reads=True),
     Stream(DEAD, "limits", 90 * DAY_S, 512),
-    Stream(ALERTS, "limits", 90 * DAY_S, 64, discard="old", per_subject=16),
-    Stream(TIMERS, "workqueue", 60 * DAY_S, 64, discard="old", schedules=True),  # schedules want "old"
-    Stream(KEYS, "limits", 0, 16, per_subject=1),  # the public key of each member; without end
-    Stream(STATE, "limits", 0, 16, per_subject=1),  # who is stopped or paused; without end
-    Stream(SPEND, "limits", 14 * DAY_S, 1024),  # two records of some 600 bytes per task; full, nothing is given
+    Stream(ALERTS, "limits", 90 * DAY_S, 64, discard="old", per_subject=16, durables=False),
+    # nats-server allows scheduled messages only in a stream that discards the oldest.
+    Stream(TIMERS, "workqueue", 60 * DAY_S, 64, discard="old", schedules=True),
+    # The public key of each member. It must not age.
+    Stream(KEYS, "limits", 0, 16, per_subject=1, node_reads=True, durables=False),
+    # The agents that are stopped or paused. An order must not age.
+    Stream(STATE, "limits", 0, 16, per_subject=1, node_reads=True, durables=False),
+    # Two records of about 600 bytes for each task. While it is full, no task can be given.
+    Stream(SPEND, "limits", 14 * DAY_S, 1024, node_reads=True, durables=False),
     Stream(GUEST, "workqueue", 3 * DAY_S, 64, no_ack=True),
 )
 
 
 def channel(name: str) -> Channel | None:
-    """The channel of that name, None if there is none."""
-    return next((one for one in CHANNELS if one.name == name), None)
+    """The row of a channel; None if no channel has that name."""
+    return next((row for row in CHANNELS if row.name == name), None)

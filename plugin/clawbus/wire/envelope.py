@@ -1,8 +1,8 @@
-"""What travels on the bus: one frozen model, JSON on the wire.
+"""The envelope: every message on the bus, as one frozen model and as JSON.
 
-Field names follow docs/protocol.md. Unknown fields are ignored, so that an older node understands a newer
-message; an unknown version is a WireError. The sender that counts is the subject's last token: `from`
-in the JSON is only compared with it.
+docs/protocol.md names the fields. Unknown fields are ignored, so that an older node understands a newer message. An
+unknown version is a WireError. The subject's last token says who the sender is; `from` in the JSON is only compared
+with it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from clawbus.wire.subjects import given_id
 M = TypeVar("M", bound=BaseModel)
 VERSION = 1
 MAX_BODY_BYTES = 64 * 1024
-"""What one may send. Larger things do not belong in a prompt."""
+"""The largest body that an agent or a person may send. Larger things do not belong in a prompt."""
 MAX_RESULT_BYTES = 512 * 1024
-"""A reply is never cut at the sender's limit: a model's whole answer travels, up to here (see ADR 4)."""
+"""The largest body of a result: a model's whole answer travels, beyond the limit of other messages (ADR 4)."""
 
 Type = Literal[
     "task",
@@ -36,12 +36,13 @@ Type = Literal[
     "control",
 ]
 MessageType = Literal["message", "report", "progress", "blocker", "insight", "confirm", "contribution"]
-"""What agents, people and programs send as mail; the others are tasks, results, and orders of clawbus itself."""
+"""What agents, people and programs send as mail. The other types are tasks, results, and orders of clawbus itself."""
 Priority = Literal["critical", "high", "medium", "low"]
 Status = Literal["done", "failed", "cancelled", "timed_out", "dead"]
-"""The ends of a task. There is exactly one per task, and the first one written counts."""
+"""The ends of a task. A task has exactly one end: the first one that was written."""
 
-# What stands outside the fence in a prompt must be unable to say anything (subjects.py has the rule for ids).
+# These fields stand outside the fence in a prompt, so they must not be able to say anything. `wire.subjects` has the
+# same rule for ids.
 _ID = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
 _TASK_ID = r"^[a-z2-7]{26}$"
 _TO = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)?$"  # an id, or a topic
@@ -56,15 +57,16 @@ def now() -> datetime:
 
 
 Id = Annotated[str, Field(pattern=_ID)]
-"""Of somebody in the company: free words would reach a model outside of the marks."""
+"""The id of a member of the company. Free words would reach a model outside of the fence."""
 MAX_PATH = 16
 ToolName = Annotated[str, Field(pattern=TOOL)]
-"""A tool as OpenClaw names it, such as exec; `web_*` are all that begin so."""
+"""A tool as OpenClaw names it, such as exec. `web_*` means all tools that begin so."""
 MAX_TOOLS = 128
 
 
 def in_utc(at: datetime) -> datetime:
-    """In UTC, as it is shown. Raises ValueError near the ends of the calendar, where a deadline after it is no time."""
+    """The same time in UTC. Raises ValueError if its year is not between 1970 and 9000."""
+    # Near the ends of the calendar a deadline that is computed from it would overflow.
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
         raise ValueError(f"not between the years {_FIRST_YEAR} and {_LAST_YEAR}")
     return at.astimezone(UTC)
@@ -75,21 +77,21 @@ class _Part(BaseModel):
 
 
 class Sla(_Part):
-    """How soon a task should be taken and done. The names are those of the published tutorial."""
+    """The times within which a task should be taken and done. The published tutorial has these names."""
 
     ack_within_seconds: int | None = Field(default=None, ge=1, le=30 * 86_400)
     complete_within_minutes: int | None = Field(default=None, ge=1, le=30 * 1_440)
 
 
 class OnComplete(_Part):
-    """The next task of a chain. It counts only along an edge that org.toml names (`Org.edge`)."""
+    """The next task of a chain. It counts only if org.toml names an edge to there (`Org.edge`)."""
 
     to: str = Field(pattern=_ID)
     template: str = Field(default="", max_length=64)
 
 
 class Artifact(_Part):
-    """A file: its content on the bus, by hash, put there by `sender`; or a foreign address (`uri`), never fetched."""
+    """A file. `sender` has put its content on the bus under `sha256`; or `uri` is a foreign address, never fetched."""
 
     name: str = Field(max_length=255)
     sha256: str | None = Field(default=None, pattern=_SHA256)
@@ -99,7 +101,7 @@ class Artifact(_Part):
 
 
 class Budget(_Part):
-    """What a tree of tasks may still use."""
+    """The most that a tree of tasks may use; None: no bound."""
 
     turns: int | None = Field(default=None, ge=0)
     minutes: int | None = Field(default=None, ge=0)
@@ -107,7 +109,7 @@ class Budget(_Part):
 
 
 class Envelope(BaseModel):
-    """One message. Build it with keyword arguments (`sender=`), read it from bytes with `decode`."""
+    """One message. Build it with keyword arguments (`sender=`); read it from bytes with `decode`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -118,9 +120,9 @@ class Envelope(BaseModel):
     to: str = Field(pattern=_TO)
     """An agent, a person, a pool, a team, "all", or a topic such as status.deploy."""
     task_id: str | None = Field(default=None, pattern=_TASK_ID)
-    """The task; of a broadcast, a blocker or an insight its own id, under which its events stand."""
+    """The id of the task. A broadcast, a blocker and an insight have an id of their own here, for their events."""
     seed: str | None = Field(default=None, pattern=_TASK_ID)
-    """Of a task: the word from which its sender has made its id (`subjects.given_id`)."""
+    """Of a task: the word from which its sender has made the id (`subjects.given_id`)."""
     trace_id: str | None = Field(default=None, pattern=_WORD)
     parent: str | None = Field(default=None, pattern=_WORD)
     path: tuple[Id, ...] = Field(default=(), max_length=MAX_PATH)
@@ -131,7 +133,7 @@ class Envelope(BaseModel):
     created_at: AwareDatetime = Field(default_factory=now)
     expires_at: AwareDatetime | None = None
     run_timeout_s: int | None = Field(default=None, ge=1, le=86_400)
-    """Of a task: seconds that its turn may take on the worker's gateway."""
+    """Of a task: the seconds that its turn may take on the worker's gateway."""
     status: Status | None = None
     """Of a result: how the task ended."""
     sla: Sla | None = None
@@ -139,11 +141,11 @@ class Envelope(BaseModel):
     artifacts: tuple[Artifact, ...] = Field(default=(), max_length=20)
     budget: Budget | None = None
     tools: tuple[ToolName, ...] | None = Field(default=None, max_length=MAX_TOOLS)
-    """What the turn may use at most (`rights`); None: all that its agent has."""
+    """The only tools that the turn may use (`org.tool_bounds`); None: all that its agent has."""
     takers: tuple[Id, ...] | None = Field(default=None, max_length=256)
-    """Of a task for a team or a pool: its members when it was given. Who leaves takes no end of his along."""
+    """Of a task for a team or a pool: its members when it was given. An end of one who leaves later still counts."""
     needs_approval: bool | None = None
-    """Of a task: a person decides before it starts."""
+    """Of a task: True if a person decides before it starts."""
 
     @field_validator("created_at", "expires_at")
     @classmethod
@@ -156,10 +158,10 @@ class Envelope(BaseModel):
 
 
 def decode(data: bytes, sender: str) -> Envelope:
-    """Read an envelope that arrived from `sender` (the subject's last token).
+    """Read an envelope that arrived from `sender`, the subject's last token.
 
-    Raises WireError for anything that is not a version-1 envelope, or that claims another sender; Unverified for a task
-    under an id that is not its sender's.
+    Raises WireError if it is no envelope of version 1, or if it claims another sender. Raises Unverified for a task
+    whose id is not its sender's.
     """
     envelope = read_as(Envelope, data, f"message from {sender}")
     if envelope.sender != sender:
@@ -170,34 +172,29 @@ def decode(data: bytes, sender: str) -> Envelope:
 
 
 def check_giver(sender: str, task_id: str | None, seed: object) -> None:
-    """Raises Unverified if `sender` does not show by the seed that he has given the task of this id."""
+    """Raises Unverified unless `seed` proves that `sender` has given the task of this id."""
     if not isinstance(seed, str) or task_id != given_id(sender, seed):
         raise Unverified(f"re-addressed: {sender} has not given a task of this id")
 
 
 def read_as(kind: type[M], data: bytes, what: str) -> M:
-    """A message of ours by its model. Raises WireError, which calls it `what` and says none of its sender's words.
-
-    The version comes first: a newer one may mean something else by every other field.
-    """
+    """Read bytes by the model `kind`. Raises WireError, which calls them `what` and quotes no word of their sender."""
     try:
-        said = read_object(data)
-        version = said.get("v")
+        fields = read_object(data)
+        # The version comes first: a newer one may mean something else by every other field.
+        version = fields.get("v")
         if not isinstance(version, int) or version == VERSION:
-            return kind.model_validate(said)
+            return kind.model_validate(fields)
     except (ValidationError, WireError) as error:
         raise WireError(f"malformed {what}: {_problem(error)}") from None
     raise WireError(f"{what} is of version {version}; this clawbus reads version {VERSION}")
 
 
 def check_body(field: str, text: str) -> str:
-    """Return a text that a person or a model may send, or raise InvalidInput.
-
-    Text that begins with `/` would be a command of the receiving gateway: peers send tasks, never commands
-    (OpenClaw docs/gateway/security).
-    """
+    """Return a text that a person or a model may send. Raises InvalidInput, naming `field`."""
     if not isinstance(text, str) or not text.strip():
         raise InvalidInput(field, text, "empty", "Say what is to be done, in a sentence or more.")
+    # The receiving gateway would read a command. Peers send tasks, never commands (OpenClaw docs/gateway/security).
     if text.lstrip().startswith("/"):
         raise InvalidInput(
             field,
@@ -220,18 +217,18 @@ def check_body(field: str, text: str) -> str:
 
 
 def cut(text: str, size_bytes: int) -> str:
-    """The text, or as much of its beginning as so many bytes hold; the cut shows."""
-    data = text.encode("utf-8", "replace")  # half a character is cut like any other
+    """The text, or its first `size_bytes` bytes and a line that says that it was cut."""
+    data = text.encode("utf-8", "replace")  # half a surrogate pair must not raise
     if len(data) <= size_bytes:
         return text
     return f"{data[:size_bytes].decode('utf-8', 'ignore')}\n[cut here: {size_bytes} of {len(data)} bytes]"
 
 
 def check_label(field: str, text: str) -> str:
-    """Return a line that a person or a model gives to a task or message, or raise InvalidInput."""
+    """Return the subject or label that a person or a model gives a message. Raises InvalidInput, naming `field`."""
     if len(text) > 200:
         raise InvalidInput(field, text, "longer than 200 characters", "Use a few words.")
-    if text.splitlines() not in ([], [text]):  # it is shown within others' lines
+    if text.splitlines() not in ([], [text]):  # it is shown within the lines of others
         raise InvalidInput(field, text, "has more than one line", "Write it in one.")
     try:
         text.encode()
@@ -241,10 +238,11 @@ def check_label(field: str, text: str) -> str:
 
 
 def _problem(error: ValidationError | WireError) -> str:
-    """What is wrong with a message, by the name of its field; none of its sender's words."""
+    """A sentence that names the wrong field. It quotes no word of the message's sender."""
     if isinstance(error, ValidationError):
         detail = error.errors()[0]
         first, *more = detail["loc"] or ("payload",)
-        where = [str(first), *(str(part) for part in more if isinstance(part, int))]  # a key within may be of others
+        # Only numbers of the path below the field: a key there may be a word of the sender.
+        where = [str(first), *(str(part) for part in more if isinstance(part, int))]
         return f"{'.'.join(where)}: {detail['msg']}"
     return str(error)

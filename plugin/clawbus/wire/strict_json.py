@@ -1,8 +1,8 @@
-"""JSON that came from elsewhere: one object in UTF-8, or a WireError. Nobody else parses what the bus brings.
+"""JSON from elsewhere: one object in UTF-8, or a WireError. No other module parses what the bus brings.
 
-Stricter than RFC 8259 asks for, where two readers of the same bytes could understand two things, or one of them could
-fail later: no key twice, no NaN, no number beyond 64 bits or infinity, no half characters, no other encoding than UTF-8
-(`json.loads` would guess UTF-16 and UTF-32), no nesting that recursion cannot follow.
+It is stricter than RFC 8259 where two readers of the same bytes could understand two things, or where one of them
+could fail later. It refuses a key that stands twice, NaN, infinity, a number beyond 64 bits, half a surrogate pair,
+and deep nesting. It reads UTF-8 only, while `json.loads` would guess UTF-16 and UTF-32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST = 2**63
 
 
 def read_object(data: bytes | str) -> dict[str, Any]:
-    """The object of a message, of a letter, of a call. Raises WireError with the reason."""
+    """Parse the object of a message, a dead letter or a call. Raises WireError with the reason."""
     try:
         text = data.decode() if isinstance(data, bytes) else data
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
@@ -47,12 +47,12 @@ def _no_number(word: str) -> NoReturn:
 
 
 def _look_at(value: Any, depth: int = 0) -> None:
-    """Raises WireError, or UnicodeError for half characters."""
+    """Check a value and all that is in it. Raises WireError, or UnicodeError for half a surrogate pair."""
     if depth > _DEEPEST:
         raise WireError(f"nested deeper than {_DEEPEST}")
     for part in _parts(value):
         if isinstance(part, str):
-            part.encode()
+            part.encode()  # raises UnicodeError
         elif isinstance(part, float) and not math.isfinite(part):
             raise WireError("a number beyond what a float holds")
         elif isinstance(part, int) and not -_LARGEST <= part < _LARGEST:

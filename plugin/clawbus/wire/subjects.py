@@ -1,8 +1,8 @@
-"""The subject grammar. Nobody else formats or splits a subject.
+"""The subject grammar. No other module formats or splits a subject.
 
-The company is the first token and the sender the last, so that a publish permission such as
-`acme.dm.*.cto` pins the sender (NATS authorization works on subjects, not on payloads). Every token is
-checked here before it becomes one: nats-py itself lets wildcards and bidirectional Unicode pass.
+The company is the first token and the sender the last. So a publish permission such as `acme.dm.*.cto` pins the sender:
+NATS authorization works on subjects, not on payloads. This module checks every token before it becomes one, since
+nats-py lets wildcards and bidirectional Unicode pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clawbus.wire.channels import CHANNELS, channel
 
 PRIORITIES = ("critical", "high", "medium", "low")
 TOPIC_KINDS = ("tasks", "decisions", "status", "meeting")
-"""Topics: tasks by skill, decisions by area, status by type, as the published examples have them; and meetings."""
+"""The kinds of topics. The published examples have tasks by skill, decisions by area, status by type."""
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _TASK_ID = re.compile(r"[a-z2-7]{26}")
@@ -46,7 +46,7 @@ def check_task_id(field: str, value: str) -> str:
 
 
 def is_task_id(value: str) -> bool:
-    """Whether a word of others has the form of a task id."""
+    """True if a word has the form of a task id."""
     return _TASK_ID.fullmatch(value) is not None
 
 
@@ -61,25 +61,27 @@ def check_topic(field: str, value: str, wildcard: bool = False) -> tuple[str, st
 
 
 def new_task_id() -> str:
-    """128 random bits in base 32: unguessable, so that nobody can end a task that he was not told of."""
+    """128 random bits in base 32. Nobody can guess it, and so nobody can end a task that he does not know."""
     return task_id_of(secrets.token_bytes(16))
 
 
 def task_id_of(data: bytes) -> str:
-    """The task id of the first 128 bits of `data`: of a digest, where the same cause must give the same id."""
+    """The task id that the first 128 bits of `data` give. With a digest, the same cause gives the same id."""
     return base64.b32encode(data[:16]).decode().rstrip("=").lower()
 
 
 def given_id(sender: str, seed: str) -> str:
-    """The id of a task that `sender` gives. Whoever says the seed shows that the id is his: an id is read by many, on
-    its subjects and in SPEND, and could be used by another first."""
+    """The id of a task that `sender` gives. The seed proves that the id is the sender's.
+
+    Many can read an id, on its subjects and in SPEND, and another sender could use it first.
+    """
     return task_id_of(hashlib.sha256(f"{sender}\n{seed}".encode()).digest())
 
 
 def new_message_id(sender: str) -> str:
-    """A `Nats-Msg-Id`: the sender and 128 random bits, since the server's dedup spans all senders.
+    """A `Nats-Msg-Id`: the sender and 128 random bits, since the server's deduplication spans all senders.
 
-    At most 59 characters: a nonce of the Synadia protocol has 64.
+    It has at most 59 characters; a nonce of the Synadia protocol has 64.
     """
     return f"{sender}-{new_task_id()}"
 
@@ -105,12 +107,12 @@ _CHECKS: dict[str, Callable[[str, str], str]] = {
     "sha256": _pattern(_SHA256, "a SHA-256 in hex"),
     "part": _pattern(_PART, "a part number"),
 }
-"""How a token is checked; what is not named here is an id."""
+"""The check of each token. A token that is not named here is an id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A subject taken apart."""
+    """The parts of a subject."""
 
     channel: str
     sender: str
@@ -131,7 +133,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The subjects of one company. Builders raise InvalidInput for anything that is not an id."""
+    """The subjects of one company. Builders raise InvalidInput for a token that is not right."""
 
     company: str
 
@@ -139,17 +141,17 @@ class Subjects:
         check_id("company", self.company)
 
     def build(self, name: str, sender: str, /, **tokens: str) -> str:
-        """The subject on which `sender` speaks on a channel; `tokens` by the names of the channel's row."""
+        """The subject on which `sender` publishes on a channel. `tokens`: by the names of the channel's row."""
         return self._join(name, sender, tokens, _checked)
 
     def filter(self, name: str, sender: str = "*", /, **tokens: str) -> str:
-        """Where a consumer, a permission or a stream wants a wildcard: any sender or token may be `*`."""
+        """The subject for a consumer, a permission or a stream. The sender and each token may be `*`."""
         return self._join(name, sender, tokens, lambda key, value: value if value == "*" else _checked(key, value))
 
     def _join(self, name: str, sender: str, tokens: dict[str, str], check: Callable[[str, str], str]) -> str:
         row = channel(name)
         if row is None:
-            raise InvalidInput("channel", name, "unknown", f"There are: {', '.join(one.name for one in CHANNELS)}.")
+            raise InvalidInput("channel", name, "unknown", f"There are: {', '.join(known.name for known in CHANNELS)}.")
         middle = [check(token, tokens[token]) for token in row.tokens]
         return ".".join([self.company, name, *middle, check("from", sender)])
 
@@ -187,16 +189,16 @@ class Subjects:
         return self.filter("events", task=task_id)
 
     def probe(self, stream: str, sender: str) -> str:
-        """Where the provisioner tries whether a stream takes a write. It is no channel: nobody reads there."""
+        """The subject on which the provisioner tests that a stream takes a write. Nobody reads it: it is no channel."""
         return f"{self.company}.probe.{check_id('stream', stream.lower())}.{check_id('from', sender)}"
 
     def everything(self, name: str) -> str:
-        """All of a channel, with the exact number of tokens: nothing longer or shorter is let in."""
+        """The filter for all of a channel. It has the exact number of tokens: nothing longer or shorter matches."""
         row = channel(name)
         return self.filter(name, **dict.fromkeys(row.tokens if row else (), "*"))
 
     def may_publish(self, sender: str, group: str = "everyone") -> list[str]:
-        """The publish permissions of one sender: his id, or a permission's place for it, is the last token of each.
+        """The publish permissions of one sender. `sender`: an id, or a `{{…}}` template that stands for one.
 
         `group`: "people" for a person, "agents" for an agent, "steward", "provisioner"; "everyone" for what all may.
         """
@@ -213,14 +215,14 @@ class Subjects:
         return [self.everything(row.name).removesuffix("*") + sender for row in rows]
 
     def addressed(self, subject: str) -> str:
-        """Whom a received subject is for, also where it is not as it should be; empty if it does not say."""
+        """The receiver that a subject names; empty if it names none, or is no subject of this company."""
         try:
             return self.parse(subject).to or ""
         except WireError:
             return ""
 
     def parse(self, subject: str) -> Parsed:
-        """Take a received subject apart. Raises WireError if it is not one of this company's."""
+        """Split a received subject. Raises WireError if it is no subject of this company."""
         company, *rest = subject.split(".")
         if company != self.company or len(rest) < 2:
             raise WireError(f"not a subject of {self.company}: {subject!r}")
@@ -228,7 +230,7 @@ class Subjects:
         if row is None or len(rest) != len(row.tokens) + 2:
             raise WireError(f"unknown subject: {subject!r}")
         tokens = dict(zip(row.tokens, rest[1:-1], strict=True))
-        try:  # a permission has a wildcard for all but the sender: any word may have been written there
+        try:  # a permission pins only the sender, so any word may stand in the other tokens
             for name, value in (tokens | {"from": rest[-1]}).items():
                 _checked(name, value)
         except InvalidInput as error:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from clawbus import assets
+from clawbus.settings import asset_folder
 
 _FILES = ("openclaw.plugin.json", "package.json", "index.js", "tools.json")
 _FOLDER_MODE = 0o755
@@ -40,12 +40,12 @@ def assemble(target: Path) -> Path:
 
 
 def _build(folder: Path) -> None:
-    shim = assets.folder("openclaw")
+    shim = asset_folder("openclaw")
     folder.mkdir()
     for name in _FILES:
         shutil.copyfile(shim / name, folder / name)
     unwanted = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copytree(assets.folder("skills"), folder / "skills", ignore=unwanted, copy_function=shutil.copyfile)
+    shutil.copytree(asset_folder("skills"), folder / "skills", ignore=unwanted, copy_function=shutil.copyfile)
     for here, _, files in os.walk(folder):
         Path(here).chmod(_FOLDER_MODE)
         for name in files:

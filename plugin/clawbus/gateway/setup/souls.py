@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Template
 
-from clawbus.assets import folder
 from clawbus.errors import InvalidInput, Missing
 from clawbus.org import Agent, Org
+from clawbus.settings import asset_folder
 
 _RECORD = ".clawbus-wrote.json"
 FILES = ("SOUL.md", "AGENTS.md")
@@ -39,14 +39,14 @@ def render(agent: Agent, org: Org) -> dict[str, str]:
     values = _values(agent, org)
     made = {}
     for name in FILES:
-        part = _fill(_read(role_file(agent.role, name) or folder("souls") / NEUTRAL / name), name, values)
-        made[name] = _fill(_read(folder("souls") / COMMON / name), name, values | {"part": part.strip()})
+        part = _fill(_read(role_file(agent.role, name) or asset_folder("souls") / NEUTRAL / name), name, values)
+        made[name] = _fill(_read(asset_folder("souls") / COMMON / name), name, values | {"part": part.strip()})
     return made
 
 
 def role_file(role: str, name: str) -> Path | None:
     """A file of a role's own folder; None if the role has none of that name."""
-    path = folder("souls") / role.removeprefix("role-") / name
+    path = asset_folder("souls") / role.removeprefix("role-") / name
     return path if path.is_file() else None
 
 

@@ -12,10 +12,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from clawbus.assets import folder
 from clawbus.errors import Missing
 from clawbus.gateway.setup.plugin_visibility import PLUGIN
 from clawbus.gateway.setup.souls import COMMON, role_file
+from clawbus.settings import asset_folder
 
 _FILE = "policy.toml"
 _COMMANDS = ("exec", "bash", "group:runtime")
@@ -27,7 +27,7 @@ def policy(role: str) -> dict[str, Any]:
 
     Raises Missing if the installation lacks the files.
     """
-    shared = _read(folder("souls") / COMMON / _FILE)
+    shared = _read(asset_folder("souls") / COMMON / _FILE)
     path = role_file(role, _FILE)
     own = _read(path) if path else {}
     own.pop("delegates", None)  # not OpenClaw's: the tools of those who work for it (`org/tool_bounds`)

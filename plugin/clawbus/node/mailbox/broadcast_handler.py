@@ -14,10 +14,10 @@ from clawbus.node.mailbox.rate_limits import MailBounds
 from clawbus.node.signals import NodeSignals
 from clawbus.org import Org
 from clawbus.org.addressing import channel_of, hearers
-from clawbus.tasks.wake_rules import wakes
+from clawbus.tasks.wake_rules import address_of, wakes
 from clawbus.wire.channels import BCAST
 from clawbus.wire.envelope import Envelope
-from clawbus.wire.subjects import Parsed, Subjects
+from clawbus.wire.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ class BroadcastHandler:
         try:
             parsed = self._subjects.parse(delivery.subject)
             said = await self._bus.verifier.envelope(self._subjects, delivery)
-            if said.to != place(parsed):
-                raise WireError(f"addressed to {said.to!r}, arrived for {place(parsed)!r}")
+            if said.to != address_of(parsed):
+                raise WireError(f"addressed to {said.to!r}, arrived for {address_of(parsed)!r}")
             if await self._clock.has_passed(said.expires_at):
                 raise WireError("it had expired")
         except WireError as error:
@@ -61,13 +61,3 @@ class BroadcastHandler:
             for agent, asks in asked.items():
                 self._ledger.mail.add(said, agent, seq, channel=channel, asks=asks)
         self._signals.mail()
-
-
-def place(parsed: Parsed) -> str:
-    """What the envelope's `to` must say, by its subject."""
-    match parsed.channel:
-        case "team":
-            return parsed.tokens["team"]
-        case "topics":
-            return f"{parsed.tokens['kind']}.{parsed.tokens['name']}"
-    return parsed.channel

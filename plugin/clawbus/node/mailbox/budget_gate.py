@@ -34,7 +34,7 @@ class BudgetGate:
         try:
             await self._spend.reserve(turn)
         except OverBudget as error:
-            detail = {"used": error.over, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
+            detail = {"used": error.exceeded, "to": turn.to, "label": turn.subject or None, "parent": turn.parent}
             outbox.event("over_budget", error.trace, turn.sender, **detail)
             raise
 

@@ -11,8 +11,8 @@ from clawbus.node.tools.params import NatsPub
 from clawbus.org import Org
 from clawbus.org.addressing import LEARNING, channel_of, hearers, subject_of
 from clawbus.tasks.new_message import NewMessage, make_message
-from clawbus.wire.accepted import raised
 from clawbus.wire.envelope import Envelope
+from clawbus.wire.events import raised_detail
 
 
 class PubTool:
@@ -60,7 +60,9 @@ class PubTool:
             with self._ledger.together():
                 self._ledger.raised.add(mail.task_id or "", caller.agent, caller.session_key)
                 out = self._outbox.keep(subject_of(self._org, mail), mail)
-                self._outbox.event("raised", mail.task_id or "", caller.agent, **raised(mail))  # it may climb by this
+                self._outbox.event(
+                    "raised", mail.task_id or "", caller.agent, **raised_detail(mail)
+                )  # it may climb by this
             try:
                 return await self._outbox.send_kept(out)
             except Refused:

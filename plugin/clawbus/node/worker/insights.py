@@ -12,7 +12,7 @@ from clawbus.bus import Bus
 from clawbus.errors import BusAway, WireError
 from clawbus.org import EXTERNAL, Org
 from clawbus.retry import retry
-from clawbus.tasks.learning import Insight, Said, fold
+from clawbus.tasks.learning import Insight, Learned, fold
 from clawbus.wire.channels import LEARN
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.subjects import Subjects
@@ -36,7 +36,7 @@ class Insights:
         self._gateway = gateway
         self._pattern = Subjects(org.company).everything("learning")
         self._seq = 0
-        self._said: list[Said] = []
+        self._said: list[Learned] = []
 
     async def below(self, task: Envelope) -> str:
         """What stands below a task in its frame; empty if there is nothing."""
@@ -60,7 +60,7 @@ class Insights:
         while (stored := await self._bus.next_message(LEARN, self._pattern, self._seq + 1)) is not None:
             said = []
             with contextlib.suppress(WireError):
-                said = [Said(await self._bus.verifier.envelope(subjects, stored), stored.at)]
+                said = [Learned(await self._bus.verifier.envelope(subjects, stored), stored.at)]
             if stored.seq > self._seq:  # another turn that begins at the same time may have been faster
                 self._seq = stored.seq
                 self._said += said

@@ -1,5 +1,5 @@
-"""How a second machine comes in: an invite, the code that it prints, and the conversation in which the code is spent.
+"""Enrolment of a second machine: an invite, the code that it prints, and the exchange that spends the code.
 
-The company's own machine keeps the signing keys and hands out credentials; the other one makes its private keys itself,
-and they never leave it (docs/adr/0022-second-machine.md).
+The company's own machine has the signing keys and hands out credentials. The other machine makes its private keys by
+itself, and they never leave it (docs/adr/0022-second-machine.md).
 """

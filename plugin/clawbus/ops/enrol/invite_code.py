@@ -1,4 +1,4 @@
-"""The one line that `clawbus invite` prints and `clawbus join` takes."""
+"""The invite code: the line that `clawbus invite` prints and `clawbus join` takes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TEXT = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Code(BaseModel):
-    """Where to call, whom to trust there, and the secret that opens the door once.
+    """The address to connect to, the authority to trust there, and the secret that is good for one enrolment.
 
     `pin`: SHA-256 of the authority's certificate, in hex. `secret`: 128 random bits. `expires`: Unix time, in seconds,
-    by the clock of the machine that invites. The short names are those of the line.
+    by the clock of the inviting machine. The aliases are the names in the line, which is to be short.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -45,30 +45,30 @@ class Code(BaseModel):
 
     @property
     def until(self) -> str:
-        """When it expires, for a person."""
+        """The time at which it expires, for a person."""
         return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%SZ}"
 
     def line(self) -> str:
-        """The line. Its last bytes are a checksum, so that a slip of the hand costs no try."""
+        """The line. Its last bytes are a checksum, so that a copying mistake does not count as a wrong try."""
         data = self.model_dump_json(by_alias=True).encode()
         return PREFIX + base64.urlsafe_b64encode(data + _checksum(data)).decode().rstrip("=")
 
 
 def parse(line: str) -> Code:
-    """The code of a line. Raises InvalidInput if it was not copied whole, or is none."""
+    """Read the code of a line. Raises InvalidInput if the line is no code, or was not copied whole."""
     text = line.strip()
     try:
         code = _decoded(text)
     except ValueError:
         code = None
-    if code is None or code.line() != text:  # base64 may leave bits unread at its end
+    if code is None or code.line() != text:  # base64 ignores some bits at its end, so two lines could mean one code
         problem = f"not a code of `clawbus invite`: that is one line, which begins with {PREFIX}"
         raise InvalidInput("CODE", "…", problem, "Copy the line whole, in quotes.")
     return code
 
 
 def _decoded(text: str) -> Code:
-    """Raises ValueError, as base64 and pydantic do."""
+    """Decode a line. Raises ValueError, as base64 and pydantic do."""
     body = text.removeprefix(PREFIX)
     if len(text) > _MOST or body == text or not _TEXT.fullmatch(body):
         raise ValueError("no code")

@@ -1,7 +1,8 @@
-"""The invites of a company: of each secret only its hash, and how often it was guessed wrong.
+"""The invites of a company. The file has only the hash of each secret, and counts the wrong guesses.
 
-`clawbus invite` opens them and the registrar spends them, two processes: each change is made under a lock of the file.
-What is over is remembered for a day, so that whoever comes too late hears why, and is not taken for one who guesses.
+`clawbus invite` opens invites and the registrar spends them. These are two processes, so each change is made under a
+lock of the file. A closed invite is remembered for a day: whoever comes too late hears why, and does not count as
+somebody who guesses.
 """
 
 from __future__ import annotations
@@ -23,18 +24,16 @@ from clawbus.settings import Home, write_secret
 
 LIFE_S = 600
 MOST_WRONG = 5
-"""Of so many wrong secrets each invite that was open is closed: 128 bits are not guessed, so somebody is trying."""
-
-
+"""After so many wrong secrets every open invite is closed. Nobody guesses 128 bits, but somebody is trying."""
 REMEDY = "Make a new one on the company's own machine: clawbus invite."
 _REMEMBERED_S = 86_400
 
 
 class Invite(BaseModel):
-    """`hash`: SHA-256 of the secret, in hex. `expires`: Unix time, in seconds.
+    """One invite. `hash`: SHA-256 of the secret, in hex. `expires`: Unix time, in seconds.
 
-    `by`: the machine that has begun to use it (`machine_of`): it may begin anew until it has come in, and no other may.
-    `over`: why it is good no more, in words, unless that is for its time or for guessing.
+    `by`: the machine that has begun to use it (`machine_of`). It may begin again until it has joined; no other may.
+    `over`: the reason why it was closed, in words; empty if it was not, or if only its time or wrong guesses closed it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +49,7 @@ class Invite(BaseModel):
         return not self.refusal(now)
 
     def refusal(self, now: float) -> str:
-        """Why it opens nothing at that time, empty if it does."""
+        """The reason why it is not good at `now`; empty if it is."""
         if self.over:
             return self.over
         if self.wrong >= MOST_WRONG:
@@ -72,62 +71,60 @@ class Invites:
         self._file = home.root / "invites.json"
 
     def opened(self) -> list[Invite]:
-        """Those that can be used now."""
+        """The invites that are good now."""
         now = time.time()
-        return [one for one in self._read() if one.open_at(now)]
+        return [invite for invite in self._read() if invite.open_at(now)]
 
     def open(self, gateways: Sequence[str], life_s: float = LIFE_S) -> tuple[str, float]:
-        """Open one for these gateways, and close earlier ones for any of them. Returns the secret and the expiry."""
+        """Open an invite for these gateways, and close earlier ones for any of them. Returns its secret and expiry."""
         secret, expires = secrets.token_urlsafe(16), time.time() + life_s
         with self._locked():
             newer = Invite(hash=_hash(secret), gateways=tuple(gateways), expires=expires)
-            self._write([*(self._replaced(one, newer) for one in self._remembered()), newer])
+            self._write([*(self._replaced(invite, newer) for invite in self._remembered()), newer])
         return secret, expires
 
     def find(self, secret: str, by: str = "") -> Invite:
-        """The open invite of a secret, for the machine `by`. Raises Refused with the reason.
-
-        A secret that was never given out counts as a wrong try of every open invite.
-        """
+        """The open invite of a secret, for the machine `by`. Raises Refused with the reason."""
         digest, found = _hash(secret), None
         with self._locked():
             known = self._remembered()
-            for one in known:  # all of them, so that the time tells nothing
-                found = one if hmac.compare_digest(one.hash, digest) else found
-            if found is None:
+            for invite in known:  # all of them, so that the time that it takes tells nothing
+                found = invite if hmac.compare_digest(invite.hash, digest) else found
+            if found is None:  # a wrong guess counts for every open invite
                 now = time.time()
-                self._write([_change(one, wrong=one.wrong + one.open_at(now)) for one in known])
+                self._write([_change(invite, wrong=invite.wrong + invite.open_at(now)) for invite in known])
                 raise Refused("the code is not right", REMEDY)
         return _usable(found, by)
 
     def begin(self, invite: Invite, by: str) -> None:
-        """From now on it is good for the machine `by` alone. Raises Refused: closed, or begun by another one since."""
+        """Reserve an invite for the machine `by`. Raises Refused if it was closed, or begun by another machine."""
         with self._locked():
             known = self._remembered()
-            present = next((one for one in known if one.hash == invite.hash), invite)
+            present = next((kept for kept in known if kept.hash == invite.hash), invite)
             _usable(present, by)
-            self._write([_change(one, by=by) if one is present else one for one in known])
+            self._write([_change(kept, by=by) if kept is present else kept for kept in known])
 
     def finish(self, invite: Invite) -> None:
-        """It is used."""
+        """Close an invite, since it was used."""
         self._end(invite.hash, "was used")
 
     def close(self, secret: str) -> None:
-        """Take one back."""
+        """Close an invite, since it was taken back."""
         self._end(_hash(secret), "was taken back")
 
     def _end(self, digest: str, over: str) -> None:
         with self._locked():
-            self._write([_change(one, over=over) if one.hash == digest else one for one in self._remembered()])
+            known = self._remembered()
+            self._write([_change(invite, over=over) if invite.hash == digest else invite for invite in known])
 
     def _remembered(self) -> list[Invite]:
         now = time.time()
-        return [one for one in self._read() if now < one.expires + _REMEMBERED_S]
+        return [invite for invite in self._read() if now < invite.expires + _REMEMBERED_S]
 
     @staticmethod
-    def _replaced(one: Invite, newer: Invite) -> Invite:
-        again = one.open_at(time.time()) and {*one.gateways} & {*newer.gateways}
-        return _change(one, over="was replaced by a newer one") if again else one
+    def _replaced(invite: Invite, newer: Invite) -> Invite:
+        is_replaced = invite.open_at(time.time()) and {*invite.gateways} & {*newer.gateways}
+        return _change(invite, over="was replaced by a newer one") if is_replaced else invite
 
     def _read(self) -> tuple[Invite, ...]:
         try:
@@ -143,17 +140,17 @@ class Invites:
 
 
 def machine_of(keys: Mapping[str, str]) -> str:
-    """What tells a machine from another one: the public keys of its gateways, `gw-<id>`, hashed; empty without any."""
+    """The mark of a machine: the hash of its gateways' public keys, `gw-<id>`; empty without any."""
     mine = sorted(f"{name} {key}" for name, key in keys.items() if name.startswith("gw-"))
     return _hash("\n".join(mine)) if mine else ""
 
 
 def _usable(invite: Invite, by: str) -> Invite:
-    why_not = invite.refusal(time.time())
-    if not why_not and invite.by not in ("", by):
-        why_not = "is being used by another machine, or by another folder"
-    if why_not:
-        raise Refused(f"the code {why_not}", REMEDY)
+    refusal = invite.refusal(time.time())
+    if not refusal and invite.by not in ("", by):
+        refusal = "is being used by another machine, or by another folder"
+    if refusal:
+        raise Refused(f"the code {refusal}", REMEDY)
     return invite
 
 

@@ -1,4 +1,4 @@
-"""The other machine's side: it spends a code, and gets org.toml and credentials for keys that never leave it."""
+"""The joining machine: it spends a code, and gets org.toml and credentials for keys that never leave it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from clawbus.bus.identity import agent_key, load_or_create
 from clawbus.bus.jwt import write_creds
 from clawbus.errors import Away, ClawbusError, InvalidInput, Refused
-from clawbus.ops.enrol import protocol as wire
+from clawbus.ops.enrol import protocol
 from clawbus.ops.enrol.invite_code import Code
 from clawbus.ops.enrol.staging import Staging
 from clawbus.org import Org, load_text
@@ -20,50 +20,52 @@ from clawbus.provision.ca import pin_of
 from clawbus.settings import Home, write_secret
 
 _CA = "ca.pem"
-_KEPT_S = 2.0
+_CONFIRMED_S = 2.0
 _LOOK = "Nothing was sent to it. Look who answers there; if the company's machine is a new one, make a new code."
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def enter(code: Code, org_file: Path) -> Org:
-    """Spend a code, and write what it brings: `org_file` and the folder `.clawbus` beside it; all of it, or nothing.
+    """Spend a code. Writes `org_file` and the folder `.clawbus` beside it, all or nothing. Returns the org.
 
-    Raises Refused (there is a company already; the authority is not the code's; the code is wrong, used or expired),
-    Away (nobody answers), InvalidInput (what is offered cannot be read).
+    Raises Refused (there is a company already; the authority is not that of the code; the code is wrong, used or
+    expired), Away (nobody answers), InvalidInput (the offer cannot be read).
     """
     staging, org = Staging(code, org_file), None
     try:
-        async with asyncio.timeout(wire.WITHIN_S):
+        async with asyncio.timeout(protocol.WITHIN_S):
             authority = await authority_of(code)
             async with _call(code, _trusting(authority)) as streams:
                 org = await _converse(streams, code, staging, authority)
-                with contextlib.suppress(Away, TimeoutError, OSError):  # we are in; the code ends by itself, too
-                    await wire.say(streams[1], wire.Kept())
-                    await asyncio.wait_for(streams[0].read(), _KEPT_S)  # it hangs up: the code is used
+                with contextlib.suppress(
+                    Away, TimeoutError, OSError
+                ):  # this machine has joined; the code expires anyway
+                    await protocol.send(streams[1], protocol.Confirmation())
+                    await asyncio.wait_for(streams[0].read(), _CONFIRMED_S)  # closed: the code is used
                 return org
     except TimeoutError:
-        if org is not None:  # the time was over while the other side hung up
+        if org is not None:  # the time ran out while the other side closed the connection
             return org
-        error = Away(f"{code.url} has not let this machine in within {wire.WITHIN_S:g} s", "Try again.")
-        raise staging.told(error) from None
+        error = Away(f"{code.url} has not let this machine in within {protocol.WITHIN_S:g} s", "Try again.")
+        raise staging.explained(error) from None
     except ClawbusError as error:
-        raise staging.told(error) from None
+        raise staging.explained(error) from None
     finally:
         staging.clear()
 
 
 async def _converse(streams: Streams, code: Code, staging: Staging, authority: str) -> Org:
     reader, writer = streams
-    await wire.read_frame(reader, wire.Greeting)
+    await protocol.receive(reader, protocol.Certificate)
     try:
-        await wire.say(writer, wire.Hello(secret=code.secret, keys=staging.keys_of(code.gateways)))
-        offer = await wire.read_frame(reader, wire.Offer)
+        await protocol.send(writer, protocol.Claim(secret=code.secret, keys=staging.keys_of(code.gateways)))
+        offer = await protocol.receive(reader, protocol.Offer)
         org = _read(code, offer)
         keys = _make_keys(staging.home, org, offer)
         staging.begin()
-        await wire.say(writer, wire.Keys(keys=keys))
-        grant = await wire.read_frame(reader, wire.Grant)
-    except Refused:  # by the company's own machine, which has heard the secret: there is nothing to go on with
+        await protocol.send(writer, protocol.PublicKeys(keys=keys))
+        grant = await protocol.receive(reader, protocol.Credentials)
+    except Refused:  # the company's own machine knows the secret by now, and the code is no good
         staging.forget()
         raise
     _keep(staging.home, code, offer, grant, authority)
@@ -72,18 +74,15 @@ async def _converse(streams: Streams, code: Code, staging: Staging, authority: s
 
 
 async def authority_of(code: Code) -> str:
-    """The authority's certificate, if it is the one that the code pins. Nothing is sent to whoever shows another.
-
-    Raises Refused for another, Away.
-    """
+    """The authority's certificate. Raises Refused if it is not the one that the code pins; Away. Sends nothing."""
     unproven = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unproven.minimum_version = ssl.TLSVersion.TLSv1_3
     unproven.check_hostname, unproven.verify_mode = False, ssl.CERT_NONE
     async with _call(code, unproven) as (reader, _):
         try:
-            shown = (await wire.read_frame(reader, wire.Greeting)).ca
+            shown = (await protocol.receive(reader, protocol.Certificate)).ca
             pin = pin_of(shown)
-        except wire.HungUp:  # our own words; the right machine may be busy
+        except protocol.HungUp:  # the words are ours, and the right machine may be busy
             raise
         except ClawbusError:  # until the pin fits, none of the other side's words are shown
             raise Refused(f"{code.url} does not answer as the machine that made the code", _LOOK) from None
@@ -105,7 +104,7 @@ def _trusting(authority: str) -> ssl.SSLContext:
 async def _call(code: Code, context: ssl.SSLContext) -> AsyncIterator[Streams]:
     try:
         reader, writer = await asyncio.open_connection(
-            code.host, code.port, ssl=context, server_hostname=code.host, limit=wire.MOST_BYTES
+            code.host, code.port, ssl=context, server_hostname=code.host, limit=protocol.MOST_BYTES
         )
     except ssl.SSLCertVerificationError as error:
         remedy = "Look whether the clocks of both machines are right, and bus.hosts in the company's org.toml."
@@ -124,7 +123,7 @@ async def _call(code: Code, context: ssl.SSLContext) -> AsyncIterator[Streams]:
             await writer.wait_closed()
 
 
-def _read(code: Code, offer: wire.Offer) -> Org:
+def _read(code: Code, offer: protocol.Offer) -> Org:
     org = load_text(offer.org, Path("org.toml"))
     known = {gateway.id for gateway in org.gateways}
     if org.company != code.company or not offer.gateways or not {*offer.gateways} <= known:
@@ -132,14 +131,14 @@ def _read(code: Code, offer: wire.Offer) -> Org:
     return org
 
 
-def _make_keys(staged: Home, org: Org, offer: wire.Offer) -> dict[str, str]:
-    """The keys of these gateways and of their agents, made here. Returns the public halves."""
+def _make_keys(staged: Home, org: Org, offer: protocol.Offer) -> dict[str, str]:
+    """Make the keys of the offered gateways and of their agents. Returns the public halves by name."""
     names = [f"gw-{gateway}" for gateway in offer.gateways]
     names += [agent_key(agent.id) for gateway in offer.gateways for agent in org.agents_of(gateway)]
     return {name: load_or_create(name, staged.key(name)).public_key for name in names}
 
 
-def _keep(staged: Home, code: Code, offer: wire.Offer, grant: wire.Grant, authority: str) -> None:
+def _keep(staged: Home, code: Code, offer: protocol.Offer, grant: protocol.Credentials, authority: str) -> None:
     for gateway in offer.gateways:
         name = f"gw-{gateway}"
         if name not in grant.credentials:

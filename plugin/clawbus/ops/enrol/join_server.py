@@ -1,6 +1,6 @@
-"""The company's own machine's side: whoever brings an invite's secret gets credentials for the keys that he has made.
+"""The join server on the company's own machine: a machine with an invite's secret gets credentials for its keys.
 
-It listens only while an invite is open. What a stranger can do there is to be refused, a few at a time.
+It listens only while an invite is open. A stranger can do nothing there but be refused, a few at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from clawbus.bus.identity import agent_key, is_public_key
 from clawbus.client.company import Company
 from clawbus.errors import Away, ClawbusError, Refused
-from clawbus.ops.enrol import protocol as wire
+from clawbus.ops.enrol import protocol
 from clawbus.ops.enrol.invites import REMEDY, Invite, Invites, machine_of
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.provision.credentials import mint
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 _AT_ONCE = 8
-"""Conversations; who comes beyond that is hung up on. Each lasts ten seconds at most."""
+"""The most connections at once, of ten seconds at most; a further one is closed."""
 
 
 @dataclass
 class JoinServer:
-    """The port of `clawbus join`. `on_entered` is called before a machine that was let in hears of it."""
+    """The server on the port of `clawbus join`. `on_entered` is called before the machine gets its credentials."""
 
     company: Company
     on_entered: Callable[[], Awaitable[None]]
     _present: int = 0
 
     async def run(self) -> None:
-        """Until cancelled: listen while an invite is open."""
+        """Listen while an invite is open, until cancelled."""
         invites = Invites(self.company.home)
         while True:
             if invites.opened():
@@ -52,7 +52,12 @@ class JoinServer:
         context.load_cert_chain(certificate_file(self.company.home))
         try:
             server = await asyncio.start_server(
-                self._serve, bus.listen, bus.enrol_port, ssl=context, ssl_handshake_timeout=5.0, limit=wire.MOST_BYTES
+                self._serve,
+                bus.listen,
+                bus.enrol_port,
+                ssl=context,
+                ssl_handshake_timeout=5.0,
+                limit=protocol.MOST_BYTES,
             )
         except OSError as error:
             log.error("cannot listen for `clawbus join` on %s:%s: %s", bus.listen, bus.enrol_port, error)
@@ -60,7 +65,7 @@ class JoinServer:
             return
         async with server:
             log.info("waiting for `clawbus join` on %s:%s", bus.listen, bus.enrol_port)
-            while invites.opened() or self._present:  # noqa: ASYNC110 - a file; what is under way is finished
+            while invites.opened() or self._present:  # noqa: ASYNC110 - invites are in a file; open connections end
                 await asyncio.sleep(_LOOK_S)
         log.info("no invite is open any more: not listening for `clawbus join`")
 
@@ -68,16 +73,16 @@ class JoinServer:
         self._present += 1
         try:
             if self._present <= _AT_ONCE:
-                async with asyncio.timeout(wire.WITHIN_S):
+                async with asyncio.timeout(protocol.WITHIN_S):
                     await self._converse(reader, writer)
-        except wire.HungUp:  # as each machine does, once it has compared the authority's hash
+        except protocol.HungUp:  # each machine does so once, when it has compared the authority's hash
             log.debug("a machine has hung up")
         except ClawbusError as error:
             log.warning("a machine was not let in: %s", error.message)
             with contextlib.suppress(ClawbusError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     away = isinstance(error, Away)
-                    await wire.say(writer, wire.Refusal(error=error.message, remedy=error.remedy, away=away))
+                    await protocol.send(writer, protocol.Refusal(error=error.message, remedy=error.remedy, away=away))
         except TimeoutError:
             log.info("a machine that wanted to be let in has said nothing")
         finally:
@@ -87,29 +92,30 @@ class JoinServer:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await wire.say(
-            writer, wire.Greeting(ca=ca_file(self.company.home).read_text())
-        )  # before it, nobody is believed
-        company = Company.open(self.company.org_file)  # as it is now
+        await protocol.send(writer, protocol.Certificate(ca=ca_file(self.company.home).read_text()))
+        company = Company.open(self.company.org_file)  # org.toml as it is now
         invites = Invites(company.home)
-        hello = await wire.read_frame(reader, wire.Hello)
-        invite = invites.find(hello.secret, machine_of(hello.keys))
+        claim = await protocol.receive(reader, protocol.Claim)
+        invite = invites.find(claim.secret, machine_of(claim.keys))
         text = company.org_file.read_text("utf-8-sig")  # as `load` reads it
-        await wire.say(writer, wire.Offer(org=text, gateways=invite.gateways, port=company.org.bus.port))
-        keys = (await wire.read_frame(reader, wire.Keys)).keys
-        company = Company.open(self.company.org_file)  # it may have changed: who has left meanwhile is not let in
+        await protocol.send(writer, protocol.Offer(org=text, gateways=invite.gateways, port=company.org.bus.port))
+        keys = (await protocol.receive(reader, protocol.PublicKeys)).keys
+        company = Company.open(self.company.org_file)  # again: a gateway may have left org.toml meanwhile
         _check(company, invite, keys)
         invites.begin(invite, machine_of(keys))
         granted = admit(company, invite.gateways, keys)
         await self.on_entered()
-        await wire.say(writer, wire.Grant(credentials=granted))
-        await wire.read_frame(reader, wire.Kept)
+        await protocol.send(writer, protocol.Credentials(credentials=granted))
+        await protocol.receive(reader, protocol.Confirmation)
         invites.finish(invite)
         log.info("let in: %s", ", ".join(invite.gateways))
 
 
 def _check(company: Company, invite: Invite, keys: dict[str, str]) -> None:
-    """The keys of exactly these gateways and their agents, each another one; and not of what lives here by now."""
+    """Check that these are keys of exactly the invited gateways and their agents, no key twice. Raises Refused.
+
+    The gateways must still be `elsewhere` in org.toml.
+    """
     if not {f"gw-{gateway}" for gateway in invite.gateways} <= elsewhere.names(company.org):
         raise Refused("by the company's org.toml these gateways are not elsewhere any more", REMEDY)
     wanted = {f"gw-{gateway}" for gateway in invite.gateways}
@@ -120,7 +126,7 @@ def _check(company: Company, invite: Invite, keys: dict[str, str]) -> None:
 
 
 def admit(company: Company, gateways: tuple[str, ...], keys: dict[str, str]) -> dict[str, str]:
-    """Know these public keys from now on, instead of what was known by those names. Returns the gateways' JWTs."""
+    """Record these public keys in place of earlier ones of the same names. Returns the gateways' JWTs."""
     home, org = company.home, company.org
     for name, key in keys.items():
         elsewhere.learn(home, name, key)

@@ -1,4 +1,4 @@
-"""On a machine that has joined: org.toml as the company's own machine has it, and what follows from a change of it."""
+"""Org sync: a joined machine keeps org.toml as the company's own machine has it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clawbus.bus import Bus
 from clawbus.bus.identity import agent_key, load_or_create
 from clawbus.client.company import Company
 from clawbus.errors import Away, ClawbusError, Refused
-from clawbus.ops.enrol.registrar_answers import digest_of
+from clawbus.ops.enrol.registrar_process import digest_of
 from clawbus.org import Org, load_text
 from clawbus.provision import joined_machine as here
 from clawbus.provision.accounts import credentials_subject
@@ -27,49 +27,49 @@ from clawbus.settings import write_secret
 log = logging.getLogger(__name__)
 EVERY_S = 5.0
 _LONGEST_S = 300.0
-"""Between two tries to have the processes take a change in: each may start some of them anew."""
+"""The longest pause between two tries to bring the processes to a change; each try may restart some of them."""
 _PATIENCE_S = 2.0
 _OUT_S, _LONGEST_OUT_S = 30.0, 3600.0
-"""Between two tries with a gateway that was not let in: what the server had against it may have passed."""
+"""The first and the longest pause between two tries to connect a gateway that the server has refused."""
 
 Buses = dict[str, Bus]
 """A connection per gateway of this machine that the server lets in, each with its own key."""
 
 
 async def follow(company: Company, changed: Callable[[], Awaitable[object]]) -> None:
-    """Until cancelled: keep org.toml as the company's own machine has it, and call `changed` when it is another.
+    """Keep org.toml up to date until cancelled, and call `changed` after each change. Does nothing on the own machine.
 
-    By then this machine has told the keys of agents that are new to it, and has the credentials for them. Does nothing
-    on the company's own machine. What fails is logged and tried again, and the file stays as it was; so is `changed`,
-    ever more rarely. Raises Refused if the server lets none of this machine's gateways in.
+    When `changed` is called, the registrar knows the keys of new agents, and this machine has the credentials for them.
+    An error is logged, the file stays as it was, and the step is tried again; `changed` is tried ever more rarely.
+    Raises Refused if the server lets none of this machine's gateways in.
     """
     if company.here is None:
         return
     async with contextlib.AsyncExitStack() as stack:
         buses = await _connected(company, stack, None)
-        telling, asking = _Tries(Backoff(EVERY_S, _LONGEST_S)), _Tries(Backoff(_OUT_S, _LONGEST_OUT_S))
-        asking.begin(_OUT_S)
+        change, reconnect = _Tries(Backoff(EVERY_S, _LONGEST_S)), _Tries(Backoff(_OUT_S, _LONGEST_OUT_S))
+        reconnect.begin(_OUT_S)
         while True:
             try:
-                if asking.is_due():
-                    await _ask_again(company, buses, stack)
+                if reconnect.is_due():
+                    await _reconnect(company, buses, stack)
                 if await _let_in(company, buses):
-                    telling.begin()
+                    change.begin()
                 if (text := await _newer(company, buses)) is not None:
                     company = await _take_over(company, buses, text)
-                    telling.begin()
-                    asking.begin(_OUT_S)
-                if telling.is_due():
+                    change.begin()
+                    reconnect.begin(_OUT_S)
+                if change.is_due():
                     await changed()
-                    telling.end()
-            except (ClawbusError, OSError) as error:  # a full disk is no reason to end what runs
+                    change.end()
+            except (ClawbusError, OSError) as error:  # OSError: a full disk is no reason to end what runs
                 log.warning("org.toml could not be taken over from the company's own machine: %s", _line(error))
             await asyncio.sleep(EVERY_S)
 
 
 @dataclass
 class _Tries:
-    """When to try something next: ever more rarely."""
+    """The times of tries: the pause after each one is that of the backoff."""
 
     backoff: Backoff
     _due: float = math.inf
@@ -82,7 +82,7 @@ class _Tries:
         self._due = math.inf
 
     def is_due(self) -> bool:
-        """Whether to try now. If so, the next time is set as if it would fail."""
+        """True if it is time for a try. Then the time of the next one is set, in case this one fails."""
         if time.monotonic() < self._due:
             return False
         self._due = time.monotonic() + self.backoff.next_s()
@@ -90,10 +90,10 @@ class _Tries:
 
 
 async def caught_up(company: Company) -> Company:
-    """The company as its own machine has it, taken over before anything starts here; as it is, if that is away.
+    """Bring org.toml up to date before anything starts here. Returns the company; unchanged if the bus is away.
 
-    A gateway that has left it, or was shut out, must not keep the others of this machine from starting. Raises Refused
-    if the server lets none of them in.
+    Raises Refused if the server lets none of this machine's gateways in. A gateway that has left the company, or was
+    shut out, does not keep the others from starting.
     """
     if company.here is None or company.here.leaf is not None:  # a leaf is started with the rest
         return company
@@ -113,7 +113,7 @@ async def caught_up(company: Company) -> Company:
 
 
 async def _connected(company: Company, stack: contextlib.AsyncExitStack, wait_s: float | None) -> Buses:
-    """Raises Refused if no gateway is let in, BusAway."""
+    """The connections of this machine's gateways. Raises Refused if none is let in; BusAway."""
     found: Buses = {}
     refused: Refused | None = None
     for gateway in _known(company) or (company.here.gateways if company.here is not None else ()):
@@ -132,76 +132,73 @@ def _connect(company: Company, gateway: str, wait_s: float | None) -> contextlib
 
 
 def _known(company: Company) -> list[str]:
-    """The gateways of this machine that are elsewhere by org.toml, too: not those that have left or are at home."""
-    elsewhere = {one.id for one in company.org.gateways if one.elsewhere}
-    return [one for one in (company.here.gateways if company.here is not None else ()) if one in elsewhere]
+    """The gateways of this machine that are `elsewhere` in org.toml; not those that have left or are home again."""
+    elsewhere = {gateway.id for gateway in company.org.gateways if gateway.elsewhere}
+    return [gateway for gateway in (company.here.gateways if company.here is not None else ()) if gateway in elsewhere]
 
 
-async def _ask_again(company: Company, buses: Buses, stack: contextlib.AsyncExitStack) -> None:
-    """Call for those that were not let in at the start. A connection that was refused later asks by itself."""
-    for gateway in (one for one in _known(company) if one not in buses):
+async def _reconnect(company: Company, buses: Buses, stack: contextlib.AsyncExitStack) -> None:
+    """Connect the gateways that were refused at the start. A connection that was refused later reconnects by itself."""
+    for gateway in (known for known in _known(company) if known not in buses):
         with contextlib.suppress(Away, Refused):
             buses[gateway] = await stack.enter_async_context(_connect(company, gateway, _PATIENCE_S))
 
 
 async def _let_in(company: Company, buses: Buses) -> bool:
-    """Note of those that were shut out which are let in again. Whether there are any: they are to be started.
-
-    They have missed what has changed since, so first they tell the keys of their agents.
-    """
+    """Record which shut-out gateways the server lets in again. True if there are any, which are to be started."""
     if (mine := company.here) is None:
         return False
     back = set()
-    for gateway in (one for one in _known(company) if one in mine.shut_out and one in buses):
+    for gateway in (known for known in _known(company) if known in mine.shut_out and known in buses):
         if buses[gateway].up and not buses[gateway].refused:
-            try:
+            try:  # first the keys of its agents: it has missed what has changed since
                 await _make_known(company, gateway, buses[gateway])
                 back.add(gateway)
             except ClawbusError as error:  # it is tried again; the others are not to wait for it
                 log.debug("gateway %s stays shut out: %s", gateway, _line(error))
     if back:
         log.warning("let in again: %s", ", ".join(sorted(back)))
-        here.write(
-            company.home, mine.model_copy(update={"shut_out": tuple(one for one in mine.shut_out if one not in back)})
-        )
+        out = tuple(gateway for gateway in mine.shut_out if gateway not in back)
+        here.write(company.home, mine.model_copy(update={"shut_out": out}))
     return bool(back)
 
 
 async def _newer(company: Company, buses: Buses) -> str | None:
-    """The company's org.toml, if it is not the one that is here. Raises BusAway or Refused if no gateway hears it."""
+    """The company's org.toml if it is not the one here; else None. Raises BusAway or Refused if no gateway can ask."""
     digest = digest_of(company.org_file.read_text("utf-8-sig"))
     *others, last = buses.items()
     for gateway, bus in others:
-        with contextlib.suppress(ClawbusError):  # shut out, it may be
+        with contextlib.suppress(ClawbusError):  # perhaps this gateway was shut out, and the next one is not
             return _text(await _ask(company, gateway, bus, org=digest))
     return _text(await _ask(company, *last, org=digest))
 
 
-def _text(said: dict[str, Any]) -> str | None:
-    return said["org"] if isinstance(said.get("org"), str) else None
+def _text(answer: dict[str, Any]) -> str | None:
+    return answer["org"] if isinstance(answer.get("org"), str) else None
 
 
 async def _take_over(company: Company, buses: Buses, text: str) -> Company:
-    """Write it. Gateways that have left, are at home again, or were shut out have nothing to tell any more."""
+    """Write org.toml, when the registrar knows the keys of this machine's gateways. Returns the company."""
     new = replace(company, org=_checked(company, text))
     _note(company, buses)
-    for gateway in (one.id for one in new.gateways_here if one.elsewhere and one.id in buses):
-        await _make_known(new, gateway, buses[gateway])
-    write_secret(new.org_file, text)  # last: who reads it finds all that belongs to it
+    for gateway in new.gateways_here:
+        if gateway.elsewhere and gateway.id in buses:
+            await _make_known(new, gateway.id, buses[gateway.id])
+    write_secret(new.org_file, text)  # last: whoever reads it finds all that belongs to it
     return new
 
 
 def _note(company: Company, buses: Buses) -> None:
-    """Write down which gateways of this machine the server does not let in now. The way back is `_let_in`."""
+    """Record which gateways of this machine the server does not let in now. `_let_in` takes one off that list."""
     if (mine := company.here) is not None:
-        stay = [one for one in mine.gateways if one in buses and not buses[one].refused and one not in mine.shut_out]
-        out = tuple(one for one in mine.gateways if one not in stay)
+        welcome = {gateway for gateway, bus in buses.items() if not bus.refused} - {*mine.shut_out}
+        out = tuple(gateway for gateway in mine.gateways if gateway not in welcome)
         if out != mine.shut_out:
             here.write(company.home, mine.model_copy(update={"shut_out": out}))
 
 
 def _checked(company: Company, text: str) -> Org:
-    """Raises OrgMistakes, or Refused for another company's."""
+    """Read an org.toml. Raises OrgMistakes, or Refused if it is of another company."""
     org = load_text(text, company.org_file)
     if org.company != company.org.company:
         raise Refused(f"it is the org.toml of another company: {org.company}")
@@ -209,9 +206,9 @@ def _checked(company: Company, text: str) -> Org:
 
 
 async def _make_known(company: Company, gateway: str, bus: Bus) -> None:
-    """Tell the public keys of a gateway's agents, made here where they are missing, and get new credentials.
+    """Tell the registrar the public keys of a gateway's agents, and get new credentials. Missing keys are made.
 
-    They are for what is started after; this connection asks for no more than its old ones say.
+    Processes that start later use the credentials; this connection keeps its old ones.
     """
     names = [agent_key(agent.id) for agent in company.org.agents_of(gateway)]
     keys = {name: load_or_create(name, company.home.key(name)).public_key for name in names}
@@ -220,12 +217,12 @@ async def _make_known(company: Company, gateway: str, bus: Bus) -> None:
 
 
 async def _ask(company: Company, gateway: str, bus: Bus, **question: Any) -> dict[str, Any]:
-    """Raises Refused with the registrar's words, BusAway."""
+    """Ask the registrar. Raises Refused with its words; BusAway."""
     subject = credentials_subject(company.org.company, f"gw-{gateway}")
-    said: dict[str, Any] = json.loads(await bus.ask(subject, json.dumps(question).encode()))
-    if said.get("error"):
-        raise Refused(str(said["error"]))
-    return said
+    answer: dict[str, Any] = json.loads(await bus.ask(subject, json.dumps(question).encode()))
+    if answer.get("error"):
+        raise Refused(str(answer["error"]))
+    return answer
 
 
 def _line(error: Exception) -> str:

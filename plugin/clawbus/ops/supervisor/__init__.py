@@ -1,4 +1,4 @@
-"""Keeps a company's processes running: starts them, restarts what dies, ends them all in reverse order."""
+"""The supervisor: it starts a company's processes, restarts those that die, and ends all in reverse order."""
 
 from clawbus.ops.supervisor.child import Service
 from clawbus.ops.supervisor.supervisor import Supervisor

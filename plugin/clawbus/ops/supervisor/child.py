@@ -1,4 +1,4 @@
-"""One child process: started, watched, restarted when it dies by itself, and ended with all that it started."""
+"""One child process: it is started, restarted when it dies by itself, and ended with all that it has started."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clawbus.errors import Away, ClawbusError
-from clawbus.ops.supervisor import pid_files as record
+from clawbus.ops.supervisor import pid_files
 
 RESTART_DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""Before the first, second, … restart in a row; the last for all that follow. A server or a node starts in under a
-second, so that it is back within 5 s of its death even then."""
+"""The pauses before the first, second, … restart in a row; the last one for all that follow. A server or a node starts
+in under a second, so even then it is back within 5 s of its death."""
 _STEADY_S = 5.0
-"""A process that was ready that long has recovered: its next death is a first one."""
+"""A process that was ready for this time has recovered: its next death counts as the first."""
 _TRIES = 3
-"""So many deaths before the service was ready for the first time are no accident."""
+"""After so many deaths before the service was ready for the first time, it is given up."""
 
 OnEvent = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What to run. `log` gets its output, appended; `ready` returns when it can be used, or raises a ClawbusError.
+    """A process to run. Its output is appended to `log`. `cwd`: its working directory.
 
-    `stop_s` is how long it may take to end after SIGTERM. `cwd` is its working directory.
+    `ready`: returns when it can be used, or raises a ClawbusError. `stop_s`: the time that it has to end after SIGTERM.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Service:
 
 
 class Child:
-    """The process of a service, over all its restarts. Events: see Supervisor."""
+    """The process of a service, over all its restarts. Supervisor lists the events."""
 
     def __init__(self, service: Service, folder: Path, on_event: OnEvent) -> None:
         self.service = service
@@ -54,7 +54,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The number of the process that runs now; None between a death and the restart."""
+        """The id of the process that runs now; None between a death and the restart."""
         process = self._process
         return process.pid if process and process.returncode is None else None
 
@@ -70,7 +70,7 @@ class Child:
             keeper.result()
 
     async def stop(self) -> None:
-        """SIGTERM to it, and when it has ended, or after `stop_s`, SIGKILL to its group. Idempotent."""
+        """Send SIGTERM; when it has ended, or after `stop_s`, send SIGKILL to its group. Idempotent."""
         if self._keeper:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -84,22 +84,22 @@ class Child:
         self._say(how, f"after {time.monotonic() - began:.1f} s")
 
     async def restart(self, within_s: float | None = None) -> None:
-        """End the process, so that it is started anew at once; nothing while it is down. Returns when it has ended.
+        """End the process, so that it is started again at once. Returns when it has ended.
 
-        SIGTERM to it, and after `within_s`, or its service's `stop_s`, SIGKILL to its group.
+        Does nothing while it is down. Sends SIGTERM; after `within_s`, or the service's `stop_s`, SIGKILL to its group.
         """
         process = self._process
         if process is None or process.returncode is not None:
             return
         self._renewing = True
         await _terminate(process, self.service.stop_s if within_s is None else within_s)
-        record.kill_group(process.pid)
+        pid_files.kill_group(process.pid)
         await process.wait()
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, at once: for an end that cannot wait."""
+        """Send SIGKILL to the whole group at once, for an end that cannot wait."""
         if self._process and self._process.returncode is None:
-            record.kill_group(self._process.pid)
+            pid_files.kill_group(self._process.pid)
 
     async def _keep(self) -> None:
         deaths = 0
@@ -116,15 +116,15 @@ class Child:
             await asyncio.sleep(delay)
 
     async def _run_once(self, restart: bool) -> str:
-        """Run it until it dies, and say how it died. Raises what `ready` raises, the first time only."""
+        """Run it until it dies. Returns how it died, in words. Raises what `ready` raises, the first time only."""
         began, self._ready_at = time.monotonic(), None
         try:
             process = self._process = await self._spawn()
         except OSError as error:
             return f"cannot be started: {error}"
         try:
-            record.write(self._folder, self.service.name, process.pid)
-        except OSError as error:  # a full disk: the next `up` would not know whose it is
+            pid_files.write(self._folder, self.service.name, process.pid)
+        except OSError as error:  # such as a full disk: the next `up` would not know whose process it is
             await self._bury(process)
             return f"cannot be recorded: {error}"
         self._say("restarted" if restart else "started", f"pid {process.pid}")
@@ -157,7 +157,6 @@ class Child:
             )
 
     async def _wait_ready(self, began: float) -> None:
-        """A process that came back but is not ready stays: its `ready` is asked again."""
         while self.service.ready:
             try:
                 await self.service.ready()
@@ -165,6 +164,7 @@ class Child:
             except ClawbusError as error:
                 if not self._was_ready.is_set():
                     raise
+                # It was ready before its restart, so it stays, and `ready` is called again.
                 self._say("not ready", error.message)
                 await asyncio.sleep(RESTART_DELAYS_S[-1])
         self._ready_at = time.monotonic()
@@ -172,8 +172,8 @@ class Child:
         self._was_ready.set()
 
     async def _bury(self, process: asyncio.subprocess.Process) -> None:
-        """End what it left in its group, before anything takes its place."""
-        record.kill_group(process.pid)
+        """End what the process has left in its group, before another process takes its place."""
+        pid_files.kill_group(process.pid)
         await process.wait()
         self._process = None
         (self._folder / f"{self.service.name}.pid").unlink(missing_ok=True)
@@ -187,12 +187,12 @@ class Child:
         return Away(f"{self.service.name} was started {deaths} times and died each time, lastly {ended}", remedy)
 
     def _say(self, what: str, detail: str) -> None:
-        with contextlib.suppress(Exception):  # who only listens must not end the keeping
+        with contextlib.suppress(Exception):  # an error of a listener must not end the process
             self._on_event(self.service.name, what, detail)
 
 
 async def _terminate(process: asyncio.subprocess.Process, within_s: float) -> None:
-    """SIGTERM, and wait for its end, so long at most."""
+    """Send SIGTERM, and wait for the end, at most `within_s`."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     with contextlib.suppress(TimeoutError):

@@ -1,6 +1,6 @@
-"""The pid files of one home, and the lock: so that the next `clawbus up` can end what a killed one left behind.
+"""The pid files and the lock of a home. By them the next `clawbus up` ends what a killed one has left running.
 
-A pid alone proves nothing, since pids are used again: a record also holds when its process began.
+A pid alone proves nothing, since the system uses it again. So a record also has the time at which its process began.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCK = "up.lock"
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A running process as a pid file has it. `began` is what `began_at` said when it was started."""
+    """A process as its pid file has it. `began`: the value of `began_at` when it was started."""
 
     name: str
     pid: int
@@ -36,12 +36,12 @@ class ProcessRecord:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs, and not another one under its number."""
+        """True if that process still runs, and not another one under its pid."""
         return began_at(self.pid) == self.began
 
 
 def began_at(pid: int) -> str | None:
-    """When a process began, in a form to compare only; None if there is no such process, or only its zombie."""
+    """The time at which a process began, only for comparison; None if there is no such process, or only a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -51,20 +51,20 @@ def began_at(pid: int) -> str | None:
 
 
 def _began_by_ps(pid: int) -> str | None:
-    """Where there is no /proc (macOS)."""
+    """The same on a system without /proc (macOS)."""
     run = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return run.stdout.strip() or None
 
 
 def write(folder: Path, name: str, pid: int) -> Path:
-    """Write the pid file of a process that was just started."""
+    """Write the pid file of a process that was just started. Returns its path."""
     file = folder / f"{name}.pid"
     write_secret(file, json.dumps({"pid": pid, "began": began_at(pid) or "gone"}))
     return file
 
 
 def read_all(folder: Path) -> list[ProcessRecord]:
-    """The records of a folder, the last started first. What cannot be read is no record."""
+    """The records of a folder, the last started first. A file that cannot be read is left out."""
     files = sorted(folder.glob("*.pid"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     found = []
     for file in files:
@@ -75,9 +75,9 @@ def read_all(folder: Path) -> list[ProcessRecord]:
 
 
 async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[ProcessRecord]:
-    """End what an earlier supervisor left running, with its process groups; return it. Removes all pid files.
+    """End the processes that an earlier supervisor has left running, with their groups. Removes all pid files.
 
-    What has been ended may hold its ports for a moment yet: the threads of a process die one after the other.
+    Returns what was ended. It may hold its ports a moment longer: the threads of a process die one after the other.
     """
     records = read_all(folder)
     running = [record for record in records if record.alive]
@@ -97,13 +97,13 @@ async def end_leftovers(folder: Path, stop_s: float = LEFTOVER_STOP_S) -> list[P
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to a process that leads its group, and to all that it started and left in the group."""
+    """Send SIGKILL to a process that leads its group, and to all others in the group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def holder(folder: Path) -> int | None:
-    """The number of the process that holds the folder's lock; None if nobody does."""
+    """The pid of the process that holds the folder's lock; None if none does."""
     try:
         with (folder / _LOCK).open("r") as stream:
             try:
@@ -116,15 +116,16 @@ def holder(folder: Path) -> int | None:
 
 
 def _locked(stream: IO[str]) -> bool:
-    """Take the lock; False if another has it. One that was killed just now lets go of it when its last thread ends."""
+    """Take the lock. False if another process has it."""
+    # A process that was killed just now releases it when its last thread ends.
     limit = time.monotonic() + _DYING_S
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
-            said = stream.read().strip()
-            if not said.isdigit() or began_at(int(said)) is not None or time.monotonic() > limit:
+            pid = stream.read().strip()
+            if not pid.isdigit() or began_at(int(pid)) is not None or time.monotonic() > limit:
                 return False
             time.sleep(0.02)
         else:
@@ -132,7 +133,7 @@ def _locked(stream: IO[str]) -> bool:
 
 
 def take_lock(folder: Path) -> IO[str]:
-    """Hold the folder's lock until the file is closed or this process ends. Raises Refused if another holds it."""
+    """Take the folder's lock, until the file is closed or this process ends. Raises Refused if another has it."""
     stream = (folder / _LOCK).open("a+")
     if not _locked(stream):
         stream.seek(0)

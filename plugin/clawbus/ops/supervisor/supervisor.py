@@ -1,4 +1,4 @@
-"""The supervisor of one company: one per home, children in groups, all ended in reverse order."""
+"""The supervisor of a company: one per home. Its children are in groups, and are ended in reverse order."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from clawbus.errors import NotFound
-from clawbus.ops.supervisor import pid_files as record
+from clawbus.ops.supervisor import pid_files
 from clawbus.ops.supervisor.child import Child, OnEvent, Service
 from clawbus.settings import Home
 
 
 class Supervisor:
-    """An async context manager: leaving it ends every process, also when it is left by an error or by Ctrl-C.
+    """An async context manager. Leaving it ends every process, also after an error or Ctrl-C.
 
-    Entering takes the home's lock (Refused if another supervisor has it) and ends what a killed one left behind.
-    `on_event(name, what, detail)` hears: leftover, started, ready, died, restarting, restarted, not ready, stopped,
-    killed. Signal handlers are the caller's: cancel the task that is inside the context.
+    Entering it takes the home's lock, and ends what a killed supervisor has left running. Raises Refused if another has
+    the lock. `on_event(name, what, detail)` is called with: leftover, started, ready, died, restarting, restarted, not
+    ready, stopped, killed. The caller handles signals: it cancels the task that is inside the context.
     """
 
     def __init__(self, home: Home, on_event: OnEvent = lambda _name, _what, _detail: None) -> None:
@@ -26,15 +26,15 @@ class Supervisor:
         self._on_event = on_event
         self._groups: list[list[Child]] = []
         self._lock: IO[str] | None = None
-        self.ended: list[record.ProcessRecord] = []
-        """What a killed one had left behind, and was ended on entering."""
+        self.ended: list[pid_files.ProcessRecord] = []
+        """The processes that a killed supervisor had left running, and that were ended on entering."""
 
     async def __aenter__(self) -> Self:
-        self._lock = record.take_lock(self._folder)
+        self._lock = pid_files.take_lock(self._folder)
         try:
-            self.ended = await record.end_leftovers(self._folder)
-            for one in self.ended:
-                self._on_event(one.name, "leftover", "of an earlier run, ended")
+            self.ended = await pid_files.end_leftovers(self._folder)
+            for leftover in self.ended:
+                self._on_event(leftover.name, "leftover", "of an earlier run, ended")
         except BaseException:
             self._release()
             raise
@@ -49,9 +49,9 @@ class Supervisor:
             self._release()
 
     async def add(self, *services: Service) -> None:
-        """Start services side by side and wait until all are ready; they will end side by side, too.
+        """Start a group of services side by side, and wait until all are ready. They will end side by side, too.
 
-        What was added before is ended after. Raises what makes the first of them fail, with none of them left:
+        A group ends before the groups that were added before it. If a service fails, all of the group are ended. Raises
         Away after three deaths, or the ClawbusError of its `ready`.
         """
         group = [Child(service, self._folder, self._on_event) for service in services]
@@ -64,11 +64,11 @@ class Supervisor:
 
     @property
     def services(self) -> dict[str, Service]:
-        """What is supervised now, by name, in the order in which it was added."""
+        """The running services by name, in the order in which they were added."""
         return {child.service.name: child.service for group in self._groups for child in group}
 
     def pid(self, name: str) -> int | None:
-        """The process number of a service; None while it is down. Raises NotFound."""
+        """The pid of a service; None while it is down. Raises NotFound."""
         return self._child(name).pid
 
     async def stop(self, name: str) -> None:
@@ -76,15 +76,14 @@ class Supervisor:
         await self._stop([self._child(name)])
 
     async def restart(self, name: str, within_s: float | None = None) -> None:
-        """End the process of one service, so that it is started anew in its place.
+        """End the process of one service, so that it is started again. Returns when the old process has ended.
 
-        It gets SIGKILL if it has not ended after `within_s`, or its service's `stop_s`. Returns when the old one has
-        ended. Raises NotFound.
+        It gets SIGKILL if it has not ended after `within_s`, or its service's `stop_s`. Raises NotFound.
         """
         await self._child(name).restart(within_s)
 
     async def stop_all(self) -> None:
-        """End everything, the last added first. When cancelled, kill what still runs at once."""
+        """End everything, the last added first. If it is cancelled, it kills what still runs."""
         try:
             while self._groups:
                 await self._stop(list(self._groups[-1]))
@@ -113,7 +112,7 @@ class Supervisor:
 
 
 async def all_or_none(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run them side by side. The first error ends the others and is raised as it is."""
+    """Run coroutines side by side. The first error ends the others, and is raised as it is."""
     tasks = [asyncio.create_task(step) for step in steps]
     try:
         await asyncio.gather(*tasks)

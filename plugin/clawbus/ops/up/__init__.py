@@ -1,6 +1,9 @@
-"""A company's processes on this machine, under one supervisor: server, steward, scripted model, gateways, nodes."""
+"""`clawbus up`: the company's processes on this machine, under one supervisor.
 
-from clawbus.ops.up.control_file import ask_up, asked, survive_questions
+They are nats-server, steward, registrar or leaf, scripted model, gateways and nodes.
+"""
+
+from clawbus.ops.up.control_file import answer_questions, ask_up, survive_questions
 from clawbus.ops.up.reconcile import reconcile, running
 from clawbus.ops.up.services import GATEWAY, SERVER, ServicePlan, model_port, planned_model_url
 
@@ -8,8 +11,8 @@ __all__ = [
     "GATEWAY",
     "SERVER",
     "ServicePlan",
+    "answer_questions",
     "ask_up",
-    "asked",
     "model_port",
     "planned_model_url",
     "reconcile",

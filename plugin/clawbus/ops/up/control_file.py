@@ -1,9 +1,8 @@
-"""How others ask the `clawbus up` of the same home: `clawbus apply` to bring its processes to a changed org.toml, and a
-node to restart its gateway.
+"""The control file of `clawbus up`, by which other processes of the same home ask it to do something.
 
-A file with the question, a signal (SIGUSR1; a hangup stays what a closed terminal sends), a file with the answer.
-A question is put to one process, and good for no other: what was asked of an `up` that has died meanwhile, such as to
-replace files, must not be done by the next one, days later, of which nobody asks it.
+`clawbus apply` asks it to bring its processes to a changed org.toml; a node asks it to restart its gateway. A question
+is a file and the signal SIGUSR1 (a closed terminal sends SIGHUP); the answer is another file. A question names one
+process. If that `up` dies, the next one must not do days later what nobody asks of it, such as to replace files.
 """
 
 from __future__ import annotations
@@ -34,24 +33,25 @@ Restart = Callable[[str], Awaitable[None]]
 
 
 async def ask_up(home: Home, force_souls: bool) -> list[str] | None:
-    """Have a running `clawbus up` read org.toml again; what it said, None if none runs.
+    """Ask the running `clawbus up` to read org.toml again. Returns the lines of its answer; None if none runs.
 
-    Raises Away if it gives no answer, or with what went wrong there; Refused while another asks.
+    Raises Away if it gives no answer or could not do it, and Refused while another process asks.
     """
     return await _ask(home.dir("run"), {"force_souls": force_souls})
 
 
 async def ask_restart(home: Home, service: str) -> bool:
-    """Have a running `clawbus up` end a service of its own and start it again; False if none runs.
+    """Ask the running `clawbus up` to restart one of its services. Returns False if none runs.
 
-    Answered when the old process has ended. Raises Away, and Refused while another asks.
+    It answers when the old process has ended. Raises Away, and Refused while another process asks.
     """
     return await _ask(home.dir("run"), {"restart": service}) is not None
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Raises Refused while another asks: its question, which the one `up` has not read yet, would be lost."""
+    """Hold the lock of those who ask. Raises Refused while another process asks."""
+    # A second question would replace the first one, which `up` may not have read yet.
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / _ASKING))
@@ -71,7 +71,7 @@ async def _ask_it(folder: Path, pid: int, question: dict[str, Any]) -> list[str]
     token = secrets.token_hex(8)
     write_secret(folder / _QUESTION, json.dumps({"token": token, "to": _process(pid), **question}))
     try:
-        with contextlib.suppress(ProcessLookupError):  # it has ended just now: seen below
+        with contextlib.suppress(ProcessLookupError):  # it has just ended: `_answer` finds that
             os.kill(pid, SIGNAL)
         answer = await _answer(folder, pid, token)
     except TimeoutError:
@@ -86,7 +86,7 @@ async def _ask_it(folder: Path, pid: int, question: dict[str, Any]) -> list[str]
 
 
 async def _answer(folder: Path, pid: int, token: str) -> dict[str, Any]:
-    """Raises TimeoutError; Away if who was asked has ended."""
+    """Wait for the answer. Raises TimeoutError; Away if the process that was asked has ended."""
     async with asyncio.timeout(_WITHIN_S):
         while (answer := _read(folder / _ANSWER)).get("token") != token:  # another process: no event to wait for
             await asyncio.sleep(0.05)
@@ -96,17 +96,17 @@ async def _answer(folder: Path, pid: int, token: str) -> dict[str, Any]:
 
 
 def survive_questions() -> None:
-    """Before a process takes the lock by which it is found: the signal's own action is to end it.
+    """Ignore the signal, whose default is to end the process. Call it before the process takes the lock.
 
-    A question that comes before `asked` listens is not lost: it stands in its file.
+    A question that comes before `answer_questions` runs is not lost: it stands in its file.
     """
     asyncio.get_running_loop().add_signal_handler(SIGNAL, lambda: None)
 
 
-async def asked(home: Home, do: Do, restart: Restart) -> None:
-    """In `clawbus up`: answer such questions, until cancelled. Errors are answers, too.
+async def answer_questions(home: Home, do: Do, restart: Restart) -> None:
+    """Answer the questions in `clawbus up`, until cancelled. Errors are answers, too.
 
-    `do(force_souls, say)` takes org.toml in, `restart(service)` ends a process that is then started again.
+    `do(force_souls, say)` brings the processes to org.toml. `restart(service)` ends a process, which is started again.
     """
     folder, wanted = home.dir("run"), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(SIGNAL, wanted.set)
@@ -134,14 +134,14 @@ async def asked(home: Home, do: Do, restart: Restart) -> None:
 
 
 def _question(folder: Path) -> dict[str, Any] | None:
-    """The question that is put to this process and has no answer yet."""
+    """The question to this process, if it has no answer yet."""
     found = _read(folder / _QUESTION)
     mine = found.get("to") == _process(os.getpid()) and holder(folder) == os.getpid()
     return found if mine and found.get("token") != _read(folder / _ANSWER).get("token") else None
 
 
 def _process(pid: int) -> str:
-    """A process by its number and its beginning: in a container, `clawbus up` has the same number each time."""
+    """The name of a process: its pid and its beginning. In a container, `clawbus up` has the same pid each time."""
     return f"{pid} {began_at(pid)}"
 
 

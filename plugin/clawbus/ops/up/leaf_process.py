@@ -1,4 +1,4 @@
-"""A machine's leaf, kept running: its server, its credentials, and a line whenever the hub comes or goes."""
+"""The process `clawbus leaf`: it runs the leaf node, renews its credentials, and says when the hub comes or goes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class LeafProcess:
-    """What is to run: `port` on the loopback, the hub and whose certificate it shows, the nats-server program."""
+    """A leaf node to run. `port`: on the loopback. `authority`: the certificate that the hub's must follow from."""
 
     company: Company
     hub: Hub
@@ -49,13 +49,13 @@ class LeafProcess:
     say: Say
 
     async def run(self) -> None:
-        """Until cancelled. Raises InvalidInput as soon as the hub's address turns out to be no port for leaves."""
+        """Run until cancelled. Raises InvalidInput if the hub's address turns out to be no port for leaf nodes."""
         folder = Home(self.company.home.root / "leaf")
         gateways = [gateway.id for gateway in self.company.gateways_here]
         async with Supervisor(folder, self._on_event) as supervisor:
             read = self._written()
             await supervisor.add(self._service())
-            work = [self._follow_changes(supervisor, read), *(self._keep(one) for one in gateways)]
+            work = [self._follow_changes(supervisor, read), *(self._keep(gateway) for gateway in gateways)]
             await all_or_none(work)
 
     def _service(self) -> Service:
@@ -68,16 +68,17 @@ class LeafProcess:
         return self.company.home.dir("leaf") / "leaf.conf"
 
     def _written(self) -> str:
-        """Write the configuration if it is another. Returns what the server reads: it, and the credentials it names."""
+        """Write the configuration if it has changed. Returns all that the server reads: it, and its credentials."""
         company = Company.open(self.company.org_file)
         gateways = [gateway.id for gateway in company.gateways_here]
         text = leaf_config(company.home, company.org, gateways, self.hub, self.port, self.authority)
         if not self._config_file.exists() or self._config_file.read_text() != text:
             write_secret(self._config_file, text)
-        return "\n".join([text, *(company.home.key(f"gw-{one}").with_suffix(".creds").read_text() for one in gateways)])
+        creds = (company.home.key(f"gw-{gateway}").with_suffix(".creds") for gateway in gateways)
+        return "\n".join([text, *(file.read_text() for file in creds)])
 
     async def _follow_changes(self, supervisor: Supervisor, read: str) -> None:
-        """Start the server anew when org.toml or credentials have changed: it reads both only then."""
+        """Restart the server when org.toml or credentials have changed: it reads both only at its start."""
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
@@ -92,7 +93,7 @@ class LeafProcess:
                 self.say("the leaf has taken in what has changed")
 
     async def _keep(self, gateway: str) -> None:
-        """Renew a gateway's credentials, and say how its link is."""
+        """Renew a gateway's credentials, and watch its link."""
         company, key_name = self.company, f"gw-{gateway}"
         shown = credentials(company.home, company.org, key_name)
         again = functools.partial(renew, company.home, company.org, key_name)
@@ -100,17 +101,18 @@ class LeafProcess:
             await all_or_none([keep_fresh(_Courier(shown, bus), again), self._watch(gateway, bus)])
 
     async def _watch(self, gateway: str, bus: Bus) -> None:
-        said = before = ""
+        told = before = ""
         while True:
             state = await self._state(gateway, bus)
-            if state != said and (said or state in (before, self._linked)):  # a link that is just being made is no news
+            # At the start a link takes a moment: only a second look at the same state is news.
+            if state != told and (told or state in (before, self._linked)):
                 self.say(f"{gateway}: {state}")
-                said = state
+                told = state
             before = state
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _state(self, gateway: str, bus: Bus) -> str:
-        """How it stands with the hub: asked there, for nothing here would know of a cable that was cut."""
+        """The state of the link to the hub, in words. The hub is asked: here nothing shows that a cable was cut."""
         try:
             with contextlib.suppress(Refused):
                 await bus.api(f"CONSUMER.INFO.{INBOX}.{gateway_reader(gateway)}", timeout_s=_LOOK_EVERY_S)
@@ -136,7 +138,7 @@ class LeafProcess:
 
 @dataclass
 class _Courier:
-    """Asks for newer credentials through the leaf, as the node behind it; they are what the leaf shows the hub."""
+    """Asks for newer credentials through the leaf, as the node behind it does. The leaf shows them to the hub."""
 
     identity: Identity
     bus: Bus
@@ -145,11 +147,11 @@ class _Courier:
         return await self.bus.ask(subject, data, timeout_s)
 
     async def reconnect(self) -> None:
-        """Nothing: the server is started anew when the file has changed."""
+        """Does nothing: `_follow_changes` restarts the server when the file has changed."""
 
 
 def _last_error(log: Path) -> str:
-    """The last thing that the leaf has complained of."""
+    """The last error in the log of the leaf's server."""
     with contextlib.suppress(OSError):
         found = _ERROR.findall(log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace"))
         if found:

@@ -1,4 +1,4 @@
-"""Bringing a company's processes up, and to what a changed org.toml says while they run."""
+"""Start a company's processes, and bring running ones to a changed org.toml."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from clawbus.client.company import Company
 from clawbus.errors import Refused
 from clawbus.ops.apply.apply import apply_bus, write_server_config
 from clawbus.ops.supervisor import Service, Supervisor
-from clawbus.ops.up.disk_check import refuse_without_room, say_room
-from clawbus.ops.up.server_watch import ServerWatch
+from clawbus.ops.up.server_watch import ServerWatch, refuse_without_room, say_room
 from clawbus.ops.up.services import (
     GATEWAY,
     MODEL,
@@ -20,12 +19,12 @@ from clawbus.ops.up.services import (
     Say,
     ServicePlan,
     gateway_services,
+    is_same,
     leaf_service,
     model_service,
     nats_service,
     node_services,
     registrar_service,
-    same,
     steward_service,
 )
 from clawbus.provision.joined_machine import LeafLink
@@ -35,14 +34,14 @@ from clawbus.provision.server import greets
 
 @contextlib.asynccontextmanager
 async def running(plan: ServicePlan, say: Say, on_event: Callable[[str, str, str], None]) -> AsyncIterator[Supervisor]:
-    """Bring the company up, keep it up while the block runs, and end all of it after.
+    """Run the company's processes while the block runs, and end all of them after it.
 
-    Raises Missing (a port in use, a program that is missing), or what a part says that cannot start.
+    Raises Missing (a port is in use, or a program is missing), or the error of a service that cannot start.
     """
     company = plan.company
     refuse_without_room(company)
     async with Supervisor(company.home, on_event) as supervisor:
-        await _refuse_taken_ports(plan, [one.pid for one in supervisor.ended])
+        await _refuse_taken_ports(plan, [leftover.pid for leftover in supervisor.ended])
         if company.here is None:
             await _bus(supervisor, plan, say)
         elif company.here.leaf is not None:
@@ -53,13 +52,13 @@ async def running(plan: ServicePlan, say: Say, on_event: Callable[[str, str, str
         if gateways:
             say(f"starting {len(gateways)} OpenClaw gateway{'s' * (len(gateways) != 1)} (10 to 60 s)")
         await supervisor.add(*gateways, *node_services(company))
-        async with _kept(supervisor, plan, say):
+        async with _watched(supervisor, plan, say):
             yield supervisor
 
 
 @contextlib.asynccontextmanager
-async def _kept(supervisor: Supervisor, plan: ServicePlan, say: Say) -> AsyncIterator[None]:
-    """While the block runs, a server of our own is watched: whether it keeps what is said."""
+async def _watched(supervisor: Supervisor, plan: ServicePlan, say: Say) -> AsyncIterator[None]:
+    """Watch a server of our own while the block runs (`server_watch`)."""
     if plan.company.store is None:
         yield
         return
@@ -72,13 +71,10 @@ async def _kept(supervisor: Supervisor, plan: ServicePlan, say: Say) -> AsyncIte
 
 
 async def _bus(supervisor: Supervisor, plan: ServicePlan, say: Say) -> None:
-    """What only the company's own machine runs: server, steward, and for other machines the registrar.
-
-    Here nobody has to ask for credentials: the authority's keys lie here.
-    """
+    """Start the services that only the company's own machine has: server, steward, and registrar if it is shared."""
     company = plan.company
     if company.org.bus.url is None:
-        if (before := _of_an_older_one(company)) is not None:
+        if (before := _older_streams(company)) is not None:
             say(f"what an earlier clawbus had kept, in {before}, is not read any more: remove it when you like")
         say_room(company, say)
         say("starting nats-server")
@@ -87,14 +83,14 @@ async def _bus(supervisor: Supervisor, plan: ServicePlan, say: Say) -> None:
     await supervisor.add(steward_service(company), *([registrar_service(company)] if company.org.bus.shared else []))
 
 
-def _of_an_older_one(company: Company) -> Path | None:
-    """The streams of the time before accounts: the server's own account, which nobody of the company reads."""
+def _older_streams(company: Company) -> Path | None:
+    """The folder of streams from before there were accounts, which nobody reads now; None if there is none."""
     folder = company.home.root / "nats" / "jetstream" / "jetstream" / "$G"
     return folder if folder.exists() else None
 
 
 async def _leaf(supervisor: Supervisor, plan: ServicePlan, link: LeafLink, say: Say) -> None:
-    """The leaf of a machine that has one, unless `clawbus leaf` runs beside us."""
+    """Start the leaf, unless a `clawbus leaf` runs already."""
     if await greets(LOOPBACK, link.port):
         say(f"what answers on {LOOPBACK}:{link.port} is taken for the leaf: it is not started here")
         return
@@ -103,14 +99,14 @@ async def _leaf(supervisor: Supervisor, plan: ServicePlan, link: LeafLink, say: 
 
 
 async def _refuse_taken_ports(plan: ServicePlan, ended: Collection[int]) -> None:
-    """Raises Missing. `ended`: the processes of an earlier `up` that were ended just now, and may not be quite gone."""
+    """Raises Missing if a port is taken. `ended`: processes that were ended just now, and may hold ports a moment."""
     for field, port, host in _ports(plan):
         await wait_for_port(port, ended, host)
         refuse_taken_port(field, port, plan.company.org_file, host)
 
 
 def _ports(plan: ServicePlan) -> Iterator[tuple[str, int, str]]:
-    """Those that this machine's processes listen on, each with its place in org.toml and the address."""
+    """The ports of this machine's processes: (field of org.toml, port, address)."""
     bus = plan.company.org.bus
     if bus.url is None and plan.company.here is None:
         yield "bus.port", bus.port, bus.listen
@@ -123,11 +119,10 @@ def _ports(plan: ServicePlan) -> Iterator[tuple[str, int, str]]:
 
 
 async def reconcile(supervisor: Supervisor, before: ServicePlan, plan: ServicePlan, say: Say) -> None:
-    """Bring the running processes to what org.toml says now; the bus has been changed already (`change.apply_bus`).
+    """Bring the running processes to org.toml. `apply_bus` has changed the bus before.
 
-    What is the same goes on. A node reads org.toml when it starts, so each is restarted if that has changed, one
-    after the other: turns run on in their gateways, and the node takes them up again from its ledger.
-    Raises Refused for what only a new start can change, or what a part says that cannot start.
+    A service that is the same goes on. Raises Refused for a change that needs a new start, or the error of a service
+    that cannot start.
     """
     old, new = before.company.org, plan.company.org
     if old.company != new.company or (plan.company.here is None and old.bus != new.bus):
@@ -142,22 +137,24 @@ async def reconcile(supervisor: Supervisor, before: ServicePlan, plan: ServicePl
         say(f"{name} ended")
     if plan.model_port and MODEL not in present:
         await supervisor.add(model_service(plan, plan.model_port))
-    again = [one for one in gateways if one.name in present and not same(one, present[one.name])]
+    again = [service for service in gateways if service.name in present and not is_same(service, present[service.name])]
+    # Steward and nodes read org.toml only when they start. Turns run on in their gateways meanwhile, and a node takes
+    # them up again from its ledger.
     if old != new:
-        duties = [steward_service(plan.company)] if plan.company.here is None else []
-        again += [*duties, *(one for one in nodes if one.name in present)]
+        stewards = [steward_service(plan.company)] if plan.company.here is None else []
+        again += [*stewards, *(service for service in nodes if service.name in present)]
     for service in again:
-        await _again(supervisor, service, say)
-    fresh = [one for one in (*gateways, *nodes) if one.name not in present]
+        await _restart(supervisor, service, say)
+    fresh = [service for service in (*gateways, *nodes) if service.name not in present]
     if fresh:
-        say(f"starting {', '.join(one.name for one in fresh)}")
+        say(f"starting {', '.join(service.name for service in fresh)}")
         await supervisor.add(*fresh)
-    if not plan.model_port and MODEL in present:  # no gateway asks it any more
+    if not plan.model_port and MODEL in present:  # no gateway needs it any more
         await supervisor.stop(MODEL)
         say(f"{MODEL} ended")
 
 
-async def _again(supervisor: Supervisor, service: Service, say: Say) -> None:
+async def _restart(supervisor: Supervisor, service: Service, say: Say) -> None:
     if service.name in supervisor.services:
         await supervisor.stop(service.name)
     await supervisor.add(service)

@@ -1,4 +1,4 @@
-"""The services of a company: what each process is started with, and when it is ready."""
+"""The services of a company: the command of each process, and its check for being ready."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """What is to run. `claw` is needed when org.toml has own gateways; `model_url` when an agent is scripted."""
+    """The services to run. `claw`: for own gateways. `model_port`: for agents with the scripted model."""
 
     company: Company
     claw: OpenClaw | None
@@ -43,7 +43,7 @@ class ServicePlan:
     model_port: int | None = None
     force_souls: bool = False
     model_pace_s: float = 0.0
-    """How long the scripted model thinks before each answer."""
+    """The seconds that the scripted model waits before each answer."""
 
     @property
     def model_url(self) -> str | None:
@@ -51,7 +51,7 @@ class ServicePlan:
 
     @property
     def own_gateways(self) -> list[str]:
-        """Those that run here."""
+        """The company's own gateways that run here."""
         return [gateway.id for gateway in self.company.gateways_here if gateway.is_ours]
 
 
@@ -74,9 +74,9 @@ def registrar_service(company: Company) -> Service:
 
 
 def leaf_service(company: Company, nats_server: Path | None) -> Service:
-    """The leaf of a machine that has joined; it dials what the variable says, or what was said last."""
+    """The leaf of a joined machine. It dials the hub that CLAWBUS_HUB names, or the hub of its last start."""
     argv = [sys.executable, "-m", "clawbus", "-v", "leaf", "--org", str(company.org_file)]
-    argv += ["--hub", said] if (said := variable(HUB_VAR)) else []
+    argv += ["--hub", hub] if (hub := variable(HUB_VAR)) else []
     argv += ["--nats-server", str(nats_server)] if nats_server else []
     port = company.here.leaf.port if company.here and company.here.leaf else 0
     ready = functools.partial(server.wait_ready, port, _SERVER_READY_S)
@@ -84,8 +84,9 @@ def leaf_service(company: Company, nats_server: Path | None) -> Service:
 
 
 def model_service(plan: ServicePlan, port: int) -> Service:
-    """Remembers the port, too: only here, where this company's lock is held, and no second `up` can do it."""
+    """The scripted model on a port, which is recorded for the next start."""
     home = plan.company.home
+    # Here the caller holds the company's lock, so no second `up` can write it at the same time.
     _port_file(plan.company).write_text(str(port))
     argv = [
         sys.executable,
@@ -101,7 +102,7 @@ def model_service(plan: ServicePlan, port: int) -> Service:
 
 
 def gateway_services(plan: ServicePlan, say: Say) -> list[Service]:
-    """The own gateways, with settings, plugin and souls written. One that runs reads its settings again by itself."""
+    """The own gateways. Writes settings, plugin and souls; a running gateway reads its settings again by itself."""
     return [_gateway(plan, gateway, say) for gateway in plan.own_gateways]
 
 
@@ -110,9 +111,9 @@ def node_services(company: Company) -> list[Service]:
     return [_node(company, gateway.id) for gateway in company.gateways_here if not gateway.is_program]
 
 
-def same(one: Service, other: Service) -> bool:
-    """Whether a running service needs no restart to be the other one."""
-    return _facts(one) == _facts(other)
+def is_same(service: Service, running: Service) -> bool:
+    """True if a running service needs no restart to become `service`."""
+    return _facts(service) == _facts(running)
 
 
 def _facts(service: Service) -> tuple[object, ...]:
@@ -125,7 +126,7 @@ def _gateway(plan: ServicePlan, gateway: str, say: Say) -> Service:
     if plan.claw is None:
         raise Missing("there is no OpenClaw to run the company's own gateways", "Run `clawbus doctor`.")
     plugin = assemble(company.home.dir("plugin") / own.PLUGIN)
-    for agent in company.org.agents_of(gateway):  # before the settings: a gateway that runs takes the agent in at once
+    for agent in company.org.agents_of(gateway):  # before the settings, by which a running gateway starts the agent
         workspace = company.home.dir("gateways", gateway, "workspaces", agent.id)
         for diff in write(workspace, render(agent, company.org), force=plan.force_souls):
             say(diff)
@@ -164,16 +165,16 @@ async def _socket_answers(path: Path, timeout_s: float) -> None:
 
 
 def planned_model_url(company: Company) -> str | None:
-    """The address of the scripted model in the settings that `clawbus apply` would write; None where none wants it."""
-    port = _kept_port(company) or 0  # 0: where it has never listened, it is not known yet
+    """The scripted model's address in the settings that `clawbus apply` would write; None if no agent needs it."""
+    port = _kept_port(company) or 0  # 0: it has never run, so its port is not known yet
     return _url_of(port) if _plays_a_part(company) else None
 
 
 def model_port(company: Company, running: bool = False) -> int | None:
-    """A port for the scripted model, None if no agent of an own gateway wants it.
+    """A port for the scripted model; None if no agent of an own gateway needs it.
 
-    The same at each start, so that settings stay as they are; another one if it is taken. `running`: it is taken by
-    the model itself.
+    It is the same at each start, so that settings do not change; another one if it is taken. `running`: the model has
+    taken it.
     """
     if not _plays_a_part(company):
         return None
@@ -186,14 +187,14 @@ def model_port(company: Company, running: bool = False) -> int | None:
 
 
 def _plays_a_part(company: Company) -> bool:
-    """Whether an agent in an own gateway of this machine has the scripted model."""
+    """True if an agent in an own gateway of this machine has the scripted model."""
     org = company.org
     ours = {gateway.id for gateway in company.gateways_here if gateway.is_ours}
     return any(agent.gateway in ours and org.model_of(agent) == own.SCRIPTED for agent in org.agents)
 
 
 def _kept_port(company: Company) -> int | None:
-    """Where the scripted model listens, or has listened last."""
+    """The last port of the scripted model; None if it has never run."""
     with contextlib.suppress(OSError, ValueError):
         return int(_port_file(company).read_text())
     return None

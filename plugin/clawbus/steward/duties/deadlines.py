@@ -1,8 +1,8 @@
-"""Deadlines: how soon a task is to be taken and done (its SLA), and when nobody needs it any more.
+"""Deadlines: the times by which a task is to be taken and done (its SLA), and by which it expires.
 
-A requester says both in his event `accepted`. One timer goes with each task, set for the next moment that matters; what
-is true then stands in the task's events and its end. A breach is raised like a blocker, and climbs like one until it is
-answered or the task has caught up. What expires gets its end before its queue drops it: agents' tasks and people's.
+The event `accepted` names all three. Each task has one timer, set for the next of its deadlines. When it fires, the
+task's events and its end say if the deadline was kept. A breach is raised like a blocker, and climbs like one until
+somebody answers or the task has caught up. A task that expires gets its end before its queue drops it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from clawbus.org import EXTERNAL, STEWARD
 from clawbus.org.duration import in_words
-from clawbus.steward.alerts import Alert
+from clawbus.steward.alert_states import Alert
 from clawbus.steward.context import in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import control
@@ -24,14 +24,14 @@ from clawbus.wire.envelope import Envelope, now
 from clawbus.wire.events import Event
 
 log = logging.getLogger(__name__)
-_LONGEST_S = 30 * 86_400  # as `envelope.Sla` has it
+_LONGEST_S = 30 * 86_400  # the bound of `envelope.Sla`
 _TAKEN = ("delivered", "started", "progress", "retrying", "resumed", "ended")
 _WORDS = {"ack": "not taken", "done": "not done"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What the first `accepted` of a task says. `moments`: what is to be looked at when, the next one first."""
+    """A task as its first `accepted` describes it. `moments`: (time, deadline, seconds allowed), the next one first."""
 
     id: str
     requester: str
@@ -41,7 +41,7 @@ class _Task:
 
 
 class Deadlines(Duty):
-    """A timer of this duty is an open task; its key is the task's id, its body what to look at: ack, done or end."""
+    """A timer of this duty is an open task. Its key is the task's id; its body names the deadline: ack, done or end."""
 
     rule: ClassVar[str] = "deadlines"
     period_s: ClassVar[float | None] = 2.0
@@ -51,16 +51,16 @@ class Deadlines(Duty):
             await self._next(self._task(event), "")
 
     async def on_end(self, end: Envelope) -> None:
-        said = await self.context.history.given(end.task_id or "")
-        if said is not None and await self._end(self._task(said)) is not None:  # anybody may write one that is none
-            await self.context.forget_timer(self.rule, said.task_id)
+        given = await self.context.history.given(end.task_id or "")
+        if given is not None and await self._end(self._task(given)) is not None:  # not every end that is written counts
+            await self.context.forget_timer(self.rule, given.task_id)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
         events = await self.context.history.events(key)
-        said = next((event for event in events if event.kind == "accepted"), None)
-        if said is None:
+        given = next((event for event in events if event.kind == "accepted"), None)
+        if given is None:
             return
-        task, what = self._task(said), str(body.get("what"))
+        task, what = self._task(given), str(body.get("what"))
         if await self._end(task) is not None:
             return
         if what == "end":
@@ -70,34 +70,34 @@ class Deadlines(Duty):
         await self._next(task, what)
 
     async def tick(self) -> None:
-        """What has been taken or has ended since: its alert is cleared, and nobody is asked about it any more."""
+        """Clear the alert of each breach whose task has been taken or has ended since."""
         for alert in await self.context.alerts.raised(self.rule):
             await self._look_again(alert)
 
     async def _is_first(self, event: Event) -> bool:
-        """Whether it is the `accepted` that counts: a later one cannot move a deadline."""
+        """True if it is the `accepted` that counts: a later one cannot move a deadline."""
         pattern = self.context.subjects.events_of(event.task_id)
         first = await self.context.bus.next_message(EVENTS, pattern)
         if first is not None and first.data == event.encode():
             return True
-        said = await self.context.history.given(event.task_id)
-        return said is not None and said.id == event.id
+        given = await self.context.history.given(event.task_id)
+        return given is not None and given.id == event.id
 
     # -- one task ---------------------------------------------------------------------------------------------------
 
-    def _task(self, said: Event) -> _Task:
+    def _task(self, given: Event) -> _Task:
         life_s = self.context.org.policies.task_life_s
-        moments = [(said.at + timedelta(seconds=life_s), "end", life_s)]
-        if (expires := _time(said.detail.get("expires_at"))) is not None:
+        moments = [(given.at + timedelta(seconds=life_s), "end", life_s)]
+        if (expires := _time(given.detail.get("expires_at"))) is not None:
             moments = [(expires, "end", 0)]
         for name, what in (("ack_within_s", "ack"), ("complete_within_s", "done")):
-            if 0 < (within_s := said.number(name)) <= _LONGEST_S:
-                moments.append((said.at + timedelta(seconds=within_s), what, within_s))
-        label, to = in_line(str(said.detail.get("label") or "")), str(said.detail.get("to", ""))
-        return _Task(said.task_id, said.sender, to, label, tuple(sorted(moments)))
+            if 0 < (within_s := given.number(name)) <= _LONGEST_S:
+                moments.append((given.at + timedelta(seconds=within_s), what, within_s))
+        label, to = in_line(str(given.detail.get("label") or "")), str(given.detail.get("to", ""))
+        return _Task(given.task_id, given.sender, to, label, tuple(sorted(moments)))
 
     async def _next(self, task: _Task, after: str) -> None:
-        """Set the timer for what comes after a moment; for the first one after none."""
+        """Set the timer for the deadline that follows `after`; for the first one if `after` is empty."""
         names = [what for _, what, _ in task.moments]
         left = task.moments[names.index(after) + 1 :] if after in names else task.moments
         if left:
@@ -108,12 +108,12 @@ class Deadlines(Duty):
 
     def _taken_by(self, task: _Task, events: list[Event]) -> str:
         takers = self.context.org.may_take(task.to)
-        return next((one.sender for one in reversed(events) if one.kind in _TAKEN and one.sender in takers), "")
+        return next((event.sender for event in reversed(events) if event.kind in _TAKEN and event.sender in takers), "")
 
     # -- a breach -----------------------------------------------------------------------------------------------------
 
     async def _breach(self, task: _Task, what: str, worker: str) -> None:
-        within_s = next(within for _, one, within in task.moments if one == what)
+        within_s = next(within for _, deadline, within in task.moments if deadline == what)
         label = f" ({task.label})" if task.label else ""
         where = f"{worker or task.to} has it" if worker else f"nobody of {task.to} has taken it"
         text = (
@@ -137,14 +137,15 @@ class Deadlines(Duty):
         raised = {"chain": " ".join(chain), "to": chain[0], "subject": subject, "about": task.id, "body": text}
         await self.context.event("raised", thread, cause=cause, **raised)
         detail = {"task": task.id, "what": what, "requester": task.requester, "to": task.to}
-        await self.context.alert(self.rule, f"{task.id}-{what}", True, text, told=chain[:1], **detail)
+        await self.context.alert(self.rule, f"{task.id}-{what}", True, text, informed=chain[:1], **detail)
 
     def _above(self, to: str) -> tuple[str, ...]:
-        """Who is asked about a breach: those above the worker. Of a team or pool that nobody has taken it for, those
-        above all of its members: one member's superior could not send the others to work."""
+        """The superiors who are asked about a breach, nearest first. `to`: the worker, or a team or pool."""
         org = self.context.org
-        chains = [org.chain(one) for one in sorted(org.may_take(to))]
-        common = next((one for one in chains[0] if all(one in chain for chain in chains)), org.humans[0].id)
+        chains = [org.chain(member) for member in sorted(org.may_take(to))]
+        # Of a team or pool only those above all members: one member's superior could not send the others to work.
+        shared = (superior for superior in chains[0] if all(superior in chain for chain in chains))
+        common = next(shared, org.humans[0].id)
         return (common, *(() if common in org.people else org.chain(common)))
 
     async def _look_again(self, alert: Alert) -> None:
@@ -159,11 +160,11 @@ class Deadlines(Duty):
         await self.context.event("resolved", thread, cause=(self.rule, task.id, detail["what"]), by=now_so)
         await self.context.alert(self.rule, alert.key, False, now_so, **alert.detail)
 
-    # -- its time is over ---------------------------------------------------------------------------------------------
+    # -- the task expires ---------------------------------------------------------------------------------------------
 
     async def _expire(self, task: _Task) -> None:
-        """The end, as the steward; then its copy to who asked, and a word to whoever may be working on it."""
-        late = Envelope(
+        """Write the end as the steward, send the requester a copy, and tell the workers to stop."""
+        expired = Envelope(
             id=self.context.message_id(self.rule, task.id, "expired"),
             type="result",
             sender=STEWARD,
@@ -173,20 +174,20 @@ class Deadlines(Duty):
             subject=task.label,
             body=f"The time of this task was over before {task.to} had done it.",
         )
-        won, end = await self.context.ends.write(late, task.requester, task.to)
+        won, end = await self.context.ends.write(expired, task.requester, task.to)
         if not won:
             return
         if task.requester not in (EXTERNAL, STEWARD):
             await self.context.publish(self.context.subjects.dm(task.requester, STEWARD), end.envelope)
         for worker in sorted(self.context.org.may_take(task.to)):
             note_id = self.context.message_id(self.rule, task.id, "expired", worker)
-            note = control(late, STEWARD, worker).model_copy(update={"id": note_id})
+            note = control(expired, STEWARD, worker).model_copy(update={"id": note_id})
             await self.context.publish(self.context.subjects.ctl(worker, STEWARD), note)
         log.info("task %s has expired", task.id)
 
 
 def _time(text: object) -> datetime | None:
-    """A time of an event's detail; None for what is none: others' events are data."""
+    """A time of an event's detail; None if it is none: others' events are data."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(now().tzinfo) if text else None
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
-"""Forged messages: one that was not its sender's was turned away somewhere, and people hear of it at once.
+"""Forged messages: people hear at once of each message that a reader has refused, since it was not its sender's.
 
-Each reader turns away by itself (`bus.verifier`). What stewards read they see themselves; of tasks, mail and control
-messages the receiver's node puts down a dead letter that names the kind.
+Each reader refuses by itself (`bus.verifier`). A steward sees the refusals of its own streams. Of tasks, mail and
+control messages the receiver's node writes a dead letter that names the kind.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from clawbus.wire.envelope import now
 from clawbus.wire.subjects import check_id
 
 _QUIET = timedelta(hours=1)
-_SAID_FOR_S = 60.0
+_REPEAT_S = 60.0
+"""Of a flood under one name, the first message of each minute is enough."""
 
 
 class ForgedMessages(Duty):
-    """One alert for each name that was misused, until nothing has come under it for an hour."""
+    """One alert for each name that was misused. It clears when no such message has come for an hour."""
 
     rule: ClassVar[str] = "forged"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._said: dict[str, float] = {}  # of a flood under one name, each minute's first is enough
+        self._quiet_until: dict[str, float] = {}  # by name, in the monotonic time of this process
 
     async def on_forged(self, subject: str, reason: str) -> None:
         await self._alarm(subject, reason, "the steward turned it away")
@@ -46,7 +47,7 @@ class ForgedMessages(Duty):
             check_id("from", claimed)
         except InvalidInput:
             claimed = "nobody"
-        if time.monotonic() < self._said.get(claimed, 0.0):
+        if time.monotonic() < self._quiet_until.get(claimed, 0.0):
             return
         text = (
             f"A message under the name of {claimed} was not sent by {claimed}, or not like this: {reason}\n"
@@ -55,4 +56,4 @@ class ForgedMessages(Duty):
         )
         await self.context.at(self.rule, claimed, now() + _QUIET, {})
         await self.context.alert(self.rule, claimed, True, text, reason=reason[:300], subject=subject[:300])
-        self._said[claimed] = time.monotonic() + _SAID_FOR_S
+        self._quiet_until[claimed] = time.monotonic() + _REPEAT_S

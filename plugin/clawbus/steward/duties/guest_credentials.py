@@ -1,6 +1,7 @@
-"""The guests' credentials: every other process renews its own, but plain clients know nothing of that.
+"""The guests' credentials: every other process renews its own, but a plain client cannot.
 
-A steward on the company's own machine writes new ones into their file in time; clients read it when they connect again.
+A steward on the company's own machine writes new credentials into their file in time. A client reads the file when it
+connects again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from clawbus.tasks.guests import GUEST, guest_subjects
 
 
 class GuestCredentials(Duty):
-    """`credentials` looks at the file, and writes it when half of its life is over."""
+    """`provision.credentials` writes the file anew when half of its life has passed."""
 
     rule: ClassVar[str] = "guestkey"
     period_s: ClassVar[float | None] = 4.0  # org.toml allows a life of 10 s

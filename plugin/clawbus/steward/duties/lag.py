@@ -1,6 +1,6 @@
-"""Lag: more waiting tasks for one agent than the company wants raises an alert, which clears by itself.
+"""Lag: an alert for each agent with more waiting tasks than the company wants. It clears by itself.
 
-The lag of one agent is a question to the stream, by subject: a gateway's durable serves several agents.
+The stream is asked by subject, since a gateway's durable consumer serves several agents.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clawbus.wire.channels import TASKS
 
 
 class Lag(Duty):
-    """policies.lag_alert is the bound; teams and pools have a queue of their own, and so a lag."""
+    """policies.lag_alert is the bound. Teams and pools have a queue of their own, and so a lag of their own."""
 
     rule: ClassVar[str] = "lag"
     period_s: ClassVar[float | None] = 5.0
@@ -21,16 +21,15 @@ class Lag(Duty):
     async def tick(self) -> None:
         waiting = await self._waiting()
         bound = self.context.org.policies.lag_alert
-        for one in (*(agent.id for agent in self.context.org.agents), *self.context.org.groups):
-            count = waiting[one]
-            text = f"{count} tasks wait for {one}; more than {bound} is too many. Look: clawbus tasks --open"
-            await self.context.alert(self.rule, one, count > bound, text, waiting=count, bound=bound)
-        await self.context.clear_others(
-            self.rule, {agent.id for agent in self.context.org.agents} | {*self.context.org.groups}
-        )
+        receivers = [*(agent.id for agent in self.context.org.agents), *self.context.org.groups]
+        for receiver in receivers:
+            count = waiting[receiver]
+            text = f"{count} tasks wait for {receiver}; more than {bound} is too many. Look: clawbus tasks --open"
+            await self.context.alert(self.rule, receiver, count > bound, text, waiting=count, bound=bound)
+        await self.context.clear_others(self.rule, receivers)
 
     async def _waiting(self) -> Counter[str]:
-        """Tasks that have not been acknowledged, by whom they are for; what is being worked on counts."""
+        """Receiver -> tasks that are not acknowledged. A task that is running counts."""
         pattern = self.context.subjects.everything("tasks")
         answer = await self.context.bus.api(f"STREAM.INFO.{TASKS}", {"subjects_filter": pattern})
         found: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Meetings: called by a person (`clawbus meet`) or by [[recurring]]; over at the deadline, or when all have spoken."""
+"""Meetings: a person (`clawbus meet`) or [[recurring]] calls one. It ends at its deadline, or when all have spoken."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from clawbus.wire.subjects import Parsed, check_task_id
 
 log = logging.getLogger(__name__)
 ORDER = "meet"
-"""The subject of a person's order (control message to the steward). Its body: {"of", "agenda", "lasts_s"}."""
+"""The subject of a person's order, a control message to the steward. Its body: {"of", "agenda", "lasts_s"}."""
 _LONGEST_S = 86_400
 
 
 class Meetings(Duty):
-    """The deadline of each meeting is a timer of this duty, by the meeting's id."""
+    """A timer of this duty is the deadline of a meeting. Its key is the meeting's id."""
 
     rule: ClassVar[str] = meeting.RULE
 
@@ -30,22 +30,22 @@ class Meetings(Duty):
             return
         try:
             check_task_id("task_id", note.task_id or "")
-            asked = _asked(read_object(note.body))
-            meeting.members(self.context.org, asked["of"])
+            order = _order(read_object(note.body))
+            meeting.members(self.context.org, order["of"])
         except (ValueError, TypeError, KeyError, OverflowError, InvalidInput, WireError) as error:
             log.warning("a meeting that %s has called is refused: %s", note.sender, error)
             return
         self.context.check_running()
-        deadline = now() + timedelta(seconds=asked["lasts_s"])
-        called = Meeting(note.task_id or "", asked["of"], asked["agenda"], deadline, note.sender)
+        deadline = now() + timedelta(seconds=order["lasts_s"])
+        called = Meeting(note.task_id or "", order["of"], order["agenda"], deadline, note.sender)
         await meeting.begin(self.context, called)
 
-    async def on_broadcast(self, said: Envelope, parsed: Parsed) -> None:
-        """One more contribution: perhaps it was the last that the meeting waits for."""
-        if said.type != "contribution" or parsed.channel != "topics" or parsed.tokens["kind"] != "meeting":
+    async def on_broadcast(self, broadcast: Envelope, parsed: Parsed) -> None:
+        """End the meeting if this was the last contribution that it waits for."""
+        if broadcast.type != "contribution" or parsed.channel != "topics" or parsed.tokens["kind"] != "meeting":
             return
         body = await self.context.timer(self.rule, parsed.tokens["name"])
-        if body is None:  # over, or never called
+        if body is None:  # it has ended, or was never called
             return
         held = Meeting.read(parsed.tokens["name"], body)
         asked = {*meeting.asked(self.context.org, held.of)}
@@ -56,7 +56,7 @@ class Meetings(Duty):
         await meeting.end(self.context, Meeting.read(key, body))
 
 
-def _asked(body: dict[str, Any]) -> dict[str, Any]:
-    """An order as it was sent. Raises ValueError, TypeError or KeyError for what is none."""
+def _order(body: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an order. Raises ValueError, TypeError or KeyError if it is none."""
     lasts_s = min(max(int(body["lasts_s"]), 1), _LONGEST_S)
     return {"of": str(body["of"]), "agenda": str(body["agenda"]), "lasts_s": lasts_s}

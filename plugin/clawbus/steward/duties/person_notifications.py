@@ -1,8 +1,8 @@
-"""Reaching a person beyond his inbox: a webhook, a chat channel of one of the company's gateways.
+"""Person notifications: a message to a person goes to the webhook and the chat channel that org.toml names, too.
 
-A timer of this duty is something to say (`Context.reach` sets it, due at once). The duty sets the timer for the next
-try before it calls a webhook, and takes it back when the webhook was heard: a steward may die in between, and nothing
-waits for a slow webhook. The receiver may get a message twice; `id` tells.
+A timer of this duty is one notification; `Context.reach` sets it, due at once. Before the duty posts to a webhook, it
+sets the timer for the next try, and it takes the timer back when the webhook has answered. So a steward may die in
+between, and nothing waits for a slow webhook. The receiver may get a message twice; its `id` shows that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clawbus.wire.envelope import Envelope, now
 
 log = logging.getLogger(__name__)
 _WAITS_S = (15, 60, 300, 1800, 7200)
-"""Between the tries of a webhook; after the last one it is given up: the message lies in the inbox all the same."""
+"""The seconds between the tries of a webhook. After the last one it is given up; the inbox has the message anyway."""
 
 
 class PersonNotifications(Duty):
@@ -37,17 +37,17 @@ class PersonNotifications(Duty):
         self._posting: set[asyncio.Task[None]] = set()
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        human = next((one for one in self.context.org.humans if one.id == body.get("to")), None)
+        human = next((human for human in self.context.org.humans if human.id == body.get("to")), None)
         if human is None:
             return
         tries = int(body.get("tries", 0))
         if human.channel is not None and tries == 0:
-            await self._over_channel(human, body)
+            await self._send_to_channel(human, body)
         if human.webhook_file is not None:
-            await self._over_webhook(human, key, body, tries)
+            await self._send_to_webhook(human, key, body, tries)
 
-    async def _over_channel(self, human: Human, body: dict[str, Any]) -> None:
-        """The gateway's node says it; the message waits on the bus until the node has."""
+    async def _send_to_channel(self, human: Human, body: dict[str, Any]) -> None:
+        """Ask the gateway's node to write it into the chat. The control message waits on the bus for the node."""
         gateway = human.channel.gateway if human.channel else ""
         agents = self.context.org.agents_of(gateway)
         if not agents:
@@ -56,7 +56,7 @@ class PersonNotifications(Duty):
             )
             return
         text = f"{body.get('subject', '')}\n\n{body.get('text', '')}".strip()
-        said = {"person": human.id, "text": text, **({"whole": body["whole"]} if body.get("whole") else {})}
+        order = {"person": human.id, "text": text, **({"whole": body["whole"]} if body.get("whole") else {})}
         note = Envelope(
             id=f"{str(body['id'])[:119]}-channel",
             type="control",
@@ -64,11 +64,11 @@ class PersonNotifications(Duty):
             to=agents[0].id,
             task_id=body.get("task_id"),
             subject=NOTIFY,
-            body=json.dumps(said),
+            body=json.dumps(order),
         )
         await self.context.publish(self.context.subjects.ctl(agents[0].id, STEWARD), note)
 
-    async def _over_webhook(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
+    async def _send_to_webhook(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
         if tries < len(_WAITS_S):
             due = now() + timedelta(seconds=_WAITS_S[tries])
             await self.context.at(self.rule, key, due, {**body, "tries": tries + 1})
@@ -77,11 +77,12 @@ class PersonNotifications(Duty):
         posting.add_done_callback(self._posting.discard)
 
     async def _post(self, human: Human, key: str, body: dict[str, Any], tries: int) -> None:
-        said = {name: body.get(name) for name in ("id", "to", "task_id")}
-        said |= {name: inert(str(body.get(name) or "")) for name in ("subject", "text")}  # a person will read it
+        message = {name: body.get(name) for name in ("id", "to", "task_id")}
+        # Others have written these words, and a person will read them.
+        message |= {name: inert(str(body.get(name) or "")) for name in ("subject", "text")}
         try:
             url = read_url(self.context.folder / (human.webhook_file or ""))
-            await post(url, {"v": 1, "company": self.context.org.company, "from": STEWARD, **said})
+            await post(url, {"v": 1, "company": self.context.org.company, "from": STEWARD, **message})
             await self.context.forget_timer(self.rule, key)
         except Missing as problem:
             log.error("%s is not reached by webhook: %s", human.id, problem)

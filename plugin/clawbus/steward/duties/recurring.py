@@ -1,7 +1,7 @@
-"""Recurring work: a task for somebody, or a meeting, whenever it is due; without cron, and with no process that waits.
+"""Recurring work: each entry of [[recurring]] gives a task, or calls a meeting, whenever it is due.
 
-Each entry of [[recurring]] has one timer of the server, for its next time, which sets the one after it. A time that
-fell into an outage comes once, when server and steward are back.
+It needs no cron, and no process that waits. Each entry has one timer of the server for its next time; when it fires,
+the duty sets the timer for the time after. If times fell into an outage, one comes when server and steward are back.
 """
 
 from __future__ import annotations
@@ -25,27 +25,25 @@ log = logging.getLogger(__name__)
 
 
 class Recurring(Duty):
-    """The work of [[recurring]]; the result of a task goes to its `report_to` as a report."""
+    """A timer of this duty is an entry. The result of its task goes to the entry's `report_to` as a report."""
 
     rule: ClassVar[str] = "recurring"
     period_s: ClassVar[float | None] = 3600.0
 
     async def on_start(self) -> None:
-        """Set what differs from what the server holds, and take back what has left org.toml.
-
-        What is set already goes on: a steward that starts again must not begin the interval anew.
-        """
+        """Set the timers of new and changed entries, and take back those of entries that have left org.toml."""
         entries = {entry.id: entry for entry in self.context.org.recurring}
         for key in await self.context.timer_keys(self.rule):
             if key not in entries:
                 await self.context.forget_timer(self.rule, key)
         for entry in entries.values():
+            # A timer that is right stays: a steward that starts again must not begin the interval anew.
             held = await self.context.timer(self.rule, entry.id)
             if held is None or held.get("schedule") != _schedule(entry):
                 await self._set(entry, now())
 
     async def tick(self) -> None:
-        """Set what the server has lost: it keeps a timer 60 days, and a cron line may be longer."""
+        """Set the timers that the server has lost: it keeps one for 60 days, and a cron line may be longer."""
         keys = await self.context.timer_keys(self.rule)
         for entry in self.context.org.recurring:
             if entry.id not in keys:
@@ -58,8 +56,8 @@ class Recurring(Duty):
         await self.context.at(self.rule, entry.id, due, body)
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
-        entry = next((one for one in self.context.org.recurring if one.id == key), None)
-        if entry is None or body.get("schedule") != _schedule(entry):  # of an earlier org.toml
+        entry = next((entry for entry in self.context.org.recurring if entry.id == key), None)
+        if entry is None or body.get("schedule") != _schedule(entry):  # the timer is of an earlier org.toml
             return
         self.context.check_running()
         due = datetime.fromisoformat(body["due"])
@@ -68,7 +66,7 @@ class Recurring(Duty):
             await self.context.alert(self.rule, entry.id, False, f"{entry.id} is due again")
         except Away:
             raise
-        except ClawbusError as error:  # a full backlog, an agent that has left: the next time it is tried again
+        except ClawbusError as error:  # such as a full backlog, or an agent that has left: the next time may go well
             text = f"the recurring {entry.id} was not given away: {error}"
             await self.context.alert(self.rule, entry.id, True, text)
         await self._set(entry, due)
@@ -79,13 +77,13 @@ class Recurring(Duty):
         ids = {"id": self.context.message_id(given["task_id"]), "trace_id": given["task_id"], **given}
         made = make_task(self.context.org, STEWARD, new)
         task = made.model_copy(update=ids | {"parent": self._thread(entry)})
-        if await self._open(task):
+        if await self._has_open_task(task):
             log.info("recurring %s: the last one has not ended, so this time is left out", entry.id)
             return
         await self.context.give(task)
 
-    async def _open(self, task: Envelope) -> bool:
-        """Whether an earlier task of the same entry waits or is being worked on."""
+    async def _has_open_task(self, task: Envelope) -> bool:
+        """True if an earlier task of the same entry is queued or running."""
         for stored in await self.context.bus.stored(TASKS, self.context.subjects.task(task.to, task.priority, STEWARD)):
             try:
                 other = await self.context.bus.verifier.envelope(self.context.subjects, stored)
@@ -99,7 +97,8 @@ class Recurring(Duty):
 
     async def _meet(self, entry: Entry, due: datetime) -> None:
         meeting_id = self.context.task_id(self.rule, entry.id, due)
-        if any(one.series == entry.id and one.id != meeting_id for one in await meeting.open_meetings(self.context)):
+        others = [held for held in await meeting.open_meetings(self.context) if held.id != meeting_id]
+        if any(held.series == entry.id for held in others):
             log.info("recurring %s: the last meeting goes on, so this time is left out", entry.id)
             return
         deadline = now() + timedelta(seconds=entry.lasts_s)
@@ -108,28 +107,28 @@ class Recurring(Duty):
         await meeting.begin(self.context, Meeting(meeting_id, of, entry.agenda, deadline, to, entry.id))
 
     async def on_end(self, end: Envelope) -> None:
-        """The result of a task of ours becomes a report."""
+        """Report the result of an entry's task."""
         if end.to != STEWARD:
             return
-        said = await self.context.accepted(end.task_id or "", STEWARD)
+        given = await self.context.accepted(end.task_id or "", STEWARD)
         threads = {self._thread(entry): entry for entry in self.context.org.recurring}
-        entry = threads.get(str(said.detail.get("parent"))) if said else None
-        if said is None or entry is None:
+        entry = threads.get(str(given.detail.get("parent"))) if given else None
+        if given is None or entry is None:
             return
-        counts = await self.context.ends.read(said.task_id, STEWARD, str(said.detail.get("to")))
-        if counts is not None:
+        first = await self.context.ends.read(given.task_id, STEWARD, str(given.detail.get("to")))
+        if first is not None:
             await self.context.tell(
                 self._report_to(entry),
-                f"The recurring {entry.id} ended as {counts.status}, written by {counts.by}:\n{counts.envelope.body}",
-                cause=(self.rule, said.task_id),
-                subject=f"recurring {entry.id}: {counts.status}",
+                f"The recurring {entry.id} ended as {first.status}, written by {first.by}:\n{first.envelope.body}",
+                cause=(self.rule, given.task_id),
+                subject=f"recurring {entry.id}: {first.status}",
                 kind="report",
-                task_id=said.task_id,
+                task_id=given.task_id,
                 parent=self._thread(entry),
             )
 
     def _thread(self, entry: Entry) -> str:
-        """What all tasks of an entry have as their parent."""
+        """The id that all tasks of an entry have as their parent."""
         return self.context.task_id(self.rule, entry.id)
 
     def _report_to(self, entry: Entry) -> str:
@@ -141,7 +140,7 @@ def _schedule(entry: Entry) -> str:
 
 
 def _next(entry: Entry, after: datetime) -> datetime:
-    """The next time after `after` that is not past yet, on the same beat."""
+    """The next time of an entry that is after `after` and has not passed. An interval keeps its beat."""
     if entry.cron:
         return Cron.parse(entry.cron).after(max(after, now()))
     every_s = entry.every_s or 0

@@ -1,7 +1,7 @@
-"""Refused calls: a key of the company has tried what is not its own, or somebody came without one; people hear of it.
+"""Server refusals: people hear when nats-server has refused a call of one of the company's keys, or a connection.
 
-Nothing has happened: the server let none of it pass. But nodes, people and stewards do not try such things, so a key is
-in wrong hands, or a program has a fault. A steward on the company's own machine reads the server's log.
+The server let nothing pass. But nodes, people and stewards do not try such things. So a key is in wrong hands, or a
+program has a fault. A steward on the company's own machine reads the server's log.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from clawbus.wire.envelope import now
 
 _QUIET = timedelta(hours=1)
 _MOST_OF_DOCTORS = 50
-"""Within one look: some `clawbus doctor` at once."""
+"""The refusals of one key in one `tick` that may come from `clawbus doctor`; several may run at once."""
 
 
 class ServerRefusals(Duty):
-    """One alert for each key, until an hour has passed without anything more. `counted`: how often, by key.
-
-    None for what a change of org.toml has taken from a key a moment ago: its node has not heard of it yet.
-    """
+    """One alert for each key. It clears when nothing more was refused for an hour. `counted`: key -> refusals."""
 
     rule: ClassVar[str] = "refused"
     period_s: ClassVar[float | None] = 1.0
@@ -42,19 +39,20 @@ class ServerRefusals(Duty):
     async def tick(self) -> None:
         found: dict[str, Refusal] = {}
         doctors: Counter[str] = Counter()
-        for one in self._refusals.fresh():
-            self.counted[one.key] += 1
-            if was_its_own(self._home, self.context.org, one):
+        for refusal in self._refusals.fresh():
+            self.counted[refusal.key] += 1
+            # A change of org.toml has just taken the right from the key, and its node has not heard of it yet.
+            if was_its_own(self._home, self.context.org, refusal):
                 continue
-            if self._is_the_doctors(one) and doctors[one.key] < _MOST_OF_DOCTORS:
-                doctors[one.key] += 1
+            if self._is_the_doctors(refusal) and doctors[refusal.key] < _MOST_OF_DOCTORS:
+                doctors[refusal.key] += 1
             else:
-                found.setdefault(one.key, one)
-        for key, one in found.items():
+                found.setdefault(refusal.key, refusal)
+        for key, refusal in found.items():
             text = (
                 "Somebody asked nats-server to be let in with credentials that it does not take, or without any."
                 if key == STRANGER
-                else f"The key {key} has tried to {one.what} {one.subject[:300]}, which is not its own."
+                else f"The key {key} has tried to {refusal.what} {refusal.subject[:300]}, which is not its own."
             )
             await self.context.at(self.rule, key, now() + _QUIET, {})
             await self.context.alert(
@@ -65,13 +63,13 @@ class ServerRefusals(Duty):
                 counted=self.counted[key],
             )
 
-    def _is_the_doctors(self, one: Refusal) -> bool:
-        """Whoever imitates it is refused all the same, and counted."""
-        if one.label != f"clawbus {LABEL}":
+    def _is_the_doctors(self, refusal: Refusal) -> bool:
+        """True if `clawbus doctor` makes such a call. A thief who imitates it is refused and counted all the same."""
+        if refusal.label != f"clawbus {LABEL}":
             return False
-        if one.key not in self._tried:
-            self._tried[one.key] = tried_by_the_doctor(self.context.org, one.key)
-        return one.subject in self._tried[one.key]
+        if refusal.key not in self._tried:
+            self._tried[refusal.key] = tried_by_the_doctor(self.context.org, refusal.key)
+        return refusal.subject in self._tried[refusal.key]
 
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
         await self.context.alert(self.rule, key, False, "nothing more was refused for an hour")

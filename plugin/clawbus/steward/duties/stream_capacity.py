@@ -1,9 +1,9 @@
-"""Room: what is nearly full raises an alert, before it refuses what is said next.
+"""Stream capacity: an alert for each stream, disk or account that is nearly full, before it refuses a message.
 
-Each stream has its bound (`[streams]`) and an age after which its messages go, so that one fills up only by a flood,
-such as that of a stolen key. One whose oldest message makes room for the newest refuses nothing; the guests' is their
-own. Below them lies the disk, which others fill, too: a steward on the company's own machine looks at it. On somebody
-else's server the account may have a bound.
+A stream has its bound (`[streams]`), and its messages go at an age. So only a flood fills it, such as that of a stolen
+key. A stream that drops its oldest message refuses nothing. That of the guests is their own concern. Other programs
+fill the disk, too; a steward on the company's own machine looks at it. On somebody else's server the account may have a
+bound.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DISK_CLEARED = 1.25
 
 
 class StreamCapacity(Duty):
-    """An alert's key is the stream's name, `disk` or `account`. Of a stream it says who has written there last."""
+    """An alert's key is the stream's name, `disk` or `account`. That of a stream names its latest writers."""
 
     rule: ClassVar[str] = "room"
     period_s: ClassVar[float | None] = 15.0
@@ -39,7 +39,7 @@ class StreamCapacity(Duty):
                 continue
             try:
                 await self._look(stream.name, stream.name.lower() in raised)
-            except Refused as refusal:  # the others are to be looked at all the same
+            except Refused as refusal:  # the other streams still have their turn
                 log.warning("the stream %s is not looked at: %s", stream.name, refusal.message)
 
     async def _look_at_disk(self, is_raised: bool) -> None:
@@ -59,8 +59,8 @@ class StreamCapacity(Duty):
     async def _look_at_account(self, is_raised: bool) -> None:
         if self.context.bus.store is not None:  # our own server bounds its streams, and nothing else
             return
-        said = await self.context.bus.api("INFO")
-        most, used = int(said["limits"]["max_storage"]), int(said["storage"])
+        account = await self.context.bus.api("INFO")
+        most, used = int(account["limits"]["max_storage"]), int(account["storage"])
         part = used / most if most > 0 else 0.0
         if part > _RAISED:
             text = (
@@ -82,7 +82,8 @@ class StreamCapacity(Duty):
     async def _raise(self, name: str, part: float, last: int) -> None:
         pattern = f"{self.context.org.company}.>"
         latest = await self.context.bus.stored(name, pattern, max(1, last - _LATEST + 1))
-        writers = Counter(one.subject.rpartition(".")[2] for one in latest)  # the server vouches for nothing else there
+        # Of all that stands in a message, the server vouches only for the sender in its subject.
+        writers = Counter(stored.subject.rpartition(".")[2] for stored in latest)
         named = ", ".join(f"{count} of {sender}" for sender, count in writers.most_common(5))
         text = (
             f"The stream {name} holds {part:.0%} of what it may; when it is full, it refuses what is said next.\n"

@@ -1,7 +1,7 @@
-"""Unwell: a gateway fails every turn of an agent before its model is asked, and a person has to see to it (ADR 26).
+"""Unfit agents: an alert for each gateway that fails every turn of an agent before its model is asked (ADR 26).
 
-Its node says so in its presence, and no more when it is well again, or is another process. While the `clawbus up` of a
-gateway is restarting it, nobody is called.
+A node says it in its presence, until the gateway is well again or is another process. While `clawbus up` restarts the
+gateway, no person is called.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clawbus.tasks.roster import Roster, Unwell, remedy
 
 
 class UnfitAgents(Duty):
-    """One alert for each gateway."""
+    """One alert for each gateway. It clears when its agents are well again."""
 
     rule: ClassVar[str] = "gateway"
     period_s: ClassVar[float | None] = 2.0
@@ -26,9 +26,9 @@ class UnfitAgents(Duty):
         self._roster = Roster(context.subjects)
 
     async def on_start(self) -> None:
-        await self.context.bus.listen(self.context.subjects.everything("presence"), self._hear)
+        await self.context.bus.listen(self.context.subjects.everything("presence"), self._on_presence)
 
-    def _hear(self, message: Message) -> None:
+    def _on_presence(self, message: Message) -> None:
         self._roster.on_presence(message)
 
     async def tick(self) -> None:
@@ -36,8 +36,8 @@ class UnfitAgents(Duty):
         raised = {alert.key for alert in await self.context.alerts.raised(self.rule)}
         for gateway in org.gateways:
             agents = [agent.id for agent in org.agents_of(gateway.id)]
-            found = {one: unwell for one in agents if (unwell := self._roster.unwell(one)) is not None}
-            calls = {one: unwell for one, unwell in found.items() if unwell.needs_person}
+            found = {agent: unwell for agent in agents if (unwell := self._roster.unwell(agent)) is not None}
+            calls = {agent: unwell for agent, unwell in found.items() if unwell.needs_person}
             if calls:
                 await self.context.alert(self.rule, gateway.id, True, _text(gateway, calls), agents=sorted(calls))
             elif gateway.id in raised and not found and self._roster.has_heard(agents):
@@ -47,8 +47,8 @@ class UnfitAgents(Duty):
 
 def _text(gateway: Gateway, unwell: dict[str, Unwell]) -> str:
     first = next(iter(unwell.values()))
-    said = f"It says: {in_line(first.why)}\n" if first.why else ""
+    reason = f"It says: {in_line(first.why)}\n" if first.why else ""
     return (
-        f"The gateway {gateway.id} fails every turn of {', '.join(unwell)} before a model is asked.\n{said}"
+        f"The gateway {gateway.id} fails every turn of {', '.join(unwell)} before a model is asked.\n{reason}"
         f"Their tasks wait, and go on by themselves when it is well.\n\n{remedy(gateway, first)}"
     )

@@ -1,6 +1,6 @@
-"""Files that travel: content on the bus by its hash, a reference in the envelope, a checked copy where they arrive.
+"""Artifacts: the content of a file on the bus by its hash, a reference in the envelope, a checked copy at the receiver.
 
-Foreign addresses (r2://…, https://…) stay as references: nobody here fetches them.
+Foreign addresses (r2://…, https://…) stay references. Nobody here fetches them.
 """
 
 from clawbus.tasks.artifacts.files import MAX_FILES, foreign, read_inside, safe_name

@@ -1,33 +1,39 @@
-"""Files of an agent's workspace, and the names that they get elsewhere."""
+"""Files of an agent's workspace: read and written through no link, with names that are safe anywhere.
+
+An agent owns its workspace, and may put a link where a folder was, between a check and its use. So folders are opened
+one step after the other, and the descriptor that was checked is the one that is used (openat(2), O_NOFOLLOW).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from clawbus.errors import InvalidInput
 from clawbus.sanitize import inert
-from clawbus.tasks.artifacts.folders import opened
 from clawbus.tasks.artifacts.store import MAX_FILE_BYTES
 from clawbus.wire.envelope import Artifact
 from clawbus.wire.redaction import without_keys
 
 MAX_FILES = 20
-"""Of one task or message; as the envelope holds them."""
+"""The most artifacts of one task or message; the envelope has the same bound."""
 _MAX_NAME_BYTES = 120
 _URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{1,31})://(?P<rest>[\x21-\x7e]{1,1900})")
 _FIELD = "artifacts"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-"""NONBLOCK: a pipe would wait for a writer. NOFOLLOW: what was resolved is a link no more."""
+"""NONBLOCK: opening a pipe would wait for a writer. NOFOLLOW: the path was resolved, so a link there is a new one."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
-"""Devices, under any ending, where a folder lies on a Windows disk (WSL2)."""
+"""The names of devices, with any ending, on a Windows disk (WSL2)."""
 
 
 def foreign(address: str) -> Artifact | None:
-    """A reference to an address elsewhere, None if `address` is a path. Raises InvalidInput for `file://`."""
+    """A reference to a foreign address; None if `address` is a path. Raises InvalidInput for `file://`."""
     found = _URI.fullmatch(address)
     if found is None:
         return None
@@ -38,10 +44,10 @@ def foreign(address: str) -> Artifact | None:
 
 
 def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
-    """Name and content of a file that really lies in a workspace, whatever links lead to it.
+    """The name and the content of a file that lies in a workspace.
 
-    Raises InvalidInput: there is none, it lies outside, it is no plain file, it is too large, it cannot be read, it
-    holds a secret key: its hash is its address, so that nothing can be taken out of it.
+    Links may lead to it, if it lies inside. Raises InvalidInput if there is none, if it lies outside, is no plain file,
+    is too large, cannot be read, or holds a secret key.
     """
     try:
         root = workspace.resolve(strict=True)
@@ -60,13 +66,14 @@ def read_inside(workspace: Path, path: str) -> tuple[str, bytes]:
     if len(data) > MAX_FILE_BYTES:
         remedy = "Split it, or put it elsewhere and give its address."
         raise InvalidInput(_FIELD, path, f"more than {MAX_FILE_BYTES // 2**20} MiB", remedy)
+    # The hash of the content is its address, so the key cannot be taken out of it.
     if any(leak.taken_out for leak in without_keys(data)[1]):
         raise InvalidInput(_FIELD, path, "holds a secret key (an nkey seed)", "Take the key out of the file first.")
     return safe_name(real.name), data
 
 
 def safe_name(name: str) -> str:
-    """A file name that fits any folder: no slash, nothing unseen, not only dots, no device, not long."""
+    """A file name that is safe in any folder: no slash, no invisible letter, not only dots, no device, not long."""
     last = unicodedata.normalize("NFC", name.replace("\\", "/")).rpartition("/")[2]
     kept = "".join(char if _plain(char) else "_" for char in last).lstrip(".-").rstrip(".")
     kept = f"_{kept}" if _RESERVED.match(kept) else kept
@@ -75,8 +82,39 @@ def safe_name(name: str) -> str:
         stem, dot, suffix = kept, "", ""
     room = _MAX_NAME_BYTES - len((dot + suffix).encode())
     short = stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix
-    return short.rstrip(".") or "file"  # once more: the cut may have ended behind a dot
+    return short.rstrip(".") or "file"  # again: the cut may have left a dot at the end
 
 
 def _plain(char: str) -> bool:
     return char in "._-" or (char.isalnum() and inert(char) == char)
+
+
+@contextlib.contextmanager
+def opened(root: Path, *below: str, make: bool = False) -> Iterator[int]:
+    """The descriptor of a folder below `root`. `make`: missing folders are made.
+
+    Raises OSError if there is no such folder, or if a part of the path is a link or no folder.
+    """
+    at = os.open(root, _FOLDER)
+    try:
+        for part in below:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=at)
+            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = inner
+        yield at
+    finally:
+        os.close(at)
+
+
+def write(root: Path, below: tuple[str, ...], name: str, data: bytes) -> Path:
+    """Write a file in such a folder, whole or not at all. It replaces whatever was there. Raises OSError."""
+    scratch = f".{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with opened(root, *below, make=True) as folder:
+        with os.fdopen(os.open(scratch, flags, 0o600, dir_fd=folder), "wb") as stream:
+            stream.write(data)
+        os.replace(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return root.joinpath(*below, name)

@@ -1,4 +1,4 @@
-"""Where artifacts arrive: a checked copy in the workspace of the agent that is to read them, `bus/<task>/<name>`."""
+"""Arrived artifacts: a checked copy in the workspace of the agent that is to read it, as `bus/<task>/<name>`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clawbus.errors import BusAway, ClawbusError
-from clawbus.tasks.artifacts.files import safe_name
-from clawbus.tasks.artifacts.folders import opened, write
+from clawbus.tasks.artifacts.files import opened, safe_name, write
 from clawbus.tasks.artifacts.store import Store
 from clawbus.wire.envelope import Artifact
 
@@ -18,7 +17,7 @@ _FOLDER = "bus"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An artifact that has arrived. Without a `path` it could not be copied, or is a foreign address."""
+    """An artifact that has arrived. `path` None: it could not be copied, or it is a foreign address; `note` says so."""
 
     artifact: Artifact
     path: Path | None
@@ -26,7 +25,10 @@ class Placed:
 
 
 class Shelf:
-    """Copies for the agents of one gateway. `workspace_of` names an agent's workspace, None if it is not known."""
+    """The copies for the agents of one gateway. `workspace_of`: an agent's workspace, None if it is not known.
+
+    `spare`: the folder for copies that have no place in a workspace.
+    """
 
     def __init__(self, store: Store, workspace_of: Callable[[str], Awaitable[Path | None]], spare: Path) -> None:
         self._store = store
@@ -34,7 +36,7 @@ class Shelf:
         self._spare = spare
 
     async def place(self, agent: str, thread: str, artifacts: Sequence[Artifact]) -> list[Placed]:
-        """Copy what is on the bus, once per thread (a task's id). What is wrong with one stands in its note.
+        """Copy the artifacts of a thread (a task's id) to an agent's workspace. A note says what is wrong with one.
 
         Raises BusAway.
         """
@@ -58,7 +60,7 @@ class Shelf:
         return found
 
     async def _folder(self, agent: str, thread: str) -> tuple[Path, tuple[str, ...]]:
-        """A root and the folder below it: in the workspace, unless a link leads out of it; else the node's own."""
+        """A root and the folder below it: in the workspace if that can be opened through no link, else in `spare`."""
         workspace = await self._workspace_of(agent)
         if workspace is not None and workspace.is_dir():
             root = workspace.resolve()
@@ -69,7 +71,7 @@ class Shelf:
 
 
 def _free(name: str, sha256: str, taken: set[str]) -> str:
-    """Two files of one name: the second is called by the beginning of its hash, too."""
+    """A name that no other file has. The second file of a name gets the beginning of its hash before it."""
     name = f"{sha256[:8]}-{name}" if name.casefold() in taken else name
     taken.add(name.casefold())
     return name

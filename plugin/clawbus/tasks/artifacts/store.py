@@ -1,7 +1,7 @@
-"""Content on the bus: `<company>.art.<sha256>.<part>.<from>`, parts of 512 KiB, kept as long as ART keeps them.
+"""The content of artifacts on the bus: `<company>.art.<sha256>.<part>.<from>`, in parts of 512 KiB.
 
-The address is the hash of the whole, so a part that is there already is not sent again, and whoever reads it back
-checks that it is what was meant.
+The hash of the whole is the address. So a part that is there already is not sent again, and a reader can check that it
+has got the right content. The stream ART says how long it is kept.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Store:
         self._subjects = subjects
 
     async def put(self, sender: str, name: str, data: bytes) -> Artifact:
-        """Put a file on the bus, and return its reference. What is there already is not sent again.
+        """Put a file on the bus. Returns its reference.
 
-        Raises BusAway or Refused (no room, not allowed): some parts may be there then, and trying again completes it.
+        Raises BusAway or Refused (no room, not allowed). Some parts may be there then; another try completes it.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         for part in range(_parts(len(data))):
             subject = self._subjects.build("art", sender, sha256=sha256, part=str(part))
-            with contextlib.suppress(EndConflict):  # it is there
+            with contextlib.suppress(EndConflict):  # the part is there already
                 await self._publish(subject, data[part * PART_BYTES : (part + 1) * PART_BYTES], sender)
         return Artifact(name=name, sha256=sha256, size_bytes=len(data), sender=sender)
 
@@ -48,7 +48,7 @@ class Store:
         await retry(publish, BusAway, _AGAIN_S, tries=_TRIES)
 
     async def get(self, artifact: Artifact) -> bytes:
-        """The content of an artifact, checked. Raises BusAway, NotFound (a part is missing) or Refused (changed)."""
+        """The content of an artifact. Raises BusAway, NotFound (a part is missing) or Refused (its hash differs)."""
         name, size, sha256, sender = artifact.name, artifact.size_bytes, artifact.sha256, artifact.sender
         if sha256 is None or size is None or sender is None:
             raise Refused(f"artifact {name!r} is a reference to {artifact.uri!r}: it is not on the bus")
@@ -69,5 +69,5 @@ class Store:
 
 
 def _parts(size: int) -> int:
-    """How many parts a file has; an empty one has one, so that it can be missed."""
+    """The number of parts of a file. An empty file has one, so that a missing file can be told from it."""
     return max(1, -(-size // PART_BYTES))

@@ -1,7 +1,7 @@
-"""Approvals: people hear of what waits for their decision, one after the other up the line until one decides.
+"""Approval requests: one person after the other is asked for a decision, up the line until one decides.
 
-The worker's node holds the task (`worker.overseer`), and reads the decision by itself; this is only the telling. Who
-was asked, and when the next one is, stands in a timer of the server; all else in the events of the task.
+The worker's node holds the task (`node.worker.oversight`), and reads the decision by itself. This duty only asks. A
+timer says who was asked last; the events of the task hold all else.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from clawbus.wire.envelope import Envelope, now
 from clawbus.wire.events import Event, question_code
 
 
-class Approvals(Duty):
-    """A timer of this duty is a question that nobody has decided; its alert is one that nobody is left to ask about."""
+class ApprovalRequests(Duty):
+    """A timer of this duty is a question without a decision. An alert is a question that all of its line have left."""
 
     rule: ClassVar[str] = "approval"
 
@@ -37,10 +37,10 @@ class Approvals(Duty):
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:
         task_id, asked = str(body.get("task")), int(body.get("asked", 0))
         events = await self.context.history.events(task_id)
-        question = next((one for one in events if one.kind == "waiting_approval" and self._key(one) == key), None)
+        about = [event for event in events if self._key(event) == key]
+        question = next((event for event in about if event.kind == "waiting_approval"), None)
         decided = any(
-            one.kind in ("approved", "refused") and one.sender in self.context.org.people and self._key(one) == key
-            for one in events
+            event.kind in ("approved", "refused") and event.sender in self.context.org.people for event in about
         )
         if question is None or decided or await self._has_ended(task_id):
             return
@@ -49,10 +49,10 @@ class Approvals(Duty):
             await self._ask(question, asked + 1)
             return
         text = f"Nobody has decided on task {task_id} of {question.sender}. Asked: {', '.join(line)}."
-        await self.context.alert(self.rule, key, True, f"{text}\n\n{_how(question)}", told=line, task=task_id)
+        await self.context.alert(self.rule, key, True, f"{text}\n\n{_how(question)}", informed=line, task=task_id)
 
     async def _ask(self, question: Event, number: int) -> None:
-        """Reach the person of that place in the line; the timer says when the next one is asked."""
+        """Ask the person at place `number` of the line, and set the timer for the next one."""
         task_id, detail, line = question.task_id, question.detail, self._line(question)
         key, cause = self._key(question), (self.rule, self._key(question), number)
         what = "wants to start on a task" if detail.get("side") == "dispatch" else "has a report that waits"
@@ -76,7 +76,8 @@ class Approvals(Duty):
         return (first, *self.context.org.people_above(first))
 
     def _key(self, event: Event) -> str:
-        """Of a question, and of the decision on it, which names who had asked."""
+        """The key of a question and of the decision on it."""
+        # A decision names in `to` the agent that had asked.
         asks = event.sender if event.kind == "waiting_approval" else str(event.detail.get("to"))
         return self.context.task_id(
             self.rule, event.task_id, event.detail.get("side"), event.detail.get("digest"), asks
@@ -93,6 +94,6 @@ class Approvals(Duty):
 
 
 def _how(question: Event) -> str:
-    """With the code of this question, so that the word is to the text that stands below it and to no other."""
+    """The two commands. The code ties the decision to the text below them, and to no other text."""
     this = f"{question.task_id} --code {question_code(question.sender, question.detail.get('digest'))}"
     return f"Yes: clawbus approve {this}\nNo:  clawbus refuse {this} --why REASON"

@@ -1,7 +1,7 @@
-"""Dead letters: each one alerts a person, and people decide what becomes of it (`clawbus dead`).
+"""Dead letters: each one alerts people, who redrive it or prune it (`clawbus dead`).
 
-Redriving gives the task again, to the same address or to another, as a task of the steward whose parent is the dead
-one; it keeps its path and its hops. Its result goes to who had asked first, as that of a chain does (`duties.chains`).
+A redrive gives the task again, to the same address or to another. The new task is the steward's. Its parent is the dead
+one, and it keeps its path and its hops. Its result goes to the first requester, as that of a chain does.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from clawbus.wire.strict_json import read_object
 
 log = logging.getLogger(__name__)
 _REASON_BYTES = 4096
-"""Of a reason in an alert: agents write letters, and people read alerts wherever they are reached."""
+"""The most of a reason that an alert quotes: agents write dead letters, and alerts go to chats and webhooks."""
 
 
-class DeadLetters(Duty):
-    """People order by control messages: {"do": "redrive" or "prune", "to": …}, about one letter each; and
-    {"do": "purge", "seq": …}, about all that lie before that number, whoever has written them.
+class Redrive(Duty):
+    """People order by control messages: {"do": "redrive" or "prune", "to": …} about one letter, which `task_id` names;
+    {"do": "purge", "seq": …} about all letters before that sequence, whoever has written them.
     """
 
     rule: ClassVar[str] = "dead"
@@ -40,9 +40,9 @@ class DeadLetters(Duty):
             f"Dead letter {task_id}: {in_line(reason)}\nIt had come on {in_line(str(letter.get('subject')))[:300]}.\n\n"
             f"Look: clawbus dead show {task_id}\n{again}Enough: clawbus dead prune {task_id}"
         )
-        if letter.get("refused"):  # a forged one: `forged` alerts, once for each name
+        if letter.get("refused"):  # a forged message: `forged_messages` alerts once for each name
             return
-        if await self._letters(task_id):  # else it was decided on before this steward came to it
+        if await self._letters(task_id):  # else a person has decided before this steward came to it
             await self.context.alert(self.rule, task_id, True, text, reason=reason)
 
     async def on_control(self, note: Envelope) -> None:
@@ -64,7 +64,7 @@ class DeadLetters(Duty):
                 new = await self._redrive(note.task_id, letters, str(order.get("to") or ""), note.sender)
             except Away:
                 raise
-            except ClawbusError as error:  # a full backlog, an agent that has left, bytes that are no task
+            except ClawbusError as error:  # such as a full backlog, an agent that has left, bytes that are no task
                 cause, subject = (self.rule, note.id), "not redriven"
                 await self.context.tell(
                     note.sender, f"Dead letter {note.task_id}: {error}", cause=cause, subject=subject
@@ -77,7 +77,8 @@ class DeadLetters(Duty):
         log.info("dead letter %s: %s", note.task_id, done)
 
     async def _purge(self, seq: object, by: str) -> None:
-        """All at once: one by one takes too long for a full stream, and what is unsigned is nobody's letter."""
+        """Remove all letters before a sequence."""
+        # At once: one by one would take too long for a full stream, and would leave the letters that nobody has signed.
         if not isinstance(seq, int) or seq < 1:
             log.warning("%s ordered to purge dead letters before %r, which is no number of one", by, seq)
             return
@@ -92,18 +93,18 @@ class DeadLetters(Duty):
         return await self.context.bus.stored_singly(DEAD, pattern)
 
     async def _redrive(self, task_id: str, letters: list[Stored], to: str, by: str) -> str:
-        """Give the task again. Returns its new id. Raises ClawbusError: then the letter stays where it is."""
+        """Give the task again. Returns its new id. Raises ClawbusError; then the letter stays."""
         seq, old = letters[0].seq, await self._task(task_id, letters[0])
         address = to or old.to
         self.context.org.takers(address, "to")
-        given, created = self.context.given(self.rule, task_id, seq), now()
-        new_id = given["task_id"]
+        ids, created = self.context.given(self.rule, task_id, seq), now()
+        new_id = ids["task_id"]
         task = old.model_copy(
             update={
                 "id": self.context.message_id(new_id),
                 "sender": STEWARD,
                 "to": address,
-                **given,
+                **ids,
                 "takers": self.context.org.members(address) or None,
                 "tools": bound_of(self.context.org, old),
                 "path": path_on_behalf(old),
@@ -112,16 +113,14 @@ class DeadLetters(Duty):
                 "expires_at": created + lifetime(self.context.org),
             }
         )
-        await self.context.give(task, again_by=by, **await self._asked_first(old, by))
-        said = {"to": address, "started": True, "task": new_id, "why": f"redriven by {by}"}
-        await self.context.event("chained", task_id, cause=(self.rule, task_id, seq), **said)
+        await self.context.give(task, again_by=by, **await self._first_requester(old, by))
+        detail = {"to": address, "started": True, "task": new_id, "why": f"redriven by {by}"}
+        await self.context.event("chained", task_id, cause=(self.rule, task_id, seq), **detail)
         return new_id
 
     async def _task(self, task_id: str, letter: Stored) -> Envelope:
-        """The task of a letter, as its sender has signed it: who writes a letter cannot make him say anything.
-
-        Raises ClawbusError if there is none in it, or if it is not his.
-        """
+        """The task of a letter, as its sender has signed it. Raises ClawbusError if the letter holds no such task."""
+        # An agent writes the letter, but it cannot put words into the mouth of the task's sender.
         subjects = self.context.subjects
         try:
             kept = SignedCopy.read(_object(letter.data).get("signed"), letter.at)
@@ -134,19 +133,19 @@ class DeadLetters(Duty):
             raise ClawbusError(f"{task_id} holds another task than it says", "Prune it.")
         return task
 
-    async def _asked_first(self, old: Envelope, by: str) -> dict[str, Any]:
-        """Whose task it was in the beginning, and its id there: the result goes there, after any number of redrives."""
+    async def _first_requester(self, old: Envelope, by: str) -> dict[str, Any]:
+        """The first task and its requester, who gets the result after any number of redrives."""
         if old.sender != STEWARD:
             return {"chain_of": old.task_id, "requester": old.sender}
-        said = await self.context.accepted(old.task_id or "", STEWARD)
-        if said is not None and "chain_of" in said.detail:
-            return {name: said.detail[name] for name in ("chain_of", "requester")}
+        given = await self.context.accepted(old.task_id or "", STEWARD)
+        if given is not None and "chain_of" in given.detail:
+            return {name: given.detail[name] for name in ("chain_of", "requester")}
         return {"chain_of": old.task_id, "requester": by}  # the steward's own, such as recurring work
 
 
-def _object(said: str | bytes) -> dict[str, Any]:
-    """A letter or an order; an empty one for what is none: others' words are data."""
+def _object(data: str | bytes) -> dict[str, Any]:
+    """The JSON object of a letter or an order; an empty one if it is none: others' words are data."""
     try:
-        return read_object(said)
+        return read_object(data)
     except WireError:
         return {}

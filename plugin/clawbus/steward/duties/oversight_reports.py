@@ -1,18 +1,21 @@
-"""Oversight: people hear of what they want to be told of. What they want to be asked about is `approvals`."""
+"""Oversight reports: people are told of the tasks that they watch (level `told` of org.toml).
+
+At the levels at which people decide, the nodes ask them, and the duty `approval_requests` brings it to them.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from clawbus.org import Oversight as Rule
+from clawbus.org import Oversight
 from clawbus.steward.context import in_line, quoted
 from clawbus.steward.duty import Duty
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event
 
 
-class Oversight(Duty):
-    """The level `told` of org.toml."""
+class OversightReports(Duty):
+    """One message when a watched task is given, and one when it has ended."""
 
     rule: ClassVar[str] = "oversight"
 
@@ -37,20 +40,21 @@ class Oversight(Duty):
         rule = self._watched(given.sender, str(given.detail.get("to", "")))
         if rule is None:
             return
-        counts = await self.context.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
-        if counts is None or counts.envelope.id != end.id:  # one that is written later ends nothing
+        first = await self.context.ends.read(task_id, given.sender, str(given.detail.get("to", "")))
+        if first is None or first.envelope.id != end.id:  # only the first end counts
             return
-        said = f"{counts.status}, by {counts.by}.\n\n{quoted(counts.envelope.body)}"
-        text = f"Task {task_id} of {given.sender} ended: {said}"
+        text = (
+            f"Task {task_id} of {given.sender} ended: {first.status}, by {first.by}.\n\n{quoted(first.envelope.body)}"
+        )
         await self.context.tell(
             self._human(rule), text, cause=(self.rule, task_id, "ended"), subject="a task has ended", kind="report"
         )
 
-    def _watched(self, source: str, to: str) -> Rule | None:
-        """The rule by which somebody is told; of a team or pool that of the first member that has one."""
+    def _watched(self, source: str, to: str) -> Oversight | None:
+        """The rule by which a person is told of a task; for a team or pool that of the first member that has one."""
         org = self.context.org
-        rules = (rule for one in (to, *org.members(to)) for rule in org.watching(source, to, one))
+        rules = (rule for worker in (to, *org.members(to)) for rule in org.watching(source, to, worker))
         return next((rule for rule in rules if rule.level == "told"), None)
 
-    def _human(self, rule: Rule) -> str:
+    def _human(self, rule: Oversight) -> str:
         return rule.human or self.context.org.humans[0].id

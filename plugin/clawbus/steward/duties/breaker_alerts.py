@@ -1,4 +1,4 @@
-"""Breakers: a person hears when an agent's tasks for one receiver have failed so often alike that no more are sent."""
+"""Breaker alerts: an agent's tasks for one receiver have failed alike so often that no more are sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from clawbus.steward.duty import Duty
 from clawbus.wire.events import Event
 
 
-class Breakers(Duty):
-    """Each edge, from an agent to whom it gives tasks, has one alert; it clears when one of them is done again."""
+class BreakerAlerts(Duty):
+    """One alert for each pair of an agent and a receiver. It clears when a task between them is done again."""
 
     rule: ClassVar[str] = "breaker"
 

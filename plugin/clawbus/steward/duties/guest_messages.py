@@ -1,8 +1,9 @@
-"""Guests: what a plain client says in the words of the published examples reaches the right agents, as `external`.
+"""Guest messages: the steward translates what plain clients publish, and sends it to the right agents as `external`.
 
-The stream of the guests keeps what they say and acknowledges nothing. A query is different: its reply subject is not
-kept in a stream, so it is heard as it is said, becomes a task, and gets the agent's answer; or, at its deadline,
-"pending". One for whose answer nobody waits (it was only published, or no steward was there) is a message.
+The guests write on the subjects and in the JSON of the published examples (`tasks.guests`). The stream GUEST keeps what
+they write, and acknowledges nothing. A query is different, since a stream does not keep its reply subject. So every
+steward subscribes to queries. A query becomes a task and gets the agent's answer, or "pending" at its deadline. A query
+that came without a reply subject, or while no steward was there, is a message.
 """
 
 from __future__ import annotations
@@ -25,20 +26,19 @@ from clawbus.steward.context import Context, in_line
 from clawbus.steward.duty import Duty
 from clawbus.tasks import Following
 from clawbus.tasks.guests import ANSWERS, Place, Words, place, read
-from clawbus.wire.accepted import accepted
 from clawbus.wire.envelope import Envelope, now
-from clawbus.wire.events import Event
+from clawbus.wire.events import Event, accepted_detail
 
 log = logging.getLogger(__name__)
 _MARGIN_S = 1.0
-"""The guest hears "pending" that long before his own deadline."""
-_HEARD_S = 0.05
-_MOST_HEARD = 10_000
+"""A guest gets "pending" this long before its own deadline."""
+_SUBSCRIPTION_LAG_S = 0.05
+_MOST_LIVE = 10_000
 _NOBODY, _QUIET = "nobody", timedelta(hours=1)
 
 
-class Guests(Duty):
-    """Speaks for the guests on the company's own channels, under a name that is never verified."""
+class GuestMessages(Duty):
+    """Publishes for the guests on the company's own channels, under a name that is never verified."""
 
     rule: ClassVar[str] = "guests"
 
@@ -47,30 +47,30 @@ class Guests(Duty):
         self._following = Following(context.bus, context.subjects, context.ends)
         self._answering: set[asyncio.Task[None]] = set()
         self._live: OrderedDict[bytes, bool] = OrderedDict()
-        """What was heard as it was said, by its digest: whether somebody waits for an answer."""
+        """Digest of each query that came over the subscription -> True if its sender waits for an answer."""
         self._stop: Callable[[], Awaitable[None]] | None = None
 
     async def on_start(self) -> None:
-        """Hear queries as they are said."""
+        """Subscribe to queries."""
         guests = self.context.org.guests
         if guests.enabled and self._stop is None:
-            self._stop = await self.context.bus.listen(f"{guests.genbrain}.agents.*.inbox", self._heard)
+            self._stop = await self.context.bus.listen(f"{guests.genbrain}.agents.*.inbox", self._on_query)
 
     async def on_guest(self, subject: str, data: bytes, seq: int) -> None:
         where = place(self.context.org, subject)
         if where is None:
-            await self._lost(subject)
+            await self._alert_nobody(subject)
             return
         words = read(self.context.org, data, where.box)
-        if words.asks and self._is_answered(subject):
+        if words.asks and self._takes_queries(subject):
             if await self._is_waited_for(subject, data):
                 return
             words = replace(words, kind="message")
         for to in where.to if words.kind != "task" else where.queues[:1]:
-            await self._say(where, words, to, seq)
+            await self._publish(where, words, to, seq)
 
-    async def _lost(self, subject: str) -> None:
-        """People hear of it, of any number of them once: nothing is dropped in silence."""
+    async def _alert_nobody(self, subject: str) -> None:
+        """Alert people of a message for nobody, once for any number of them: nothing is dropped in silence."""
         log.warning("a guest spoke on %s, where nobody listens", subject)
         await self.context.at(self.rule, _NOBODY, now() + _QUIET, {})
         text = (
@@ -82,19 +82,19 @@ class Guests(Duty):
     async def on_timer(self, key: str, body: dict[str, Any]) -> None:  # noqa: ARG002 - a timer has a body
         await self.context.alert(self.rule, key, False, "for an hour no guest has spoken where nobody listens")
 
-    def _is_answered(self, subject: str) -> bool:
-        """Whether queries on a subject are answered as they are said."""
+    def _takes_queries(self, subject: str) -> bool:
+        """True if it is one of the subjects to which `on_start` subscribes."""
         first, *rest = subject.split(".")
         return first == self.context.org.guests.genbrain and rest[:1] == ["agents"] and rest[-1] == "inbox"
 
     async def _is_waited_for(self, subject: str, data: bytes) -> bool:
-        """Whether a query of the stream was heard with a reply subject, as all stewards hear it: then it is a task."""
+        """True if a query of the stream came over the subscription with a reply subject: then it is a task already."""
         if (key := _digest(subject, data)) not in self._live:
-            await asyncio.sleep(_HEARD_S)  # it comes over another subscription
+            await asyncio.sleep(_SUBSCRIPTION_LAG_S)  # the stream may be a little faster than the subscription
         return self._live.get(key, False)
 
-    async def _say(self, where: Place, words: Words, to: str, *cause: object) -> Envelope:
-        """Publish a guest's words on the company's own channel. Raises Away or Refused."""
+    async def _publish(self, where: Place, words: Words, to: str, *cause: object) -> Envelope:
+        """Publish a guest's words on a channel of the company. Raises Away or Refused."""
         envelope = self._envelope(words, to, cause)
         box = "tasks" if words.kind == "task" else where.box
         tokens = {**where.tokens, "to": to, "priority": words.priority}
@@ -109,7 +109,7 @@ class Guests(Duty):
         return envelope
 
     async def _tell_people(self, task: Envelope, unmet: str) -> None:
-        """A guest cannot be told anything: what he wanted and does not get, the people of [alerts] read."""
+        # A guest cannot be told anything, so the people of [alerts] read what it asked for and does not get.
         for person in self.context.org.alerted:
             text = f"A guest gave {task.to} task {task.task_id}. When it is done, {unmet}."
             cause, subject = (self.rule, task.task_id, "unmet"), "not all that a guest wants"
@@ -137,25 +137,26 @@ class Guests(Duty):
         )
 
     async def _accepted(self, task: Envelope) -> None:
-        """What a node says of its agents' tasks: the board and the other duties go by it."""
+        """Publish the event `accepted`, as a node does for its agents' tasks."""
         task_id = task.task_id or ""
         event = Event(
             id=self.context.guest_message_id(task_id, "accepted"),
             kind="accepted",
             task_id=task_id,
             sender=EXTERNAL,
-            detail=accepted(task),
+            detail=accepted_detail(task),
         )
         subject = self.context.subjects.event(task_id, EXTERNAL)
         await self.context.bus.publish(subject, event.encode(), msg_id=event.id)
 
     # -- queries ---------------------------------------------------------------------------------------------------
 
-    def _heard(self, message: Message) -> None:
+    def _on_query(self, message: Message) -> None:
         reply = str(getattr(message, "reply", ""))
-        answered = reply.startswith(ANSWERS)  # nowhere else: a reply subject must not become a way to speak for others
-        self._note(_digest(message.subject, message.data), answered)
-        if not answered:
+        # No other subject is answered: else a guest could have the steward publish wherever it may.
+        is_waited_for = reply.startswith(ANSWERS)
+        self._note(_digest(message.subject, message.data), is_waited_for)
+        if not is_waited_for:
             return
         answering = asyncio.get_running_loop().create_task(self._answer(message.subject, message.data, reply))
         self._answering.add(answering)
@@ -164,7 +165,7 @@ class Guests(Duty):
     def _note(self, key: bytes, waited_for: bool) -> None:
         self._live[key] = waited_for
         self._live.move_to_end(key)
-        if len(self._live) > _MOST_HEARD:
+        if len(self._live) > _MOST_LIVE:
             self._live.popitem(last=False)
 
     async def _answer(self, subject: str, data: bytes, reply: str) -> None:
@@ -173,16 +174,17 @@ class Guests(Duty):
         if not words.asks:
             return
         try:
-            said = await self._ask(where, words, reply) if where else {"status": "refused", "error": "no such agent"}
+            answer = await self._ask(where, words, reply) if where else {"status": "refused", "error": "no such agent"}
         except ClawbusError as error:
-            said = {"status": "refused", "error": error.message}
+            answer = {"status": "refused", "error": error.message}
         with contextlib.suppress(Away):
-            await self.context.bus.tell(reply, json.dumps(said, ensure_ascii=False).encode())
+            await self.context.bus.tell(reply, json.dumps(answer, ensure_ascii=False).encode())
 
     async def _ask(self, where: Place, words: Words, reply: str) -> dict[str, Any]:
-        """The answer of an agent. All stewards hear a query; its task's id follows from the reply subject: one task."""
+        """Give a query as a task, and wait for the agent's answer."""
         began = now()
-        task = await self._say(where, words, where.queues[0], reply)
+        # All stewards get the query. The task's id follows from the reply subject, so there is one task.
+        task = await self._publish(where, words, where.queues[0], reply)
         try:
             async with asyncio.timeout(max(1.0, words.wait_s - _MARGIN_S)):
                 end = await self._following.end(task.task_id or "", EXTERNAL, task.to)

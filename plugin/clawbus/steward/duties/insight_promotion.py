@@ -1,40 +1,25 @@
-"""Learning: when an insight is trusted enough, people are asked, or it comes into use; the record of what is in use."""
+"""Insight promotion: when an insight is trusted enough, people are asked, or it comes into use."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import ClassVar
 
-from clawbus.bus import Bus
-from clawbus.errors import WireError
-from clawbus.org import STEWARD, Org
+from clawbus.org import STEWARD
 from clawbus.steward.context import quoted
 from clawbus.steward.duty import Duty
-from clawbus.tasks.learning import ASKED, PROMOTED, WITHDRAWN, Insight, Said, fold
-from clawbus.wire.channels import LEARN
-from clawbus.wire.envelope import Envelope, now
-from clawbus.wire.subjects import Subjects
+from clawbus.tasks.learning import ASKED, PROMOTED, WITHDRAWN, Insight, insights
+from clawbus.wire.envelope import Envelope
 
 
-async def insights(bus: Bus, org: Org) -> dict[str, Insight]:
-    """All that the stream tells of, as it stands now. Raises BusAway."""
-    subjects = Subjects(org.company)
-    found: list[Said] = []
-    for stored in await bus.stored(LEARN, subjects.everything("learning")):
-        with contextlib.suppress(WireError):
-            found.append(Said(await bus.verifier.envelope(subjects, stored), stored.at))
-    return fold(found, org, now())
-
-
-class Learning(Duty):
-    """org.learning has the numbers. What is done stands in the stream, and is not done again."""
+class InsightPromotion(Duty):
+    """[learning] of org.toml has the numbers. The steward records in the stream what it has done, and does it once."""
 
     rule: ClassVar[str] = "learning"
 
-    async def on_learning(self, said: Envelope) -> None:
-        if said.sender == STEWARD:
+    async def on_learning(self, message: Envelope) -> None:
+        if message.sender == STEWARD:
             return
-        insight = (await insights(self.context.bus, self.context.org)).get(said.task_id or "")
+        insight = (await insights(self.context.bus, self.context.org)).get(message.task_id or "")
         if insight is None:
             return
         auto = self.context.org.learning.promotion == "auto"
@@ -59,7 +44,7 @@ class Learning(Duty):
         await self._record(insight, ASKED)
 
     async def _record(self, insight: Insight, word: str) -> None:
-        said = Envelope(
+        record = Envelope(
             id=self.context.message_id(self.rule, insight.id, word, insight.decisions),
             type="confirm",
             sender=STEWARD,
@@ -67,4 +52,4 @@ class Learning(Duty):
             task_id=insight.id,
             body=word,
         )
-        await self.context.publish(self.context.subjects.build("learning", STEWARD), said)
+        await self.context.publish(self.context.subjects.build("learning", STEWARD), record)

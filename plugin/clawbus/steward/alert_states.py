@@ -1,4 +1,4 @@
-"""Alerts, as they stand: the last message of each subject of ALERTS is one, raised or cleared."""
+"""The alerts: the last message of each subject of ALERTS says if one is raised or cleared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clawbus.wire.subjects import Subjects
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. `key`: what it is about, within its rule; `at`: since when it stands so."""
+    """One alert. `key`: its subject within its rule. `at`: the time since which its state holds."""
 
     rule: str
     key: str
@@ -32,7 +32,7 @@ class Alert:
 
 
 class Alerts:
-    """Reads the alerts; a second look asks only for what is new."""
+    """Reads the alerts. A second read asks the server only for what is new."""
 
     def __init__(self, bus: Bus, subjects: Subjects) -> None:
         self._bus = bus
@@ -45,10 +45,10 @@ class Alerts:
         pattern = self._subjects.everything("alerts")
         for stored in await self._bus.stored(ALERTS, pattern, self._seen_seq + 1):
             signed = await self._is_signed(stored)
-            if stored.seq > self._seen_seq:  # another look at the same time may have been faster
+            if stored.seq > self._seen_seq:  # another read at the same time may have been faster
                 self._seen_seq = stored.seq
                 if signed:
-                    self._take(stored)
+                    self._add(stored)
         return sorted(self._last.values(), key=lambda alert: alert.at)
 
     async def raised(self, rule: str) -> list[Alert]:
@@ -61,15 +61,15 @@ class Alerts:
             return True
         return False
 
-    def _take(self, stored: Stored) -> None:
+    def _add(self, stored: Stored) -> None:
         with contextlib.suppress(WireError):
-            tokens, said = self._subjects.parse(stored.subject).tokens, read_object(stored.data)
+            tokens, body = self._subjects.parse(stored.subject).tokens, read_object(stored.data)
             alert = Alert(
                 tokens["rule"],
                 tokens["key"],
-                bool(said.get("raised")),
-                str(said.get("text", "")),
+                bool(body.get("raised")),
+                str(body.get("text", "")),
                 stored.at,
-                detail if isinstance(detail := said.get("detail"), dict) else {},
+                detail if isinstance(detail := body.get("detail"), dict) else {},
             )
             self._last[alert.rule, alert.key] = alert
