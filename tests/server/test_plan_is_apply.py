@@ -97,7 +97,8 @@ async def applied(file: Path, caplog: pytest.LogCaptureFixture) -> Steps:
 async def seen(company: Company) -> State:
     """What stands on the server, and in the files of keys."""
     authority, state = Authority(company.home), State()
-    accounts, templates = {}, {}
+    accounts: dict[str, Any] = {}
+    templates: dict[str, Any] = {}
     for name in ACCOUNTS:
         file = resolver_dir(company.home) / f"{authority.key(name).public_key}.jwt"  # the server keeps them there
         accounts[name] = claims_of(file.read_text())["nats"]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import BusConfig, Org
-from clawbus.org.network import is_host
+from clawbus.org.bus_config import is_host
 from clawbus.provision.config import MAX_PAYLOAD_BYTES, quoted
 from clawbus.provision.credentials import credentials
 from clawbus.provision.external_account import User, user_line

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from clawbus.org.bus_config import EVERYWHERE, is_loopback
 from clawbus.org.checks.draft import Draft, Entry
 from clawbus.org.mistakes import Wrong
-from clawbus.org.network import EVERYWHERE, is_loopback
 
 _ENCRYPTED = ("tls", "wss")
 _OF_OURS = ("listen", "hosts", "join_port", "leaf_port")
