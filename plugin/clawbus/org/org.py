@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 class Org(Part):
-    """What an org.toml says.
+    """A company, as its org.toml says.
 
     Each question is a look into a dict that is made once, so that a company of ten thousand agents is asked as fast as
     one of ten. The lists keep the order of the file.

@@ -120,7 +120,7 @@ def overheard(org: Org) -> list[Overheard]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What an account is on any server: as JWT (`authority`) or in a configuration (`external_account`)."""
+    """An account as it is on any server: as JWT (`authority`) or in a configuration (`external_account`)."""
 
     name: str
     overheard_by_others: tuple[str, ...]

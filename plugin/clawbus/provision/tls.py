@@ -24,7 +24,7 @@ def certificate_file(home: Home) -> Path:
 
 
 def prepare(home: Home, org: Org) -> bool:
-    """Make what is missing or ends soon; whether the server has a new certificate to read."""
+    """Make what is missing or ends soon. Returns True if the server has a new certificate to read."""
     folder = home.dir("tls")
     authority = ca.authority(folder / "authority.pem", org.company)
     if not ca_file(home).exists() or ca_file(home).read_text() != authority.pem:
@@ -34,8 +34,8 @@ def prepare(home: Home, org: Org) -> bool:
 
 
 FOR_OUR_CLIENTS, FOR_LEAVES = "500ms", "auto"
-"""How long a listener waits for TLS before it greets in the clear. Our clients begin with TLS, and one that comes later
-is turned away: with `auto`, 50 ms, a busy machine's were. Leaves wait for the greeting."""
+"""The time that a listener waits for TLS before it greets in the clear. Our clients begin with TLS, and one that comes
+later is turned away: with `auto`, 50 ms, a busy machine's were. Leaves wait for the greeting."""
 
 
 def server_block(home: Home, org: Org, first: str = FOR_OUR_CLIENTS) -> str:
@@ -54,5 +54,5 @@ def server_block(home: Home, org: Org, first: str = FOR_OUR_CLIENTS) -> str:
 
 
 def trusted(home: Home, org: Org) -> Path | None:
-    """What a client on the company's own machine trusts; None where there is no TLS of ours."""
+    """The authority that a client on the company's own machine trusts; None where there is no TLS of ours."""
     return ca_file(home) if org.bus.url is None and org.bus.shared else None
