@@ -125,7 +125,7 @@ def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
     }
     own |= {
         f"provision/{name}.py": "own files, and answers of the server"
-        for name in ("account_push", "authority", "greeting", "stream_health", "withdrawn_rights")
+        for name in ("account_push", "authority", "ports", "stream_health", "withdrawn_rights")
     }
     own |= {"wire/redaction.py": "the first part of a token, 192 bytes at most, of which one word is looked at"}
     own |= {
@@ -136,7 +136,7 @@ def test_f13_nobody_parses_what_came_but_the_one_reader() -> None:
     own |= {"bus/signing.py": "a header, which must be the canonical form of what was read, to the letter"}
     own |= {"ops/enrol/org_sync.py": "the registrar's answers", "ops/enrol/registrar_answers.py": "its own answer"}
     own |= {
-        "ops/apply/plan.py": "a gateway's settings",
+        "ops/apply/preview.py": "a gateway's settings",
         "provision/credential_service.py": "what ops/enrol/registrar_answers.py has read already; the registrar's answers",
     }
     found = {
