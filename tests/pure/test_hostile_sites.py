@@ -136,7 +136,7 @@ def test_nobody_parses_what_came_but_the_one_reader() -> None:
     own |= {"bus/signing.py": "a header, which must be the canonical form of what was read, to the letter"}
     own |= {"ops/enrol/org_sync.py": "the registrar's answers", "ops/enrol/registrar_process.py": "its own answer"}
     own |= {
-        "ops/apply/plan.py": "a gateway's settings",
+        "ops/apply/preview.py": "a gateway's settings",
         "provision/credential_service.py": "what ops/enrol/registrar_process.py has read already; the registrar's answers",
     }
     found = {

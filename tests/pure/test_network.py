@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from clawbus.org import Org, OrgMistakes, parse
+from clawbus.org.bus_config import EVERYWHERE
 from clawbus.org.load import load
-from clawbus.org.network import EVERYWHERE
 
 
 def org(bus: dict[str, Any], **gateway: Any) -> Org:

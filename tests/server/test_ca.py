@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from clawbus.errors import InvalidInput
 from clawbus.ops.enrol.registrar_process import Registrar
 from clawbus.org import parse
-from clawbus.org.network import EVERYWHERE
+from clawbus.org.bus_config import EVERYWHERE
 from clawbus.provision import ca, tls
 from clawbus.provision.server_reload import reread
 from clawbus.settings import Home

@@ -15,7 +15,7 @@ import pytest
 
 from clawbus.errors import InvalidInput
 from clawbus.org import BusConfig
-from clawbus.org.network import EVERYWHERE
+from clawbus.org.bus_config import EVERYWHERE
 from clawbus.provision import server
 from clawbus.provision.ca import authority
 from clawbus.provision.leaf_config import hub_of, look

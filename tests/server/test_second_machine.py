@@ -24,7 +24,7 @@ from clawbus.ops.enrol.invite_code import Code, parse
 from clawbus.ops.enrol.invites import MOST_WRONG, Invites
 from clawbus.ops.enrol.join_client import enter
 from clawbus.ops.enrol.join_server import JoinServer
-from clawbus.org.network import EVERYWHERE
+from clawbus.org.bus_config import EVERYWHERE
 from clawbus.provision import ca, tls
 from clawbus.provision import joined_machine as here
 from clawbus.provision import remote_keys as elsewhere

@@ -75,14 +75,14 @@ async def apply_command(org_file: Path, moves: tuple[str, ...], force_souls: boo
     async with _provisioner(company) as bus:
         if bus is None:
             raise _nobody_there(company)
-        _check_names(heirs, {one.name for one in await backlog(bus, company.org)})
+        _check_names(heirs, {left.name for left in await backlog(bus, company.org)})
     forget(company, stolen)
     await apply_bus(company, heirs, put_text)
-    said = await ask_up(company.home, force_souls)
-    if said is None:
+    answer = await ask_up(company.home, force_souls)
+    if answer is None:
         put_line("the bus is as org.toml says; no `clawbus up` runs here, so nodes must be restarted by hand")
     else:
-        put_text("\n".join([*said, "done"]))
+        put_text("\n".join([*answer, "done"]))
     await settle_late(company, heirs, put_text)
     if stolen:
         put_line(
@@ -134,9 +134,9 @@ def _heirs(moves: Iterable[str]) -> Mapping[str, str]:
 def _lines(changes: Iterable[Change], with_diff: bool) -> list[str]:
     lines = []
     for area, title in _AREAS.items():
-        for change in (one for one in changes if one.area == area):
-            said = _YOURS if change.what == "differs" else change.detail if "\n" not in change.detail else ""
-            sentence = f": {said}" if said else ""
+        for change in (change for change in changes if change.area == area):
+            text = _YOURS if change.what == "differs" else change.detail if "\n" not in change.detail else ""
+            sentence = f": {text}" if text else ""
             lines.append(f"{title:<11} {change.what:<8} {change.name}{sentence}")
             if with_diff and "\n" in change.detail:
                 lines += [f"    {line}" for line in change.detail.splitlines()]

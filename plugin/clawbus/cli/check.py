@@ -35,18 +35,18 @@ def check_command(org_file: Path, as_json: bool) -> int:
             raise
         print_json({"ok": False, "mistakes": [mistake.as_json() for mistake in wrong.mistakes]})
         return wrong.exit_code
-    said = [*notes(org), *_roles(org)]
+    remarks = [*notes(org), *_roles(org)]
     if as_json:
-        print_json({"ok": True, **_facts(org), "notes": said})
+        print_json({"ok": True, **_facts(org), "notes": remarks})
     else:
-        put_text("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {one}." for one in said)]))
+        put_text("\n".join([f"{org_file} is right.", *_summary(org), *(f"Note: {remark}." for remark in remarks)]))
     return 0
 
 
 def _refuse_long_souls(org: Org, org_file: Path) -> None:
     """Raises OrgMistakes if what org.toml says of an agent makes a file that OpenClaw would not read whole."""
     found = []
-    for agent in (one for gateway in org.gateways if not gateway.is_program for one in org.agents_of(gateway.id)):
+    for agent in (agent for gateway in org.gateways if not gateway.is_program for agent in org.agents_of(gateway.id)):
         try:
             render(agent, org)
         except InvalidInput as error:
@@ -66,7 +66,7 @@ def _facts(org: Org) -> dict[str, Any]:
         ],
         "teams": {team: org.members(team) for team in org.team_ids},
         "pools": {pool.id: pool.members for pool in org.pools},
-        "gateways": [one.id for one in org.gateways],
+        "gateways": [gateway.id for gateway in org.gateways],
         "humans": [human.id for human in org.humans],
     }
 
@@ -79,11 +79,12 @@ def _summary(org: Org) -> Iterator[str]:
     if org.pools:
         yield f"pools     {', '.join(f'{pool.id} ({len(pool.members)})' for pool in org.pools)}"
     for gateway in org.gateways:
-        yield f"gateway   {gateway.id}, {_kind(gateway)}: {', '.join(one.id for one in org.agents_of(gateway.id))}"
+        yield f"gateway   {gateway.id}, {_kind(gateway)}: {', '.join(agent.id for agent in org.agents_of(gateway.id))}"
     yield f"people    {', '.join(human.id for human in org.humans)}"
     claws = {gateway.id for gateway in org.gateways if not gateway.is_program}
     models = sorted({org.model_of(agent) for agent in org.agents if agent.gateway in claws})
-    yield f"model     {', '.join(one + FREE * (one == 'scripted') for one in models) or 'none: programs do the tasks'}"
+    named = ", ".join(model + FREE * (model == "scripted") for model in models)
+    yield f"model     {named or 'none: programs do the tasks'}"
 
 
 def _kind(gateway: Gateway) -> str:

@@ -28,7 +28,7 @@ from clawbus.ops.supervisor.pid_files import take_lock
 from clawbus.ops.up import ServicePlan, answer_questions, ask_up, model_port, reconcile, running, survive_questions
 
 _DRAIN_S = 20.0
-"""A gateway whose turns fail is restarted; its other turns have this time to end."""
+"""The time in which a gateway that is restarted because its turns fail may let other turns end."""
 _QUIET = {"started", "restarted", "ready", "stopped"}
 
 
@@ -109,7 +109,7 @@ async def _run(plan: ServicePlan) -> None:
         models = sorted({org.model_of(agent) for agent in agents if agent.gateway in claws})
         put_text(f"{org.company} is up on {plan.company.url}: {', '.join(agent.id for agent in agents)}")
         if models:
-            put_text(f"Model: {', '.join(one + FREE * (one == own.SCRIPTED) for one in models)}")
+            put_text(f"Model: {', '.join(model + FREE * (model == own.SCRIPTED) for model in models)}")
         put_text(f"Logs: {plan.company.home.root / 'logs'}. Ctrl-C ends all; `clawbus apply` takes changes in.")
         fresh: asyncio.Queue[Company] = asyncio.Queue()
         following = asyncio.create_task(_follow(supervisor, plan, fresh.put_nowait))
@@ -174,7 +174,7 @@ async def _next_of(fresh: asyncio.Queue[Company], showing: asyncio.Task[None]) -
 
 
 async def _show(company: Company) -> None:
-    """Show what happens to tasks, until cancelled. On a machine that has joined, no person has a key: it only waits."""
+    """Show what happens to tasks, until cancelled; only wait on a machine that has joined: no person has a key."""
     if company.here is not None:
         await follow(company, functools.partial(ask_up, company.home, False))
     screen = Screen(sys.stdout)

@@ -1,9 +1,9 @@
 """The company, as its org.toml says: read, checked whole, never guessed."""
 
+from clawbus.org.bus_config import BusConfig
 from clawbus.org.load import load, load_text, parse
 from clawbus.org.members import EXTERNAL, STEWARD, Agent, Gateway, Human, Pool, Subscription, Team
 from clawbus.org.mistakes import Mistake, OrgMistakes
-from clawbus.org.network import BusConfig
 from clawbus.org.org import Org
 from clawbus.org.policies import Edge, Learning, Oversight, Policies, Recurring
 

@@ -83,4 +83,4 @@ def hearers(org: Org, to: str) -> tuple[str, ...]:
     if channel != "topics":
         return ()
     wide = f"{to.partition('.')[0]}.*"
-    return tuple(agent.id for agent in org.listeners if any(one.topic in (to, wide) for one in agent.subscriptions))
+    return tuple(agent.id for agent in org.listeners if any(sub.topic in (to, wide) for sub in agent.subscriptions))

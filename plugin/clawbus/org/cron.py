@@ -1,4 +1,4 @@
-"""When a cron line is due next. Six fields, seconds first, UTC, as nats-server's schedules write them (ADR-51).
+"""The next time of a cron line. Six fields, seconds first, UTC, as nats-server's schedules write them (ADR-51).
 
 The times are counted here and not by the server, because its own repeated schedules skip what fell due while it was
 down (2.15.1: `@every` even begins anew with each restart), whereas a single `@at` fires once it is back.
@@ -68,8 +68,8 @@ class Cron:
 
     def _time(self, floor: time) -> time | None:
         """The first time of a day at or after `floor`."""
-        for hour in (one for one in self.hours if one >= floor.hour):
-            for minute in (one for one in self.minutes if (hour, one) >= (floor.hour, floor.minute)):
+        for hour in (hour for hour in self.hours if hour >= floor.hour):
+            for minute in (minute for minute in self.minutes if (hour, minute) >= (floor.hour, floor.minute)):
                 for second in self.seconds:
                     if time(hour, minute, second) >= floor:
                         return time(hour, minute, second)

@@ -86,14 +86,14 @@ def _of_another_kind(detail: ErrorDetails) -> Wrong:
 
 
 def _written(place: Place) -> str:
-    """How a table at a place begins in the file: [bus], [[agents]]; within others it is { key = value }."""
+    """The first line of a table at a place: [bus], [[agents]]; within others it is { key = value }."""
     if _holds_tables(place):
         return f"[[{place[0]}]]"
     return f"[{place[0]}]" if len(place) == 1 else "{ key = value }"
 
 
 def _holds_tables(place: Place) -> bool:
-    """Whether a list of tables stands there, or one of its entries."""
+    """True if a list of tables stands there, or one of its entries."""
     top = _field_at(place[:1])
     a_list = top is not None and get_origin(top[1].annotation) is tuple
     return a_list and len(place) == 1 + isinstance(place[-1], int)
@@ -110,7 +110,7 @@ def _field_at(place: Place) -> tuple[str, FieldInfo] | None:
     """The field that a place belongs to, and its name in Python."""
     model: type[BaseModel] | None = Org
     found: tuple[str, FieldInfo] | None = None
-    for step in (one for one in place if isinstance(one, str)):
+    for step in (step for step in place if isinstance(step, str)):
         fields = model.model_fields.items() if model else ()
         found = next(((name, field) for name, field in fields if step in (name, field.alias)), None)
         model = _model_in(found[1].annotation) if found else None
@@ -121,4 +121,4 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model that an annotation such as `tuple[Agent, ...]` or `Channel | None` holds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((model for one in get_args(annotation) if (model := _model_in(one))), None)
+    return next((model for argument in get_args(annotation) if (model := _model_in(argument))), None)

@@ -88,9 +88,9 @@ def _not_utf8(error: UnicodeDecodeError) -> Mistake:
     return Mistake(None if is_wide else where, "the file", None, f"not UTF-8, but {found}", "Save it as UTF-8.")
 
 
-def _not_toml(said: str) -> Mistake:
+def _not_toml(message: str) -> Mistake:
     """tomllib stops at the first; the rest can only be found when that is mended."""
-    found = _AT_LINE.search(said)
+    found = _AT_LINE.search(message)
     line, column = (int(found[1]), f", column {found[2]}") if found else (None, "")
-    problem = _AT_LINE.sub("", said)
+    problem = _AT_LINE.sub("", message)
     return Mistake(line, f"the file{column}", None, f"not TOML: {problem}", "Mend this first, then check again.")

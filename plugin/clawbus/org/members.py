@@ -1,4 +1,4 @@
-"""The parts of an org.toml: who there is, and where each lives. What the company does with them stands in `rules`."""
+"""The members of a company: gateways, agents, people, teams and pools. Its rules stand in `policies`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clawbus.wire.subjects import check_id, check_topic
 
 STEWARD = "steward"
 EXTERNAL = "external"
-"""Who speaks on the bus without credentials of the company: the guests. Never verified."""
+"""The sender of all that guests say, who have no credentials of the company. Never verified."""
 RESERVED = frozenset({"all", "learning", EXTERNAL, STEWARD, "provisioner"})
 
 
@@ -48,7 +48,7 @@ class Part(BaseModel):
 
 
 class Gateway(Part):
-    """Where agents live. `own = true`: `clawbus up` writes its settings, starts and restarts it.
+    """The home of agents. `own = true`: `clawbus up` writes its settings, starts and restarts it.
 
     Otherwise it is the user's: `clawbus join` puts the plugin there, and `token_file` holds its token. With
     `kind = "program"` there is no OpenClaw at all: a Python program does the work of its agents (`clawbus.serve`).
@@ -71,7 +71,7 @@ class Gateway(Part):
 
     @property
     def is_ours(self) -> bool:
-        """Whether `clawbus up` runs the gateway itself."""
+        """True if `clawbus up` runs the gateway itself."""
         return self.own and not self.is_program
 
 

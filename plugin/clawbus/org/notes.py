@@ -1,4 +1,4 @@
-"""What is allowed in an org.toml and yet worth a word: `clawbus check` says it."""
+"""Notes of `clawbus check`: what an org.toml may say and a person may not have meant."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def _gateways(org: Org) -> Iterator[str]:
         if not gateway.own and not gateway.is_program and gateway.token_file is None:
             place = f".clawbus/gateways/{gateway.id}/token"
             yield f"gateway {gateway.id} names no token_file: its token is looked for in {place}"
-    claws = sorted((one for one in org.gateways if not one.is_program and not one.elsewhere), key=lambda one: one.port)
+    claws = sorted(
+        (home for home in org.gateways if not home.is_program and not home.elsewhere), key=lambda home: home.port
+    )
     for lower, higher in itertools.pairwise(claws):
         if higher.port - lower.port < PORTS_APART:
             yield (

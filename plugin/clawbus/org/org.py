@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 from pydantic import Field
 
 from clawbus.errors import NotFound
+from clawbus.org.bus_config import BusConfig
 from clawbus.org.members import STEWARD, Agent, Gateway, Human, Id, Part, Pool, Role, Team
-from clawbus.org.network import BusConfig
 from clawbus.org.policies import Alerts, Budget, Edge, Guests, Learning, Oversight, Policies, Recurring
 from clawbus.org.stream_sizes import Sizes
 from clawbus.wire.subjects import check_id
@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 class Org(Part):
-    """What an org.toml says.
+    """A company, as its org.toml says.
 
     Each question is a look into a dict that is made once, so that a company of ten thousand agents is asked as fast as
     one of ten. The lists keep the order of the file.

@@ -1,4 +1,4 @@
-"""What the company has decided: bounds, oversight, chains, recurring work. Every number of them is a setting."""
+"""The rules of a company: bounds, oversight, chains, recurring work. Every number of them is a setting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Policies(Part):
     lag_alert: Whole = Field(default=5, ge=1, le=10_000)
     """More waiting tasks than this for one agent raise an alert, which clears by itself."""
     receipts_s: Annotated[Seconds, Field(alias="receipts", ge=1, le=_DAY_S)] = 300
-    """Who has not been shown a broadcast after this time is flagged."""
+    """An agent that has not been shown a broadcast after this time is flagged."""
     escalate_s: Annotated[Seconds, Field(alias="escalate", ge=1, le=_DAY_S)] = 900
     """A blocker that its receiver has not answered by then goes to the next superior."""
     digest_s: Annotated[Seconds, Field(alias="digest", ge=1, le=_DAY_S)] = 60
@@ -53,10 +53,10 @@ class Learning(Part):
 
     start_trust: Whole = Field(default=50, ge=0, le=100)
     step: Whole = Field(default=10, ge=1, le=100)
-    """What each confirmation from one more gateway adds."""
+    """Each confirmation from one more gateway adds so much."""
     promote_over: Whole = Field(default=70, ge=0, le=100)
     promotion: Literal["ask", "auto"] = "ask"
-    """Whether a person has to agree before an insight is put into use."""
+    """With "ask" a person has to agree before an insight is put into use."""
     life_s: Annotated[Seconds, Field(alias="life", ge=60, le=180 * _DAY_S)] = 90 * _DAY_S
 
 
@@ -68,9 +68,9 @@ class Edge(Part):
     template: str = "Take over after {worker}. What {requester} had asked for:\n{task}\n\nThe result:\n{result}"
     """The text of the next task. Known: {worker}, {requester}, {task}, {result}, {label}."""
     name: str = ""
-    """What a task calls it by (`on_complete.template`), such as security_review; if empty, `to` is enough."""
+    """Its name in a task (`on_complete.template`), such as security_review; if empty, `to` is enough."""
     then: Id | None = None
-    """Who takes over after `to`, by the edge from there: so a chain has more than two links."""
+    """The one that takes over after `to`, by the edge from there: so a chain has more than two links."""
 
 
 class Recurring(Part):
@@ -89,22 +89,22 @@ class Recurring(Part):
     every_s: Annotated[Seconds | None, Field(alias="every", ge=1, le=30 * _DAY_S)] = None
     cron: Annotated[str, AfterValidator(_cron)] | None = None
     report_to: Id | None = None
-    """Who gets the result; the first person if it is not set."""
+    """The receiver of the result; the first person if it is not set."""
 
 
 class Oversight(Part):
-    """How far a person looks over an agent's shoulder, or over one edge (`from`, `to`)."""
+    """A person's oversight of an agent, or of one edge (`from`, `to`)."""
 
     agent: Id | None = None
     source: Annotated[Id | None, Field(alias="from")] = None
     to: Id | None = None
     level: Literal["none", "told", "ask_dispatch", "ask_report"]
     human: Id | None = None
-    """Who is told or asked; if it is not set, the first person is told, and the first one above is asked."""
+    """The person who is told or asked; if it is not set, the first person is told, and the first one above is asked."""
 
 
 class Alerts(Part):
-    """Who is told of lag, breaches, dead letters; the first person if it is not set."""
+    """The people who are told of lag, breaches, dead letters; the first person if it is not set."""
 
     to: tuple[Id, ...] = ()
 
@@ -134,4 +134,4 @@ class Budget(Part):
     minutes: Whole = Field(default=600, ge=1, le=1_000_000)
     """Of all its turns together: 20 turns that each take their whole `policies.run_deadline`."""
     tokens: Whole = Field(default=10_000_000, ge=1, le=1_000_000_000_000)
-    """Where the gateway tells: 100 turns of 100,000 each."""
+    """Counted where the gateway reports them: 100 turns of 100,000 each."""

@@ -1,4 +1,4 @@
-"""How much each stream may hold, in MiB: the table `[streams]` of an org.toml, with the defaults of `channels`."""
+"""The size of each stream, in MiB: the table `[streams]` of an org.toml, with the defaults of `channels`."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Sizes(Part):
 
     @property
     def all_bytes(self) -> int:
-        """What they may hold together."""
+        """The sum of all sizes."""
         return sum(self.mib(stream.name) for stream in STREAMS) * 1024 * 1024

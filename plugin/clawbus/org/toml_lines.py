@@ -78,7 +78,7 @@ class _Walk:
         return found
 
     def _match(self, pattern: re.Pattern[str]) -> int:
-        """Where a pattern that begins here ends."""
+        """The place where a pattern that begins here ends."""
         found = pattern.match(self._text, self._at)
         return found.end() if found else self._at
 

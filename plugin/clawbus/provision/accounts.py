@@ -1,9 +1,9 @@
-"""The accounts of a company, and what passes between them.
+"""The accounts of a company, and the subjects that pass between them.
 
-The streams live in the office's account, with nobody but the provisioner; gateways, people with the steward, and
-guests in accounts of their own that import what they need as services. So a request can only be answered to where it
-came from: were the streams in the same account, the server's answer to a publish could be aimed at another's inbox,
-and would be stored there as if it came from the CEO; a stored message that is asked for, at the list of public keys.
+The streams live in the office's account, with nobody but the provisioner. Gateways, people with the steward, and guests
+live in accounts of their own, which import what they need as services. So an answer can only go where the request came
+from. Were the streams in the same account, a thief could aim the server's answer to a publish at another's inbox, where
+it would be stored as if it came from the CEO; or aim a stored message at the list of public keys.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ _OF_STAFF = ("DIRECT.GET.*", "STREAM.INFO.*", "STREAM.PURGE.*", "INFO")
 _MANY = ("CONSUMER.MSG.NEXT.*.*", "DIRECT.GET.*")
 _MARGIN_S = 60
 WATCHED = ("events", "end", "all", "team", "topics", "alerts")
-"""The channels of which people and stewards hear what is said as it is said."""
+"""The channels that people and stewards hear live, not from a stream."""
 _PER_GATEWAY, _BESIDE, _GUESTS = 4, 16, 64
 _FOR_PEOPLE = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A subject that an account answers. `local`: what who asks calls it.
+    """A subject that an account answers. `local`: its name in the account that asks.
 
-    `many`: it answers often. `within_s`: how long an answer may take, where that is longer than the server waits.
+    `many`: one request gets several answers. `within_s`: an answer may take so long, where that is longer than the
+    server waits.
     """
 
     subject: str
@@ -54,10 +55,10 @@ class Overheard:
 
 
 def most_connections(org: Org, account: str) -> int | None:
-    """How many may be connected in an account at once; None: no bound.
+    """The number of connections that an account may have at once; None: no bound.
 
-    A node has one connection, and one that the server has not missed yet while it comes back. So whoever holds a
-    gateway's or the guests' key leaves room for people, who stop the company and make stolen keys anew.
+    A node has one connection, and a second while the server has not noticed yet that the first is lost. A thief of a
+    gateway's or the guests' key cannot take the room of people, who stop the company and make stolen keys anew.
     """
     if account == GUESTS:
         return _GUESTS
@@ -65,22 +66,22 @@ def most_connections(org: Org, account: str) -> int | None:
 
 
 def most_leaves(org: Org, account: str) -> int:
-    """How many links of leaves may be open in an account at once: gateways of a leaf have one each, others none."""
+    """The number of leaves' links that an account may have at once: each gateway of a leaf has one, others none."""
     return most_connections(org, account) or 0 if account == GATEWAYS else 0
 
 
 def room_for_all(org: Org) -> int:
-    """How many the company's server lets in, whoever they are: those who are bounded never take the room of people."""
+    """The number of connections that the company's server lets in: bounded accounts never take the room of people."""
     return sum(most_connections(org, account) or 0 for account in ACCOUNTS) + _FOR_PEOPLE
 
 
 def credentials_subject(company: str, key: str) -> str:
-    """Where the holder of a key asks for credentials that live longer; `key` may be `*`."""
+    """The subject on which the holder of a key asks for credentials that live longer; `key` may be `*`."""
     return f"{company}.creds.{key}"
 
 
 def services(org: Org, account: str) -> list[Service]:
-    """What an account may ask of others: the office; and guests the staff, where a steward hears and answers them."""
+    """The services that an account may ask: the office's; for guests the staff's, where a steward hears and answers."""
     if account == OFFICE:
         return []
     if account == GUESTS:
@@ -90,20 +91,20 @@ def services(org: Org, account: str) -> list[Service]:
     subjects = Subjects(org.company)
     spoken = [subjects.everything(row.name) for row in CHANNELS if row.stream and row.by in speakers]
     named = [*spoken, credentials_subject(org.company, "*"), "$JS.ACK.>"]
-    found = [*(Service(one, one) for one in named), *(_method(one) for one in methods)]
+    found = [*(Service(subject, subject) for subject in named), *(_method(method) for method in methods)]
     return found + [_of_guests(subject, OFFICE) for subject in guest_subjects(org) if account == STAFF]
 
 
 def exported(org: Org, account: str) -> list[Service]:
-    """What an account answers, whoever asks."""
-    asked = (one for other in ACCOUNTS for one in services(org, other) if one.by == account)
-    return list({one.subject: one for one in asked}.values())
+    """The services that an account answers, whichever account asks."""
+    asked = (service for other in ACCOUNTS for service in services(org, other) if service.by == account)
+    return list({service.subject: service for service in asked}.values())
 
 
 def overheard(org: Org) -> list[Overheard]:
-    """What passes without being asked for: who is there, the question who is, and what is said of tasks.
+    """The subjects that pass without a request: presence, the roll call, and the events of tasks.
 
-    Of gateways the staff hears it where they say it: what has come in as a service goes out as no stream.
+    The staff hears gateways in the gateways' own account: what has come in as a service goes out as no stream.
     """
     subjects = Subjects(org.company)
     presence, roll = subjects.everything("presence"), subjects.everything("roll")
@@ -115,6 +116,34 @@ def overheard(org: Org) -> list[Overheard]:
     return found + [
         Overheard(subjects.everything(name), place, STAFF) for name in WATCHED for place in (GATEWAYS, OFFICE)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it is on any server: as JWT (`authority`) or in a configuration (`external_account`)."""
+
+    name: str
+    overheard_by_others: tuple[str, ...]
+    """The subjects on which another account hears what is said here."""
+    answers: tuple[Service, ...]
+    overhears: tuple[Overheard, ...]
+    asks: tuple[Service, ...]
+    most_connections: int | None
+    most_leaves: int
+
+
+def described(org: Org, name: str) -> Account:
+    """One of the company's accounts, by its name in `ACCOUNTS`."""
+    heard = overheard(org)
+    return Account(
+        name,
+        tuple(dict.fromkeys(stream.subject for stream in heard if stream.said_in == name)),
+        tuple(exported(org, name)),
+        tuple(stream for stream in heard if stream.heard_in == name),
+        tuple(services(org, name)),
+        most_connections(org, name),
+        most_leaves(org, name),
+    )
 
 
 def _of_guests(subject: str, by: str) -> Service:

@@ -16,16 +16,7 @@ from clawbus.bus.identity import ACCOUNT, OPERATOR, USER, Identity, load_or_crea
 from clawbus.bus.jwt import encode
 from clawbus.file_lock import locked
 from clawbus.org import Org
-from clawbus.provision.accounts import (
-    ACCOUNTS,
-    OFFICE,
-    Service,
-    exported,
-    most_connections,
-    most_leaves,
-    overheard,
-    services,
-)
+from clawbus.provision.accounts import ACCOUNTS, OFFICE, Account, Service, described
 from clawbus.provision.permissions import ROLES, rights
 from clawbus.settings import Home, write_secret
 
@@ -48,7 +39,7 @@ class Authority:
 
     @property
     def is_here(self) -> bool:
-        """Whether this machine can issue credentials: a second machine cannot."""
+        """True if this machine can issue credentials: a second machine cannot."""
         return (self.home.root / "authority" / "operator.nk").exists()
 
     def key(self, name: str) -> Identity:
@@ -60,7 +51,7 @@ class Authority:
     def _folder(self) -> Path:
         return self.home.dir("authority")
 
-    # -- what the server is given -----------------------------------------------------------------------------------
+    # -- for the server -----------------------------------------------------------------------------------
 
     def operator(self, org: Org) -> str:
         """The JWT of the operator: the one thing that the server has to believe."""
@@ -69,14 +60,15 @@ class Authority:
         return encode(key.public_key, org.company, nats, key, iat=0)
 
     def accounts(self, org: Org) -> dict[str, str]:
-        """Public key -> JWT of each account: what it exports and imports, who signs for it, who is revoked."""
+        """The JWT of each account, by its public key: exports and imports, signing keys, revoked keys."""
         found = {self.key(SYSTEM).public_key: self._account(SYSTEM, {})}
         for name in ACCOUNTS:
             key = self.key(name)
-            nats = {**self._traffic(org, name), "signing_keys": self._signers(org, name)}
+            account = described(org, name)
+            nats = {**self._traffic(account), "signing_keys": self._signers(org, name)}
             if revoked := self.revoked(name):
                 nats["revocations"] = revoked
-            limits = _connections(org, name) | (_JETSTREAM if name == OFFICE else {})
+            limits = _connections(account) | (_JETSTREAM if name == OFFICE else {})
             found[key.public_key] = self._account(name, nats, limits)
         return found
 
@@ -97,23 +89,19 @@ class Authority:
         content = {"type": "account", "limits": {**_LIMITS, **(more_limits or {})}, **nats}
         return encode(self.key(name).public_key, name, content, self.key("operator"), iat=_now())
 
-    def _traffic(self, org: Org, account: str) -> dict[str, Any]:
-        """What an account exports and imports."""
-        heard = overheard(org)
-        said = dict.fromkeys(one.subject for one in heard if one.said_in == account)
-        exports = [{"name": subject, "subject": subject, "type": "stream"} for subject in said]
-        exports += [_export(one) for one in exported(org, account)]
+    def _traffic(self, account: Account) -> dict[str, Any]:
+        """The exports and imports of an account."""
+        exports = [_named(subject, "stream") for subject in account.overheard_by_others]
+        exports += [_export(service) for service in account.answers]
         imports = [
-            {"name": one.subject, "subject": one.subject, "type": "stream", "account": self.key(one.said_in).public_key}
-            for one in heard
-            if one.heard_in == account
+            {**_named(stream.subject, "stream"), "account": self.key(stream.said_in).public_key}
+            for stream in account.overhears
         ]
-        return {"exports": exports, "imports": imports + [self._import(one) for one in services(org, account)]}
+        return {"exports": exports, "imports": imports + [self._import(service) for service in account.asks]}
 
-    def _import(self, one: Service) -> dict[str, Any]:
-        by = self.key(one.by).public_key
-        found = {"name": one.subject, "subject": one.subject, "account": by, "type": "service"}
-        return found | ({"local_subject": one.local} if one.local != one.subject else {})
+    def _import(self, service: Service) -> dict[str, Any]:
+        found = {**_named(service.subject, "service"), "account": self.key(service.by).public_key}
+        return found | ({"local_subject": service.local} if service.local != service.subject else {})
 
     def _signers(self, org: Org, account: str) -> list[dict[str, Any]]:
         """One signing key per role: it can make credentials of that role, and of no other."""
@@ -128,16 +116,16 @@ class Authority:
             found.append({"kind": "user_scope", "key": self.key(role).public_key, "role": role, "template": template})
         return found
 
-    # -- who counts no more -----------------------------------------------------------------------------------------
+    # -- revoked keys -----------------------------------------------------------------------------------------
 
     def revoked(self, account: str) -> dict[str, int]:
-        """Public key -> second up to which its credentials do not count, of the keys that live in this account."""
+        """The revoked keys of an account, each with the second up to which its credentials do not count."""
         return self._revoked().get(account, {})
 
     def revoke(self, account: str, public_key: str) -> None:
         """Credentials of this key that were issued until now count no more; what is issued later does.
 
-        Remembered by account, since each that changes has to be told to the server, and one must not (`claims`).
+        They are kept by account: the server is told of each changed account, and of no other (`account_push`).
         """
         with locked(self._folder / "revoked.lock", wait=True):  # `apply` and the registrar may do so at once
             found = self._revoked()
@@ -145,7 +133,7 @@ class Authority:
             write_secret(self._folder / "revoked.json", json.dumps(found))
 
     def _revoked(self) -> dict[str, dict[str, int]]:
-        """What an earlier clawbus has written names no account: such a key counts in none of them."""
+        """By account. A file of an earlier clawbus names no account: such a key counts in none of them."""
         try:
             found: dict[str, Any] = json.loads((self._folder / "revoked.json").read_text())
         except FileNotFoundError:
@@ -154,17 +142,21 @@ class Authority:
         return {account: old | found.get(account, {}) for account in ACCOUNTS} if old else found
 
 
-def _connections(org: Org, account: str) -> dict[str, int]:
-    most = most_connections(org, account)
-    return {"conn": _NO_LIMIT if most is None else most, "leaf": most_leaves(org, account)}
+def _connections(account: Account) -> dict[str, int]:
+    most = account.most_connections
+    return {"conn": _NO_LIMIT if most is None else most, "leaf": account.most_leaves}
 
 
-def _export(one: Service) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": one.subject, "subject": one.subject, "type": "service"}
-    if one.many:
+def _named(subject: str, kind: str) -> dict[str, Any]:
+    return {"name": subject, "subject": subject, "type": kind}
+
+
+def _export(service: Service) -> dict[str, Any]:
+    found = _named(service.subject, "service")
+    if service.many:
         found["response_type"] = "Stream"
-    if one.within_s is not None:
-        found["response_threshold"] = one.within_s * _NS
+    if service.within_s is not None:
+        found["response_threshold"] = service.within_s * _NS
     return found
 
 

@@ -146,13 +146,13 @@ def _general(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _serves(present: x509.Certificate, by: Signed, names: Sequence[str], now: datetime) -> bool:
-    """Whether a certificate is this authority's, for these very names, and lasts for a while."""
+    """True if a certificate is this authority's, for these very names, and lasts for a while."""
     try:
         present.verify_directly_issued_by(by.certificate)
-        said = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names_in_it = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except Exception:
         return False  # another authority's, or none of ours: it is made anew
-    return list(said) == _general(names) and now < present.not_valid_after_utc - RENEW_BEFORE
+    return list(names_in_it) == _general(names) and now < present.not_valid_after_utc - RENEW_BEFORE
 
 
 def _read(file: Path) -> Signed:

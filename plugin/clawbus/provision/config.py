@@ -1,7 +1,7 @@
-"""What the embedded nats-server reads: one machine, loopback, the company's operator, and nobody without credentials.
+"""The configuration of the embedded nats-server: the company's operator, and nobody without credentials.
 
 The accounts lie beside it as JWTs, in the folder from which the server resolves them (nats-server, "Full NATS based
-resolver"): written there before it starts, and told to it while it runs (`claims`).
+resolver"): written there before it starts, and told to it while it runs (`account_push`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clawbus.wire.channels import STREAMS
 
 MAX_PAYLOAD_BYTES = 2 * 1024 * 1024
 _NO_BOUND_BYTES = len(STREAMS) * LARGEST_MIB * 1024 * 1024
-"""What the streams could reserve at most: a reservation takes no room, and a size may change while the server runs."""
+"""The most that the streams could reserve: a reservation takes no room, and a size may change while the server runs."""
 
 
 def write_config(home: Home, org: Org) -> Path:
@@ -69,7 +69,7 @@ resolver {{
 
 
 def _leaves(home: Home, org: Org) -> str:
-    """Where leaves dial in, if others than this machine can; their credentials bound them as they bound a client."""
+    """The port for leaves, if others reach this machine; their credentials bound them as they bound a client."""
     if not org.bus.shared:
         return ""
     listen = quoted("listen", f"{org.bus.listen}:{org.bus.leaf_port}")
@@ -77,7 +77,7 @@ def _leaves(home: Home, org: Org) -> str:
 
 
 def resolver_dir(home: Home) -> Path:
-    """Where the server keeps the accounts' JWTs."""
+    """The folder in which the server keeps the accounts' JWTs."""
     return home.root / "nats" / "jwt"
 
 
@@ -86,7 +86,7 @@ def config_file(home: Home) -> Path:
 
 
 def pid_file(home: Home) -> Path:
-    """Where a running server has written its number; it may be gone, and the number another's."""
+    """The file with the number of a running server's process; it may be gone, and the number another's."""
     return home.root / "nats" / "nats-server.pid"
 
 

@@ -68,7 +68,7 @@ def _of_gateway(org: Org, gateway: str) -> Iterator[Named]:
     # Unlimited: however much mail lies unread, a result behind it is handed out.
     yield INBOX, _config(org, reader, [subjects.dm_for(a) for a in agents], -1)
     yield CTL, _config(org, reader, [subjects.ctl_for(a) for a in agents], 1_000)
-    # From now on: what was said to all before it joined would be a turn each, for nothing.
+    # From now on: each older broadcast would be a turn, for nothing.
     yield BCAST, _config(org, reader, broadcast_filters(org, gateway), 1_000) | {"deliver_policy": "new"}
     for priority in PRIORITIES:
         filters = [subjects.tasks_for(a, priority) for a in agents]

@@ -48,11 +48,11 @@ def answer(home: Home, org: Org, key_name: str, question: bytes, known_key: str)
 
 def _token(me: Identity, data: bytes) -> str:
     try:
-        said = json.loads(data)
-        error = said.get("error")
+        reply = json.loads(data)
+        error = reply.get("error")
     except (ValueError, AttributeError):
-        error, said = "the answer is no JSON object", {}
-    token = said.get("jwt")
+        error, reply = "the answer is no JSON object", {}
+    token = reply.get("jwt")
     if error or not isinstance(token, str):
         raise Refused(f"no new credentials for {me.name}: {error or 'there is no JWT in the answer'}", "")
     if claims_of(token).get("sub") != me.public_key:

@@ -13,16 +13,7 @@ from pathlib import Path
 from clawbus.bus.identity import Identity, is_public_key
 from clawbus.errors import InvalidInput
 from clawbus.org import Org
-from clawbus.provision.accounts import (
-    ACCOUNTS,
-    OFFICE,
-    Service,
-    exported,
-    most_connections,
-    most_leaves,
-    overheard,
-    services,
-)
+from clawbus.provision.accounts import ACCOUNTS, OFFICE, Account, Service, described
 from clawbus.provision.config import quoted
 from clawbus.provision.permissions import Grant, allowed, grants
 from clawbus.settings import Home, write_secret
@@ -75,39 +66,37 @@ def _account(org: Org, account: str, mine: list[Grant], identities: Mapping[str,
         for may in (allowed(org, grant),)
     ]
     lines = ["  jetstream: enabled"] if account == OFFICE else []
-    if (most := most_connections(org, account)) is not None:
-        lines.append(f"  limits: {{max_connections: {most}, max_leafnodes: {most_leaves(org, account)}}}")
-    lines += _traffic(org, account)
+    about = described(org, account)
+    if (most := about.most_connections) is not None:
+        lines.append(f"  limits: {{max_connections: {most}, max_leafnodes: {about.most_leaves}}}")
+    lines += _traffic(org, about)
     listed = "\n".join(f"    {user_line(user)}" for user in users)
     return "\n".join(
         [f"{quoted('company', account_name(org, account))}: {{", *lines, f"  users: [\n{listed}\n  ]", "}"]
     )
 
 
-def _traffic(org: Org, account: str) -> list[str]:
-    """What an account exports and imports."""
-    name = {one: quoted("company", account_name(org, one)) for one in ACCOUNTS}
-    heard = overheard(org)
-    said = dict.fromkeys(one.subject for one in heard if one.said_in == account)
-    exports = [f'{{stream: "{subject}"}}' for subject in said] + [_exported(one) for one in exported(org, account)]
+def _traffic(org: Org, account: Account) -> list[str]:
+    """The exports and imports of an account."""
+    name = {other: quoted("company", account_name(org, other)) for other in ACCOUNTS}
+    exports = [f'{{stream: "{subject}"}}' for subject in account.overheard_by_others]
+    exports += [_exported(service) for service in account.answers]
     imports = [
-        f'{{stream: {{account: {name[one.said_in]}, subject: "{one.subject}"}}}}'
-        for one in heard
-        if one.heard_in == account
+        f'{{stream: {{account: {name[stream.said_in]}, subject: "{stream.subject}"}}}}' for stream in account.overhears
     ]
     imports += [
-        f'{{service: {{account: {name[one.by]}, subject: "{one.subject}"}}, to: "{one.local}"}}'
-        for one in services(org, account)
+        f'{{service: {{account: {name[service.by]}, subject: "{service.subject}"}}, to: "{service.local}"}}'
+        for service in account.asks
     ]
     lists = {"exports": exports, "imports": imports}
     return [f"  {word}: [{', '.join(lines)}]" for word, lines in lists.items() if lines]
 
 
-def _exported(one: Service) -> str:
-    """`threshold`: how long the server keeps the way back open (nats-server, accounts, exports)."""
-    kind = ", response_type: stream" if one.many else ""
-    within = f', threshold: "{one.within_s}s"' if one.within_s is not None else ""
-    return f'{{service: "{one.subject}"{kind}{within}}}'
+def _exported(service: Service) -> str:
+    kind = ", response_type: stream" if service.many else ""
+    # So long the server keeps the way back open (nats-server, accounts, exports).
+    within = f', threshold: "{service.within_s}s"' if service.within_s is not None else ""
+    return f'{{service: "{service.subject}"{kind}{within}}}'
 
 
 def user_line(user: User) -> str:

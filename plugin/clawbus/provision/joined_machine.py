@@ -1,4 +1,4 @@
-"""What a machine that has joined knows of itself: which gateways are its own, where the bus is, whom to trust there.
+"""The file of a machine that has joined: its own gateways, the bus's address, and the authority to trust there.
 
 On the company's own machine there is no such file: there everything is that is not elsewhere.
 """
@@ -28,7 +28,7 @@ class JoinedMachine(BaseModel):
 
     `leaf`: set while this machine's connections go through a leaf of its own (docs/leaf.md).
     `shut_out`: those of the gateways that the server let in no more when it was asked last: nothing starts for them
-    until it does again, and they have told what is new (`enrol.following`).
+    until it does again, and they have told what is new (`enrol.org_sync`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class JoinedMachine(BaseModel):
 
     @property
     def dialled(self) -> str:
-        """Where this machine's nodes reach the bus."""
+        """The address at which this machine's nodes reach the bus."""
         return f"nats://127.0.0.1:{self.leaf.port}" if self.leaf else self.url
 
     @property

@@ -52,7 +52,7 @@ def public_key_of(home: Home, org: Org, member: str, seed: Path, make: bool) -> 
 
 
 async def published(bus: Bus, org: Org) -> dict[str, dict[str, Any]]:
-    """What KEYS holds of each member. Raises BusAway or Refused."""
+    """The entry of each member in KEYS. Raises BusAway or Refused."""
     subjects = Subjects(org.company)
     entries = await bus.stored(KEYS, subjects.everything("keys"))
     return {subjects.parse(entry.subject).tokens["member"]: json.loads(entry.data) for entry in entries}

@@ -1,6 +1,6 @@
-"""The steps of keys and accounts: what the server knows of them already, against what org.toml says.
+"""The steps of keys and accounts: those that the server knows already, against those that org.toml asks for.
 
-A key's step comes before the accounts': whom it revokes stands in the account of which the server is told.
+The keys' steps come before the accounts': the account of which the server is told names the keys that they revoke.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _SHUT_OUT = "{} is shut out; if it is to be elsewhere still, let its machine in 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of the company's keys: read once, for all of them."""
+    """The facts that all keys' steps need: read once."""
 
     home: Home
     desired: Desired
     roles: dict[str, tuple[list[str], list[str]]] | None
-    """What the written accounts let each role publish and subscribe to; None where nothing is written."""
+    """The subjects that the written accounts let each role publish and subscribe to; None where nothing is written."""
     account_conf: str | None
-    """What somebody else's server is to include; None where it was not written yet."""
+    """The text that somebody else's server is to include; None where it was not written yet."""
 
     @property
     def is_external(self) -> bool:
@@ -224,7 +224,7 @@ def _revoking(known: _Known, step: Step, key: str, tags: list[str] | None) -> St
 
 
 def _claims(creds: Path) -> dict[str, Any] | None:
-    """What credentials say; None if they cannot be read."""
+    """The claims of credentials; None if they cannot be read."""
     try:
         return claims_of(read_creds(creds))
     except InvalidInput:

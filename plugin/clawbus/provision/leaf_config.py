@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from clawbus.errors import InvalidInput, Refused
 from clawbus.org import BusConfig, Org
-from clawbus.org.network import is_host
+from clawbus.org.bus_config import is_host
 from clawbus.provision.config import MAX_PAYLOAD_BYTES, quoted
 from clawbus.provision.credentials import credentials
 from clawbus.provision.external_account import User, user_line
@@ -34,7 +34,7 @@ _WRONG = {
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Where a leaf dials. `field` and `said`: who said so, and in which words."""
+    """The address that a leaf dials. `field` and `said`: the option or setting that named it, and its words."""
 
     host: str
     port: int
@@ -82,7 +82,7 @@ def wrong_port(hub: Hub, kind: Port, bus: BusConfig) -> InvalidInput:
 
 
 def leaf_config(home: Home, org: Org, gateways: Sequence[str], hub: Hub, port: int, ca_file: Path) -> str:
-    """What the leaf's nats-server reads. `port`: where it listens on the loopback.
+    """The configuration of the leaf's nats-server. `port`: where it listens on the loopback.
 
     A lost link is dialled again every five seconds, no sooner, since a hub that has revoked us is not to be asked more
     often. A silent link is given up after 20 to 30 s, so a cut of ten seconds needs no new link and keeps the order.
@@ -117,7 +117,7 @@ leafnodes {{
 
 
 def log_file(home: Home) -> Path:
-    """Where the leaf writes its log."""
+    """The leaf's log."""
     return home.log("leaf")
 
 

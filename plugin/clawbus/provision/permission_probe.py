@@ -62,13 +62,13 @@ def tried_keys(org: Org, gateways: list[str]) -> list[str]:
 def tried_by_the_doctor(org: Org, key: str) -> frozenset[str]:
     """The subjects of `forbidden_calls`, by which a refusal is known as one that `clawbus doctor` has asked for."""
     calls = forbidden_calls(org, key, API_PREFIX) if grant_of(org, key) is not None else ()
-    return frozenset(one.subject for one in calls)
+    return frozenset(call.subject for call in calls)
 
 
 async def allowed_of_them(bus: Bus, org: Org, key: str) -> list[str]:
     """Try them with this connection's key: what was not refused. Raises BusAway."""
     bus.store = None  # nothing of it is written: a full disk is no reason not to try
-    return [one.what for one in forbidden_calls(org, key, bus.identity.api) if not await _is_refused(bus, one)]
+    return [call.what for call in forbidden_calls(org, key, bus.identity.api) if not await _is_refused(bus, call)]
 
 
 async def _is_refused(bus: Bus, one: ForbiddenCall) -> bool:

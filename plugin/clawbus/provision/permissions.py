@@ -35,7 +35,7 @@ GATEWAY, PERSON = "gateway", "person"
 ROLES = {GATEWAY: GATEWAYS, PERSON: STAFF, STEWARD: STAFF, PROVISIONER: OFFICE, GUEST: GUESTS}
 """The account of each role."""
 READ_BY_NODES = tuple(stream.name for stream in STREAMS if stream.node_reads)
-"""What a gateway's key may read message by message."""
+"""The streams that a gateway's key may read message by message."""
 _ALL_STREAMS = tuple(stream.name for stream in STREAMS)
 _NAME, _AGENT, _PERSON = "{{name()}}", "{{tag(agent)}}", "{{tag(person)}}"
 _READER, _QUEUE = "{{tag(reader)}}", "{{tag(queue)}}"

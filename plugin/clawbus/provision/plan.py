@@ -1,7 +1,7 @@
 """The desired state of the bus and its keys, the steps that lead there from what is, and the taking of these steps.
 
 `clawbus plan` shows the steps, `clawbus apply` takes the very same ones. Each step can be repeated and can be cut short
-(docs/adr/0017-a-company-changes-while-it-runs.md): what is half done differs still, and is a step again.
+(docs/adr/0017-change.md): what is half done differs still, and is a step again.
 """
 
 from __future__ import annotations

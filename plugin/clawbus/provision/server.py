@@ -73,7 +73,7 @@ def _candidates(flag: Path | None) -> Iterator[Path]:
 
 
 def _of_the_wheel() -> Iterator[Path]:
-    """Where the wheel's own record says that the program is: not beside python after `pip install --target`."""
+    """The program, by the wheel's own record: not beside python after `pip install --target`."""
     try:
         files = importlib.metadata.files(_WHEEL) or []
     except importlib.metadata.PackageNotFoundError:
@@ -85,23 +85,23 @@ def _of_the_wheel() -> Iterator[Path]:
 def _version_of(path: Path) -> tuple[tuple[int, int, int], str]:
     try:
         run = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
-        said = run.stdout + run.stderr
+        output = run.stdout + run.stderr
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Missing(f"{path} does not run as a nats-server: {error}", _REMEDY) from None
-    match = _VERSION.search(said)
+    match = _VERSION.search(output)
     if match is None:
-        raise Missing(f"{path} is no nats-server: --version says {said.strip()[:80]!r}", _REMEDY)
+        raise Missing(f"{path} is no nats-server: --version says {output.strip()[:80]!r}", _REMEDY)
     major, minor, patch = (int(part) for part in match.group(1, 2, 3))
     return (major, minor, patch), match[4] or ""
 
 
 def log_file(home: Home) -> Path:
-    """Where nats-server writes its log; give the supervisor the same file, for what comes before it opens it."""
+    """The log of nats-server. Give the supervisor the same file, for the lines from before the server opens it."""
     return home.log("nats-server")
 
 
 def command(server: Server, config: Path) -> list[str]:
-    """What to run. The server needs nothing of the environment."""
+    """The command line. The server needs nothing of the environment."""
     return [str(server.path), "--config", str(config)]
 
 
@@ -116,7 +116,7 @@ async def wait_ready(port: int, timeout_s: float, host: str = LOOPBACK) -> None:
 
 
 async def greets(host: str, port: int) -> bool:
-    """Whether a nats-server answers there: it speaks first, with a line that begins with INFO."""
+    """True if a nats-server answers there: it speaks first, with a line that begins with INFO."""
     try:
         async with asyncio.timeout(_GREETING_S):
             reader, writer = await asyncio.open_connection(host, port)

@@ -1,4 +1,4 @@
-"""What the company's own nats-server has refused: who tried to say or hear what is not his, or came without a key.
+"""The refusals of the company's own nats-server: a key that tried what is not its own, or a client without a key.
 
 The server tells nobody but its log. A line of it is text of others where they chose the words: a client's name, a
 subject. Each stands between quotes there, escaped, and is read as such.
@@ -16,7 +16,7 @@ from clawbus.errors import InvalidInput
 from clawbus.settings import Home
 
 STRANGER = "stranger"
-"""Who is not known: credentials that are expired, revoked, somebody else's, or none."""
+"""The name of a client that is not known: credentials that are expired, revoked, somebody else's, or none."""
 PUBLISH = "publish"
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _SAID = re.compile(rf"\[ERR\] \S+ - [a-z]+:\d+(?: - {_QUOTED} - {_QUOTED})? - (.*)$")
@@ -45,7 +45,7 @@ class ServerLog:
         self._at = self._size()
 
     def fresh(self) -> list[Refusal]:
-        """What has been refused since the last look; of a flood the newest."""
+        """The refusals since the last look; of a flood the newest."""
         size = self._size()
         if size < self._at:  # the server has begun a new file
             self._at = 0
@@ -67,10 +67,10 @@ class ServerLog:
     def _read(self, text: str) -> Iterator[Refusal]:
         names: dict[str, str] = {}  # of a flood each key is looked up once
         for line in text.splitlines():
-            said = _SAID.search(line)
-            if said is None:
+            found = _SAID.search(line)
+            if found is None:
                 continue
-            label, user, words = said[1] or "", said[2] or "", said[3]
+            label, user, words = found[1] or "", found[2] or "", found[3]
             if violation := _VIOLATION.match(words):
                 what = PUBLISH if violation[1] == "Publish" else "subscribe to"
                 if user not in names:

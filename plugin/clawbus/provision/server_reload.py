@@ -16,7 +16,7 @@ from clawbus.settings import Home
 
 
 def reread(home: Home) -> bool:
-    """Whether there is such a server, which was told."""
+    """Have the server of this home read its files again; False if none runs."""
     pid = running_server(home)
     if pid is None:
         return False

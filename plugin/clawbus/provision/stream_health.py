@@ -52,7 +52,7 @@ async def watching(home: Home, org: Org) -> AsyncIterator[Look]:
 
 
 def _broken(answer: dict[str, Any], account: str) -> list[str]:
-    """What HEALTHZ complains of. The types of its errors are nats-server's (`HealthZErrorType`)."""
+    """The streams that HEALTHZ complains of. The types of its errors are nats-server's (`HealthZErrorType`)."""
     errors = (answer.get("data") or {}).get("errors") or []
-    found = [one["stream"] for one in errors if one.get("type") == "STREAM" and one.get("account") == account]
-    return sorted(found) + [ALL for one in errors if one.get("type") == "JETSTREAM"][:1]
+    found = [error["stream"] for error in errors if error.get("type") == "STREAM" and error.get("account") == account]
+    return sorted(found) + [ALL for error in errors if error.get("type") == "JETSTREAM"][:1]

@@ -1,4 +1,4 @@
-"""Whether each stream takes a write: one is made, on a subject that nobody reads, and taken away again."""
+"""A trial of each stream: a message is written on a subject that nobody reads, and purged again."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def certificate_file(home: Home) -> Path:
 
 
 def prepare(home: Home, org: Org) -> bool:
-    """Make what is missing or ends soon; whether the server has a new certificate to read."""
+    """Make what is missing or ends soon. Returns True if the server has a new certificate to read."""
     from clawbus.provision import ca  # it loads cryptography's X.509, which clients of the server do not need
 
     folder = home.dir("tls")
@@ -35,8 +35,8 @@ def prepare(home: Home, org: Org) -> bool:
 
 
 FOR_OUR_CLIENTS, FOR_LEAVES = "500ms", "auto"
-"""How long a listener waits for TLS before it greets in the clear. Our clients begin with TLS, and one that comes later
-is turned away: with `auto`, 50 ms, a busy machine's were. Leaves wait for the greeting."""
+"""The time that a listener waits for TLS before it greets in the clear. Our clients begin with TLS, and one that comes
+later is turned away: with `auto`, 50 ms, a busy machine's were. Leaves wait for the greeting."""
 
 
 def server_block(home: Home, org: Org, first: str = FOR_OUR_CLIENTS) -> str:
@@ -55,5 +55,5 @@ def server_block(home: Home, org: Org, first: str = FOR_OUR_CLIENTS) -> str:
 
 
 def trusted(home: Home, org: Org) -> Path | None:
-    """What a client on the company's own machine trusts; None where there is no TLS of ours."""
+    """The authority that a client on the company's own machine trusts; None where there is no TLS of ours."""
     return ca_file(home) if org.bus.url is None and org.bus.shared else None

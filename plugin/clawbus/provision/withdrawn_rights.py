@@ -1,4 +1,4 @@
-"""What a change of org.toml has just taken from keys: whoever holds one needs a moment to hear of it.
+"""Rights that a change of org.toml has just taken from keys: the holder of one needs a moment to hear of it.
 
 Until then a node may speak for an agent that has left, and the server refuses it. That is no break-in: a moment ago it
 was its own. What it tries of anything else, or later, is.
@@ -23,19 +23,19 @@ HEARD_WITHIN_S = 120.0
 
 
 def remember(home: Home, key_name: str, tags: Iterable[str]) -> None:
-    """What credentials of a key had called its own (`agent:cto`) until now."""
+    """Keep the tags (`agent:cto`) that the credentials of a key had until now."""
     known = {name: one for name, one in _read(home).items() if _is_fresh(one)}
     known[key_name] = {"at": time.time(), "tags": sorted(tags)}
     write_secret(_file(home), json.dumps(known))
 
 
 def was_its_own(home: Home, org: Org, refusal: Refusal) -> bool:
-    """Whether a key might have said (or heard) what it was refused until a moment ago."""
+    """True if a key might have said (or heard) until a moment ago what it was refused."""
     key_name, found = refusal.key, _read(home).get(refusal.key)
     if found is None or not _is_fresh(found):
         return False
     tags: dict[str, list[str]] = {}
-    for tag, _, value in (str(one).partition(":") for one in found["tags"]):
+    for tag, _, value in (str(text).partition(":") for text in found["tags"]):
         tags.setdefault(tag, []).append(value)
     role = GATEWAY if key_name.startswith("gw-") else PERSON
     may = allowed(org, Grant(key_name, role, {tag: tuple(values) for tag, values in tags.items()}))
@@ -45,7 +45,7 @@ def was_its_own(home: Home, org: Org, refusal: Refusal) -> bool:
 
 def _matches(pattern: str, subject: str) -> bool:
     """By NATS' rules: `*` is one word, `>` all that follow."""
-    words = (r"[^.]+" if one == "*" else r".+" if one == ">" else re.escape(one) for one in pattern.split("."))
+    words = (r"[^.]+" if word == "*" else r".+" if word == ">" else re.escape(word) for word in pattern.split("."))
     return re.fullmatch(r"\.".join(words), subject) is not None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clawbus.errors import Away, Missing
-from clawbus.org.network import is_loopback
+from clawbus.org.bus_config import is_loopback
 
 _ANSWER_S = 10.0
 

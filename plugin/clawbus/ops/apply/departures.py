@@ -1,4 +1,4 @@
-"""The backlog of who has left: given to somebody else, or put down as dead letters with the reason. Who asked hears.
+"""The backlog of those who have left: moved to somebody else, or made dead letters with the reason. Requesters hear.
 
 All of it is done as the steward, with ids that follow from the messages: cut short and done again, it happens once.
 """
@@ -27,7 +27,7 @@ _RULE = "left"
 
 
 class Departures:
-    """`moves`: who takes over from whom; what has no heir becomes dead letters."""
+    """`moves`: the heir of each who has left; messages without an heir become dead letters."""
 
     def __init__(self, bus: Bus, org: Org, moves: Mapping[str, str]) -> None:
         self._bus = bus
@@ -38,7 +38,7 @@ class Departures:
 
     async def settle(self) -> list[str]:
         """Deal with all that waits for nobody. Returns a line for each subject. Raises BusAway or Refused."""
-        return [await self._settle(one) for one in await backlog(self._bus, self._org)]
+        return [await self._settle(left) for left in await backlog(self._bus, self._org)]
 
     async def _settle(self, left: Waiting) -> str:
         moved = letters = 0
@@ -60,7 +60,7 @@ class Departures:
     # -- tasks --------------------------------------------------------------------------------------------------------
 
     async def _task(self, left: Waiting, stored: Stored) -> bool:
-        """Returns whether it was moved, or had ended already."""
+        """Returns True if it was moved, or had ended already."""
         try:
             task = await self._bus.verifier.envelope(self._context.subjects, stored)
             if task.type != "task" or not task.task_id:
@@ -112,15 +112,15 @@ class Departures:
         return new_id
 
     async def _asked_first(self, old: Envelope) -> dict[str, Any]:
-        """Where its result goes: to who had asked in the beginning, into the session of that task."""
-        said = await self._context.accepted(old.task_id or "", STEWARD) if old.sender == STEWARD else None
-        if said is not None and "chain_of" in said.detail:
-            return {name: said.detail[name] for name in ("chain_of", "requester")}
+        """The first requester, into whose session the result goes."""
+        accepted = await self._context.accepted(old.task_id or "", STEWARD) if old.sender == STEWARD else None
+        if accepted is not None and "chain_of" in accepted.detail:
+            return {name: accepted.detail[name] for name in ("chain_of", "requester")}
         asked = self._org.alerted[0] if old.sender == STEWARD else old.sender
         return {"chain_of": old.task_id, "requester": asked}
 
     async def _end(self, task: Envelope, status: Status, text: str, stored: Stored) -> None:
-        said = Envelope(
+        result = Envelope(
             id=self._context.message_id(_RULE, task.task_id),
             type="result",
             sender=STEWARD,
@@ -131,12 +131,12 @@ class Departures:
             subject=task.subject,
             body=text,
         )
-        await self._dead.before(said, task, STEWARD, SignedCopy.of(stored).as_json())
-        _, end = await self._context.ends.write(said, task.sender, task.to)
+        await self._dead.before(result, task, STEWARD, SignedCopy.of(stored).as_json())
+        _, end = await self._context.ends.write(result, task.sender, task.to)
         await self._tell(task, end)
 
     async def _tell(self, task: Envelope, end: End) -> None:
-        """The result to the inbox of who asked; he takes it once, whoever else has sent it."""
+        """Send the result to the requester, which takes it once, whoever else has sent it."""
         if task.sender in (end.by, STEWARD):
             return
         message_id = self._context.message_id(_RULE, task.task_id, "result")
@@ -153,7 +153,7 @@ class Departures:
         except WireError as error:
             await self._letter(stored, error)
             return False
-        if heir is None or heir == sender or heir not in self._org.people | {one.id for one in self._org.agents}:
+        if heir is None or heir == sender or (heir not in self._org.people and heir not in self._org.agents_by_id):
             await self._letter(stored, f"{why}; a {mail.type} from {sender} lay in its inbox")
             return False
         body = f"[From {sender}, for {left.name}, who has left the company.]\n{mail.body}"

@@ -94,8 +94,8 @@ def _diff(path: Path, present: str, text: str) -> str:
     except (ValueError, RecursionError):
         return f"{path} is no plain JSON any more: all of it would be written anew"
     old, new = (
-        _SECRET.sub(rf'\1"{_NOT_SHOWN}"', said).splitlines()
-        for said in (shown, json.dumps(ours, indent=2, ensure_ascii=False))
+        _SECRET.sub(rf'\1"{_NOT_SHOWN}"', settings).splitlines()
+        for settings in (shown, json.dumps(ours, indent=2, ensure_ascii=False))
     )
     lines = difflib.unified_diff(old, new, str(path), f"{path} (new)", n=1, lineterm="")
     return "\n".join(lines) or "the same settings, written otherwise"

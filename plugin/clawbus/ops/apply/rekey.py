@@ -40,7 +40,9 @@ def forget(company: Company, names: Sequence[str]) -> None:
 def restart_holders(home: Home, names: Sequence[str]) -> list[str]:
     """End the processes of `clawbus up` that have read such a key; it starts them again. Returns their names."""
     wanted = {f"node-{name.partition('-')[2]}" if name.startswith("gw-") else name for name in names}
-    holders: list[ProcessRecord] = [one for one in read_all(home.dir("run")) if one.name in wanted and one.alive]
-    for one in holders:
-        os.kill(one.pid, signal.SIGTERM)
-    return sorted(one.name for one in holders)
+    holders: list[ProcessRecord] = [
+        process for process in read_all(home.dir("run")) if process.name in wanted and process.alive
+    ]
+    for process in holders:
+        os.kill(process.pid, signal.SIGTERM)
+    return sorted(process.name for process in holders)

@@ -11,11 +11,10 @@ from typing import Any
 
 from clawbus.org.checks.draft import Draft
 from clawbus.org.checks.hierarchy import superiors
-from clawbus.org.checks.homes import gateways, models, ports
+from clawbus.org.checks.homes import gateways, models, ports, roles
 from clawbus.org.checks.ids import ids
 from clawbus.org.checks.network import network
 from clawbus.org.checks.reach import alerts, channels, oversight
-from clawbus.org.checks.roles import roles
 from clawbus.org.checks.work import edges, learning, pools, recurring
 from clawbus.org.mistakes import Wrong
 

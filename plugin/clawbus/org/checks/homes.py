@@ -1,12 +1,13 @@
-"""Where agents live: gateways that exist, ports that are given once, models that can be called."""
+"""Agents' gateways that exist, ports that are given once, models that can be called, roles that there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clawbus.org.bus_config import BusConfig, is_loopback
 from clawbus.org.checks.draft import Draft, Entry
 from clawbus.org.mistakes import Wrong, near
-from clawbus.org.network import BusConfig, is_loopback
+from clawbus.org.roles import known_roles, nearest
 
 MOST_SLOTS = 7
 """An OpenClaw gateway runs eight turns at once (its `main` lane's limit); one is left for people."""
@@ -70,6 +71,26 @@ def models(draft: Draft) -> Iterator[Wrong]:
         if model is not None and model != SCRIPTED and not (provider and name):
             remedy = near(model, [SCRIPTED], f'Write it as "provider/model", or "{SCRIPTED}".')
             yield Wrong(entry.at("model"), "not a model", remedy)
+
+
+def roles(draft: Draft) -> Iterator[Wrong]:
+    """Each agent's role is one of clawbus's, or one that the company calls its own.
+
+    A misspelt one would get the neutral soul, and every tool that its own policy denies.
+    """
+    known, ours = known_roles(), draft.top.texts("roles")
+    there = [*known, *(role for _, role in ours)]
+    names = frozenset(there)
+    for place, name in ours:
+        if name in known:
+            yield Wrong(place, "is a role of clawbus already", "Only roles of your own stand here: remove it.")
+    for agent in draft.entries("agents"):
+        role = agent.text("role")
+        if role is not None and role not in names:
+            close = nearest(role, there)
+            meant = f"Did you mean {close!r}? " if close else ""
+            own = f'One of your own, with the neutral soul and policy, stands at the top: roles = ["{role}"].'
+            yield Wrong(agent.at("role"), "no such role", f"{meant}There are: {', '.join(there)}. {own}")
 
 
 def _is_program(gateway: Entry) -> bool:

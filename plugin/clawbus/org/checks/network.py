@@ -1,13 +1,13 @@
-"""Who reaches the bus from where: with TLS whenever that is not this machine alone, and by a name that others know."""
+"""The bus's addresses: with TLS whenever others than this machine reach it, and by a name that these know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from clawbus.org.bus_config import EVERYWHERE, is_loopback
 from clawbus.org.checks.draft import Draft, Entry
 from clawbus.org.mistakes import Wrong
-from clawbus.org.network import EVERYWHERE, is_loopback
 
 _ENCRYPTED = ("tls", "wss")
 _OF_OURS = ("listen", "hosts", "join_port", "leaf_port")
@@ -36,7 +36,7 @@ def _theirs(bus: Entry) -> Iterator[Wrong]:
         parts = urlsplit(url if "//" in url else f"//{url}")
         port = parts.port
     except ValueError:
-        return  # the field's own check has said it
+        return  # the field's own check has found that
     if not is_loopback(parts.hostname or "") and parts.scheme not in _ENCRYPTED:
         where = f"{parts.hostname}:{port}" if port else parts.hostname
         yield Wrong(bus.at("url"), "not encrypted, and not on this machine", f'Write url = "tls://{where}".')

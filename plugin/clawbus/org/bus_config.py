@@ -1,4 +1,4 @@
-"""Where the bus is, and who can reach it: the table `[bus]` of an org.toml."""
+"""The bus's addresses and ports, and the life of credentials: the table `[bus]` of an org.toml."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _listen(value: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Whether a text can be the name or the IPv4 address of a machine that others dial."""
+    """True if a text can be the name or the IPv4 address of a machine that others dial."""
     return bool(_HOST.fullmatch(text)) and text != EVERYWHERE
 
 
@@ -65,24 +65,24 @@ class BusConfig(Part):
 
     port: Port = 4222
     credentials_s: Annotated[Seconds, Field(alias="credentials", ge=10, le=365 * 86_400)] = 7 * 86_400
-    """How long credentials live. They are renewed at half of it: a week, so that a laptop comes back after holidays
+    """The life of credentials. They are renewed at half of it: a week, so that a laptop comes back after holidays
     of three days without anybody's help, and a copied file ends. That of a machine that has joined the registrar renews
     for whoever shows it, until it is revoked (docs/security.md)."""
     url: Annotated[str, AfterValidator(_url)] | None = None
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1"
     hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
     join_port: Port | None = None
-    """Where `clawbus join CODE` calls, only while an invite is open; the port after `port` if it is not set."""
+    """The port that `clawbus join CODE` calls, only while an invite is open; the port after `port` if it is not set."""
     leaf_port: Port = 7422
 
     @property
     def shared(self) -> bool:
-        """Whether other machines can reach our own server."""
+        """True if other machines can reach our own server."""
         return not ipaddress.ip_address(self.listen).is_loopback
 
     @property
     def local_host(self) -> str:
-        """Where this machine itself reaches our own server."""
+        """The address at which this machine itself reaches our own server."""
         return "127.0.0.1" if self.listen == EVERYWHERE else self.listen
 
     @property
@@ -96,7 +96,7 @@ class BusConfig(Part):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine alone, without asking a name server."""
+    """True if a name or address means this machine alone, without asking a name server."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
