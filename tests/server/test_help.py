@@ -10,7 +10,7 @@ import click
 import pytest
 
 from clawbus.cli import cli
-from tests.server.test_mistakes import clawbus, refused
+from tests.command import clawbus, refused
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = click.Context(cli)
@@ -19,7 +19,7 @@ NAMES = cli.list_commands(CONTEXT)
 
 def test_the_list_names_each_command_once_on_a_line_of_its_own(tmp_path: Path) -> None:
     """Nothing is cut with dots, as click does it, in a terminal of 80 columns."""
-    said = clawbus(tmp_path, "--help").stdout
+    said = clawbus("--help", folder=tmp_path).stdout
     assert [sum(line.startswith(f"  {name} ") for line in said.splitlines()) for name in NAMES] == [1] * len(NAMES)
     assert "..." not in said.partition("\nBegin:")[2]
     assert max(map(len, said.splitlines())) <= 80
@@ -41,4 +41,4 @@ def test_each_command_says_what_it_does_and_stands_in_the_documents(name: str) -
 
 
 def test_a_misspelt_command_is_told_its_neighbour(tmp_path: Path) -> None:
-    refused(clawbus(tmp_path, "tsks"), 2, "no such command: 'tsks'. Did you mean 'tasks'?")
+    refused(clawbus("tsks", folder=tmp_path), 2, "no such command: 'tsks'. Did you mean 'tasks'?")
