@@ -6,6 +6,8 @@ CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/clawbus
 # pip's and npm's own caches go where ours is: nothing is written anywhere else.
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# JetStream and SQLite sync each write, so the folders of tests lie in memory, where 2 GB of it are free.
+export PYTEST_DEBUG_TEMPROOT := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 2097152 {print "/dev/shm"}')
 
 .PHONY: help demo quick check test one coverage test-long test-host lint types layers drift shim pure server gateways rows bench lock clean
 
@@ -71,7 +73,7 @@ gateways: $(VENV)/dev.done
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" --timeout 600 tests/gateway
 
 one: $(VENV)/dev.done
-	$(BIN)/python -m pytest --timeout 600 $(T)
+	$(BIN)/python -m pytest -n $(if $(findstring ::,$(T)),0,2) --dist loadfile --timeout 600 $(T)
 
 # What a killed process had run is not counted: its figure dies with it.
 coverage: $(VENV)/dev.done

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from clawbus.client.company import Company
 from clawbus.demo.model.server import ScriptedModel
 from clawbus.gateway.setup import installation as openclaw
-from tests.company import Live, live
+from clawbus.ops.apply.apply import write_server_config
+from tests.company import Live, duo_toml, free_ports, live
 
 # A change is judged by the same examples each time, on a busy machine, too; `make test-long` looks for new ones.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -24,6 +26,14 @@ async def bus_only(tmp_path: Path) -> AsyncIterator[Live]:
     """A company with its nats-server up and provisioned, and nothing else."""
     async with live(tmp_path, None) as company:
         yield company
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A company whose server is down: whatever reaches the network fails with exit code 5, not with 2 or 4."""
+    (tmp_path / "org.toml").write_text(duo_toml(free_ports(3)))
+    write_server_config(Company.open(tmp_path / "org.toml"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from clawbus.wire.channels import EVENTS, INBOX, TASKS
 from clawbus.wire.envelope import Envelope, Status, decode
 from clawbus.wire.events import Event, accepted_detail, decode_event
 from clawbus.wire.subjects import PRIORITIES, new_message_id
+from tests import command
 from tests.company import Live, free_ports, live, until
 
 HQ, LAB, SEC = "gw-hq", "gw-lab", "gw-sec"
@@ -173,16 +173,12 @@ async def events_of(company: Live, task_id: str, kind: str) -> list[Event]:
 
 
 async def clawbus(company: Live, *args: str) -> tuple[int, Any]:
-    """The command line, in a process of its own, with --json. Returns its exit code and what it printed."""
-    argv = [sys.executable, "-m", "clawbus", *args, "--org", str(company.org_file), "--json"]
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate()
+    """The command line with --json, in a thread beside this loop. Returns its exit code and what it printed."""
+    run = await asyncio.to_thread(command.clawbus, *args, "--org", str(company.org_file), "--json")
     try:
-        return process.returncode or 0, json.loads(out) if out else err.decode()
+        return run.returncode, json.loads(run.stdout) if run.stdout else run.stderr
     except ValueError:
-        raise AssertionError(f"{args}: {out.decode()}\n{err.decode()}") from None
+        raise AssertionError(f"{args}: {run.stdout}\n{run.stderr}") from None
 
 
 async def alert_of(company: Live, rule: str, key: str, raised: bool) -> Alert:

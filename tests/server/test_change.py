@@ -6,10 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from clawbus.gateway.setup.souls import render, write
 from clawbus.ops.apply import plan
 from clawbus.ops.up import planned_model_url
 from clawbus.wire.channels import DEAD, INBOX, TASKS
+from tests.command import clawbus
 from tests.company import free_ports, until
 from tests.up import Up
 
@@ -205,9 +203,7 @@ async def test_what_only_a_new_start_can_change_is_refused(up: Up) -> None:
 
 async def test_apply_without_a_running_company_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "org.toml").write_text(HEAD.format(port=free_ports(1)[0]))
-    run = subprocess.run(
-        [sys.executable, "-m", "clawbus", "apply"], cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ)
-    )  # fmt: skip
+    run = await asyncio.to_thread(clawbus, "apply", "--org", str(tmp_path / "org.toml"))
     assert (run.returncode, "clawbus up" in run.stderr) == (5, True)
     assert not (tmp_path / ".clawbus" / "keys").exists() or not list((tmp_path / ".clawbus" / "keys").iterdir())
 

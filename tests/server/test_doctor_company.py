@@ -22,7 +22,8 @@ from clawbus.org import STEWARD
 from clawbus.provision.permissions import PROVISIONER
 from clawbus.wire.channels import EVENTS
 from clawbus.wire.subjects import new_message_id
-from tests.company import CLAWBUS, Live, duo_toml, free_ports, live, until
+from tests.command import clawbus
+from tests.company import Live, duo_toml, free_ports, live, until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -58,8 +59,7 @@ async def firm(tmp_path: Path) -> AsyncIterator[Live]:
 
 async def doctor(org_file: Path) -> Found:
     """What `clawbus doctor --json` says, by name."""
-    argv = [*CLAWBUS[:-1], "doctor", "--org", str(org_file), "--json"]
-    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=False)
+    done = await asyncio.to_thread(clawbus, "doctor", "--org", str(org_file), "--json")
     assert done.returncode in (0, 1), done.stderr
     return {one["name"]: one for one in json.loads(done.stdout)}
 

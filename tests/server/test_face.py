@@ -13,6 +13,7 @@ import pytest
 from clawbus import BacklogFull, Client, InvalidInput, NotFound, Refused, Result, Task, connect, serve
 from clawbus.errors import Missing
 from clawbus.wire.channels import INBOX, TASKS
+from tests import command
 from tests.company import ROOT, Live, free_ports, live, until
 
 TOML = """
@@ -264,7 +265,8 @@ async def test_the_command_line_stands_on_it(shop: Live) -> None:
     """ask, tasks, task show, task result, task cancel, send and inbox, with the exit codes of docs/cli.md."""
 
     async def clawbus(*argv: str) -> tuple[int, str]:
-        return await run(shop, "-m", "clawbus", *argv)
+        run = await asyncio.to_thread(command.clawbus, *argv, "--org", str(shop.org_file))
+        return run.returncode, run.stdout + run.stderr
 
     async with Serving(shop, ops=hang):
         assert await clawbus("ask", "qa", "hello") == (0, "owner: hello\n")

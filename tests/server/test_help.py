@@ -15,7 +15,7 @@ from clawbus.demo.stage import KILLS
 from clawbus.gateway.setup.managed_gateway import SCRIPTED
 from clawbus.tasks.learning import State
 from clawbus.wire.envelope import MessageType
-from tests.server.test_mistakes import clawbus, refused
+from tests.command import clawbus, refused
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = click.Context(cli)
@@ -25,7 +25,7 @@ HEAVY = ["nats", "cryptography", "nacl", "websockets.asyncio", "websockets.clien
 
 def test_the_list_names_each_command_once_on_a_line_of_its_own(tmp_path: Path) -> None:
     """Nothing is cut with dots, as click does it, in a terminal of 80 columns."""
-    said = clawbus(tmp_path, "--help").stdout
+    said = clawbus("--help", folder=tmp_path).stdout
     assert [sum(line.startswith(f"  {name} ") for line in said.splitlines()) for name in NAMES] == [1] * len(NAMES)
     assert "..." not in said.partition("\nBegin:")[2]
     assert max(map(len, said.splitlines())) <= 80
@@ -83,4 +83,4 @@ def test_each_command_says_what_it_does_and_stands_in_the_documents(name: str) -
 
 
 def test_a_misspelt_command_is_told_its_neighbour(tmp_path: Path) -> None:
-    refused(clawbus(tmp_path, "tsks"), 2, "no such command: 'tsks'. Did you mean 'tasks'?")
+    refused(clawbus("tsks", folder=tmp_path), 2, "no such command: 'tsks'. Did you mean 'tasks'?")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from clawbus.tasks.learning import Insight, Learned, fold, insights
 from clawbus.wire.channels import LEARN
 from clawbus.wire.envelope import Envelope, Type
 from clawbus.wire.subjects import new_message_id, new_task_id
+from tests.command import clawbus
 from tests.company import Live, until
 from tests.server.office import mail_of, office, steward, stored
 
@@ -175,8 +175,7 @@ async def record(company: Live) -> list[str]:
 
 
 def command(company: Live, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "clawbus", "learning", words[0], "--org", str(company.org_file), *words[1:]]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    return clawbus("learning", words[0], "--org", str(company.org_file), *words[1:])
 
 
 async def test_a3_from_an_insight_to_what_every_agent_reads(tmp_path: Path) -> None:

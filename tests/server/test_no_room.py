@@ -21,7 +21,8 @@ from clawbus.provision.plan import provision
 from clawbus.provision.streams import stream_configs
 from clawbus.wire.channels import ENDS, INBOX, SPEND, STREAMS
 from clawbus.wire.subjects import new_message_id, new_task_id
-from tests.company import CLAWBUS, Live, free_ports, live
+from tests.command import clawbus
+from tests.company import Live, free_ports, live
 from tests.server.office import office, office_toml
 
 MIB = 1024 * 1024
@@ -147,9 +148,7 @@ async def test_a_full_stream_names_itself_and_its_setting_and_the_setting_widens
             assert refused.message == "no room: the stream ENDS holds as much as it may"
             assert "`ends = MIB` under [streams] in org.toml, then `clawbus apply`" in refused.remedy
             company.org_file.write_text(company.org_file.read_text() + "[streams]\nends = 2048\n")
-            done = await asyncio.to_thread(
-                subprocess.run, [*CLAWBUS, "apply", "--org", str(company.org_file)], capture_output=True, text=True
-            )
+            done = await asyncio.to_thread(clawbus, "apply", "--org", str(company.org_file))
             assert done.returncode == 0, done.stdout + done.stderr
             assert (await bus.publish(subject, b"x" * 3_000, msg_id=new_message_id("owner"))).seq > 0
             assert (await bus.api(f"STREAM.INFO.{ENDS}"))["config"]["max_bytes"] == 2048 * MIB

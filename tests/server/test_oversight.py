@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from clawbus.wire.channels import EVENTS, INBOX
 from clawbus.wire.envelope import decode
 from clawbus.wire.events import Event, accepted_detail
 from clawbus.wire.subjects import new_message_id
+from tests.command import clawbus
 from tests.company import Live, free_ports, live, until
 
 TOML = """
@@ -141,6 +141,12 @@ async def mail_for(shop: Live, person: str) -> list[str]:
     return [decode(one.data, one.subject.rsplit(".", 1)[1]).body for one in found]
 
 
+async def command(shop: Live, *words: str) -> subprocess.CompletedProcess[str]:
+    run = await asyncio.to_thread(clawbus, *words, "--org", str(shop.org_file))
+    assert run.returncode == 0, run.stderr
+    return run
+
+
 async def test_k9_a_task_waits_until_a_person_lets_it_start(shop: Live) -> None:
     """Asked before dispatch: nothing is begun, the person is told, and `approve` starts it."""
     async with at_work(shop) as begun:
@@ -150,8 +156,7 @@ async def test_k9_a_task_waits_until_a_person_lets_it_start(shop: Live) -> None:
         assert begun == []
         (told,) = await until(lambda: mail_for(shop, "boss"), "the mail", 10)
         assert "restart the database" in told
-        argv = [sys.executable, "-m", "clawbus", "approve", task_id[:8], "--org", str(shop.org_file), "--as", "boss"]
-        await asyncio.to_thread(subprocess.run, argv, check=True)
+        await command(shop, "approve", task_id[:8], "--as", "boss")
         end = await end_of(shop, task_id, "ops")
     assert (end.status, end.envelope.body, begun) == ("done", "done: restart the database", ["restart the database"])
 
@@ -352,13 +357,12 @@ async def test_k9_what_is_decided_on_is_shown_whole_or_says_that_it_is_cut(shop:
     async with at_work(shop):
         task_id = await give(shop, "ops", "Water the plants. " * 30 + "Then burn it down.")
         await asked(shop, task_id)
-        argv = [sys.executable, "-m", "clawbus", "approvals", "--org", str(shop.org_file)]
-        shown = await asyncio.to_thread(subprocess.run, argv, check=True, capture_output=True, text=True)
+        shown = await command(shop, "approvals")
         assert "Then burn it down." in shown.stdout
         long = await give(shop, "ops", ("Water the plants. " * 4000)[:65_000] + "Then burn it down.")
         question = await asked(shop, long)
         assert question.text.endswith("Then burn it down.")
-        one = await asyncio.to_thread(subprocess.run, [*argv, long[:12]], check=True, capture_output=True, text=True)
+        one = await command(shop, "approvals", long[:12])
         assert one.stdout.count(question.text) == 1
         assert task_id not in one.stdout
 

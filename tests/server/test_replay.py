@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from clawbus.tasks import NewTask, make_task
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event, Kind
 from clawbus.wire.subjects import new_message_id, new_task_id
+from tests.command import clawbus
 from tests.company import Live
 
 
@@ -43,11 +43,9 @@ async def event(bus: Bus, kind: Kind, task_id: str, **detail: Any) -> None:
 
 async def replayed(company: Live, *options: str) -> str:
     """What the command prints."""
-    argv = [sys.executable, "-m", "clawbus", "replay", "--org", str(company.org_file), *options]
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
+    run = await asyncio.to_thread(clawbus, "replay", "--org", str(company.org_file), *options)
+    assert run.returncode == 0
+    return run.stdout
 
 
 async def test_a8_a_task_is_replayed_in_the_order_in_which_it_happened(bus_only: Live) -> None:

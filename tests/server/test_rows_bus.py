@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from clawbus.tasks import NewTask, make_task
 from clawbus.wire.channels import TASKS
 from clawbus.wire.envelope import Envelope, decode, now
 from clawbus.wire.subjects import new_message_id
+from tests.command import clawbus
 from tests.company import Live, duo_toml, free_ports, live, until
 
 AGENT = "cto-athena"
@@ -116,10 +116,9 @@ async def test_g8_a_full_backlog_says_how_many_wait_and_when_to_retry(tmp_path: 
             async with company.owner() as bus:
                 await Person(company.company, bus, "owner").give(make_task(company.org, "owner", NewTask(AGENT, "x")))
         agents = await company.tool("hq", "ceo-genesis", "nats_spawn", agentId=AGENT, task="one too many")
-        persons = subprocess.run(
-            [sys.executable, "-m", "clawbus", "ask", AGENT, "one too many", "--no-wait"],
-            check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        persons = await asyncio.to_thread(
+            clawbus, "ask", AGENT, "one too many", "--no-wait", "--org", str(tmp_path / "org.toml")
+        )
         assert (agents["ok"], persons.returncode) == (False, 6)
         for said in (agents["text"], persons.stderr):
             assert f"backlog full, {quota} waiting" in said

@@ -29,9 +29,9 @@ from clawbus.provision import ca, tls
 from clawbus.provision import joined_machine as here
 from clawbus.provision import remote_keys as elsewhere
 from clawbus.settings import Home, write_secret
+from tests.command import clawbus, refused
 from tests.company import free_ports, until
 from tests.netns import Machine, Wire, two_machines
-from tests.server.test_mistakes import clawbus, refused
 from tests.up import Up
 
 CLAWBUS = [sys.executable, "-m", "clawbus"]
@@ -292,13 +292,15 @@ def test_an_invite_names_what_is_missing(tmp_path: Path) -> None:
     more = '[[agents]]\nid = "aide"\ngateway = "lab"\n'
     port = free_ports(1)[0]
     (tmp_path / "org.toml").write_text(org_toml(NOBODY, more).replace("[bus]", f"[bus]\nport = {port}"))
-    refused(clawbus(tmp_path, "invite", "ceo"), 6, "gateway hq is on this machine", "elsewhere = true", 'id = "hq"')
-    refused(clawbus(tmp_path, "invite", "cto"), 2, "gateway lab moves as a whole, and has also aide")
-    refused(clawbus(tmp_path, "invite", "nobody"), 4, "nobody", "ceo, cto, aide")
-    refused(clawbus(tmp_path, "invite", "cto", "aide", "--host", "other.example"), 2, "--host", NOBODY)
-    refused(clawbus(tmp_path, "invite", "cto", "aide"), 5, "nobody listens", "clawbus up")
+    refused(
+        clawbus("invite", "ceo", folder=tmp_path), 6, "gateway hq is on this machine", "elsewhere = true", 'id = "hq"'
+    )
+    refused(clawbus("invite", "cto", folder=tmp_path), 2, "gateway lab moves as a whole, and has also aide")
+    refused(clawbus("invite", "nobody", folder=tmp_path), 4, "nobody", "ceo, cto, aide")
+    refused(clawbus("invite", "cto", "aide", "--host", "other.example", folder=tmp_path), 2, "--host", NOBODY)
+    refused(clawbus("invite", "cto", "aide", folder=tmp_path), 5, "nobody listens", "clawbus up")
     assert not Invites(Home.beside(tmp_path / "org.toml")).opened()
-    refused(clawbus(tmp_path, "join", "clawbus1:AAAA"), 2, "CODE", "Copy the line whole")
+    refused(clawbus("join", "clawbus1:AAAA", folder=tmp_path), 2, "CODE", "Copy the line whole")
 
 
 def test_up_says_that_the_port_for_leaves_is_taken(tmp_path: Path) -> None:
@@ -310,12 +312,12 @@ def test_up_says_that_the_port_for_leaves_is_taken(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind((EVERYWHERE, ports[2]))
         taken.listen(1)
-        refused(clawbus(tmp_path, "up"), 3, f"bus.leaf_port = {ports[2]}", "in use")
+        refused(clawbus("up", folder=tmp_path), 3, f"bus.leaf_port = {ports[2]}", "in use")
 
 
 def test_up_says_that_the_address_is_not_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "org.toml").write_text(org_toml(NOBODY))
-    refused(clawbus(tmp_path, "up"), 3, f"bus.listen = {NOBODY}: this machine cannot listen there", EVERYWHERE)
+    refused(clawbus("up", folder=tmp_path), 3, f"bus.listen = {NOBODY}: this machine cannot listen there", EVERYWHERE)
 
 
 async def test_an_invite_is_not_printed_while_another_program_has_the_port(tmp_path: Path) -> None:
@@ -326,7 +328,7 @@ async def test_an_invite_is_not_printed_while_another_program_has_the_port(tmp_p
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((EVERYWHERE, code.port))
         taken.listen(1)
-        run = await asyncio.to_thread(clawbus, tmp_path / "hub", "invite", "cto")
+        run = await asyncio.to_thread(clawbus, "invite", "cto", "--org", str(tmp_path / "hub" / "org.toml"))
         refused(run, 5, f"nobody listens for the other machine on {code.url}: the port is in use by", "join_port")
     assert not Invites(company.home).opened()
 

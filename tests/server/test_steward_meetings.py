@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from clawbus.tasks.new_message import NewMessage, make_message
 from clawbus.wire.channels import BCAST
 from clawbus.wire.envelope import Envelope, Type, now
 from clawbus.wire.subjects import new_message_id, new_task_id
+from tests.command import clawbus
 from tests.company import Live, until
 from tests.server.office import HQ, LAB, SEC, mail_of, office, steward, stored
 
@@ -163,21 +163,18 @@ async def test_only_people_call_meetings(tmp_path: Path) -> None:
 
 async def test_a_person_calls_one_from_the_terminal(tmp_path: Path) -> None:
     """`clawbus meet --wait` prints the report; a team that is not there is refused before anything is sent."""
-    argv = [sys.executable, "-m", "clawbus", "meet", "--org", str(tmp_path / "org.toml")]
 
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*argv, *more], capture_output=True, text=True, check=False)
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return clawbus(*words, "--org", str(tmp_path / "org.toml"))
 
     async with office(tmp_path) as company, steward(company):
-        done = await asyncio.to_thread(run, "all", "--agenda", "Ship it?", "--for", "1s", "--wait")
+        done = await asyncio.to_thread(run, "meet", "all", "--agenda", "Ship it?", "--for", "1s", "--wait")
         assert done.returncode == 0, done.stderr
         assert "Not heard: ceo, cto, security." in done.stdout
         (said,) = {one.task_id for one in await stored(company, BCAST, "*.all.steward")}
-        argv[3] = "receipts"
-        receipts = await asyncio.to_thread(run, str(said))
+        receipts = await asyncio.to_thread(run, "receipts", str(said))
         assert receipts.returncode == 0, receipts.stderr
-        argv[3] = "meet"
-        nobody = await asyncio.to_thread(run, "nobody", "--agenda", "Ship it?")
+        nobody = await asyncio.to_thread(run, "meet", "nobody", "--agenda", "Ship it?")
         assert nobody.returncode == 2
         assert "There are: all, exec." in nobody.stderr
     del company

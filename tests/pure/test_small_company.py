@@ -16,8 +16,8 @@ from clawbus.ops.up import ServicePlan, model_port, planned_model_url
 from clawbus.ops.up.services import model_service
 from clawbus.org import load, parse
 from clawbus.settings import Home
+from tests.command import clawbus
 from tests.company import free_ports
-from tests.server.test_mistakes import clawbus
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -32,11 +32,11 @@ model = "anthropic/claude-sonnet-5"
 
 def test_c5_a_company_starts_with_two_and_grows_by_one(tmp_path: Path) -> None:
     """`init duo` is a CEO and one specialist; one table more in org.toml is one agent more."""
-    assert clawbus(tmp_path, "init").returncode == 0
+    assert clawbus("init", folder=tmp_path).returncode == 0
     assert [agent.role for agent in load(tmp_path / "org.toml").agents] == ["role-ceo", "role-cto"]
     with (tmp_path / "org.toml").open("a") as file:
         file.write(WRITER)
-    said = clawbus(tmp_path, "check", "--json")
+    said = clawbus("check", "--json", folder=tmp_path)
     assert said.returncode == 0
     assert json.loads(said.stdout)["agents"][-1] == {
         "id": "writer-thalia", "role": "role-writer", "team": "exec", "gateway": "lab", "model": "anthropic/claude-sonnet-5"
@@ -45,7 +45,7 @@ def test_c5_a_company_starts_with_two_and_grows_by_one(tmp_path: Path) -> None:
 
 def test_a_second_up_leaves_the_port_of_the_running_model_alone(tmp_path: Path) -> None:
     """It is refused, but only after it has looked for ports: `apply` would send the agents to what it had found."""
-    assert clawbus(tmp_path, "init").returncode == 0
+    assert clawbus("init", folder=tmp_path).returncode == 0
     company = Company.open(tmp_path / "org.toml")
     company.home.dir("run")
     with socket.create_server(("127.0.0.1", 0)) as model:
@@ -82,14 +82,14 @@ def test_c5_each_agent_may_have_a_model_of_its_own(tmp_path: Path, monkeypatch: 
 
 def test_c5_logs_are_verbose_when_that_is_asked_for(tmp_path: Path) -> None:
     """Nothing but the answer without it; with -vv what happened on the way, with its time and its place."""
-    clawbus(tmp_path, "init")
+    clawbus("init", folder=tmp_path)
     org_file = tmp_path / "org.toml"
     org_file.write_text(org_file.read_text().replace("port = 4222", f"port = {free_ports(1)[0]}"))
     write_server_config(Company.open(org_file))  # it was started once, and is down
-    quiet, loud = clawbus(tmp_path, "tasks"), clawbus(tmp_path, "-vv", "tasks")
+    quiet, loud = clawbus("tasks", folder=tmp_path), clawbus("-vv", "tasks", folder=tmp_path)
     assert (quiet.returncode, loud.returncode) == (5, 5)
     assert "clawbus.bus" not in quiet.stderr
-    assert "clawbus.bus.link: bus: " in loud.stderr
+    assert "clawbus.bus.connection: bus: " in loud.stderr
     assert "DEBUG" in loud.stderr
 
 
@@ -112,4 +112,4 @@ def test_c6_the_quickstart_fits_one_chat_message_and_names_only_what_there_is(tm
     named = set(re.findall(r"\bclawbus ([a-z]+)", text))
     assert named >= {"init", "up", "ask", "join", "doctor"}
     for command in named:
-        assert clawbus(tmp_path, command, "--help").returncode == 0, command
+        assert clawbus(command, "--help", folder=tmp_path).returncode == 0, command

@@ -14,7 +14,7 @@ from clawbus.org import Org, OrgMistakes, load, load_text
 from clawbus.org.fields import _model_in
 from clawbus.org.notes import notes
 from clawbus.org.toml_lines import Place, locate
-from tests.server.test_mistakes import clawbus, refused
+from tests.command import clawbus, refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,7 +136,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
 def test_k1_all_mistakes_are_found_in_one_run_with_line_and_field(tmp_path: Path) -> None:
     """Mistakes within fields and between entries, of twenty-four kinds, by one `clawbus check`, in the file's order."""
     (tmp_path / "org.toml").write_text(BAD)
-    run = clawbus(tmp_path, "check")
+    run = clawbus("check", folder=tmp_path)
     refused(run, 2, f"{len(EXPECTED)} mistakes", "no placeholder: {workr}. Did you mean 'worker'?")
     said = [line.removeprefix("  - ") for line in run.stderr.splitlines()[1:]]
     assert [(line, want) for line, want in zip(said, EXPECTED, strict=True) if not line.startswith(want)] == []
@@ -144,7 +144,7 @@ def test_k1_all_mistakes_are_found_in_one_run_with_line_and_field(tmp_path: Path
 
 def test_check_prints_mistakes_as_json(tmp_path: Path) -> None:
     (tmp_path / "org.toml").write_text(COMPANY.replace('"ceo"\ngateway = "hq"\n', '"coe"\ngateway = "hq"\n'))
-    run = clawbus(tmp_path, "check", "--json")
+    run = clawbus("check", "--json", folder=tmp_path)
     assert run.returncode == 2
     assert json.loads(run.stdout)["mistakes"] == [
         {"line": 12, "field": "agents[cto].reports_to", "value": "'coe'", "problem": "nobody has that id",
@@ -276,11 +276,11 @@ def test_text_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
 )
 def test_bytes_that_cannot_be_read_are_a_mistake_with_a_remedy(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "org.toml").write_bytes(data)
-    refused(clawbus(tmp_path, "check"), 2, words)
+    refused(clawbus("check", folder=tmp_path), 2, words)
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
-    refused(clawbus(tmp_path, "check", "--org", "."), 2, "cannot be read: Is a directory", "--org org.toml")
+    refused(clawbus("check", "--org", ".", folder=tmp_path), 2, "cannot be read: Is a directory", "--org org.toml")
 
 
 def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_what_is_only_worth_a_word_is_said_and_passes(tmp_path: Path) -> None:
     more = '[[pools]]\nid = "p"\nmembers = ["ceo", "cto"]\n[[gateways]]\nid = "b"\nport = 18799\n'
     text = COMPANY.replace('"cto"\n', '"cto"\nrole = "role-pm"\n', 1) + more
     (tmp_path / "org.toml").write_text('roles = ["role-pm"]\n' + text)
-    run = clawbus(tmp_path, "check")
+    run = clawbus("check", folder=tmp_path)
     assert run.returncode == 0
     for words in (
         "mixes roles",
@@ -325,7 +325,7 @@ def test_a_role_that_there_is_not_is_refused_before_anything_is_done(
 ) -> None:
     """It would have the neutral soul, and every tool that the role which was meant must not have."""
     (tmp_path / "org.toml").write_text(COMPANY.replace('"cto"\n', f'"cto"\nrole = "{role}"\n', 1))
-    refused(clawbus(tmp_path, command), 2, f"agents[cto].role = {role!r}: {said}")
+    refused(clawbus(command, folder=tmp_path), 2, f"agents[cto].role = {role!r}: {said}")
     assert not (tmp_path / ".clawbus" / "keys").exists()
 
 
@@ -336,16 +336,16 @@ def test_a_role_of_ones_own_stands_in_roles(tmp_path: Path) -> None:
         (tmp_path / "org.toml").write_text('roles = ["role-cot"]\n' + text)
         assert load(tmp_path / "org.toml").agent("cto").role == role
     (tmp_path / "org.toml").write_text('roles = ["role-cot", "role-cto"]\n' + text)
-    refused(clawbus(tmp_path, "check"), 2, "roles[2] = 'role-cto': is a role of clawbus already")
+    refused(clawbus("check", folder=tmp_path), 2, "roles[2] = 'role-cto': is a role of clawbus already")
     (tmp_path / "org.toml").write_text('roles = ["cot"]\n' + text)
-    refused(clawbus(tmp_path, "check"), 2, "roles[1] = 'cot': not a role. Write a slug")
+    refused(clawbus("check", folder=tmp_path), 2, "roles[1] = 'cot': not a role. Write a slug")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_c5_every_template_is_a_company_without_a_mistake(tmp_path: Path, template: str) -> None:
     """What `clawbus init` writes passes `clawbus check`, which says who is there and which model answers."""
-    assert clawbus(tmp_path, "init", template).returncode == 0
-    run = clawbus(tmp_path, "check")
+    assert clawbus("init", template, folder=tmp_path).returncode == 0
+    run = clawbus("check", folder=tmp_path)
     assert run.returncode == 0
     assert "scripted" in run.stdout
     assert notes(load(tmp_path / "org.toml")) == []
@@ -412,7 +412,7 @@ def test_what_makes_a_soul_too_long_is_a_mistake(tmp_path: Path) -> None:
     long = COMPANY.replace('id = "cto"', f'id = "cto"\nspecialization = "{"x" * 25_000}"')
     assert long != COMPANY
     (tmp_path / "org.toml").write_text(long)
-    run = clawbus(tmp_path, "check")
+    run = clawbus("check", folder=tmp_path)
     assert run.returncode == 2
     assert "agents[cto]: its " in run.stderr
     assert "OpenClaw reads 20000" in run.stderr
