@@ -102,7 +102,7 @@ class SentTable:
         return [_sent(row) for row in rows]
 
     def open_count(self, agent: str, to: str) -> int:
-        """How many tasks of this agent for that receiver have no result yet."""
+        """The number of tasks of this agent for that receiver that have no result yet."""
         query = "SELECT count(*) FROM sent WHERE agent = ? AND result IS NULL AND CAST(task AS TEXT) ->> '$.to' = ?"
         return int(self._db.execute(query, (agent, to)).fetchone()[0])
 

@@ -1,6 +1,6 @@
 """Waking the session that asked, with the result: once, and never lost. Tasks given together wake it together.
 
-A result counts as announced when it stands in the session's transcript, and only then leaves the bus (`bringing`).
+A result counts as announced when it stands in the session's transcript, and only then leaves the bus.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clawbus.wire.subjects import Subjects, new_message_id
 
 log = logging.getLogger(__name__)
 _GROUP_CHARS = 400_000
-"""What one message with several results holds; each of them gets its share."""
+"""The size of one message with several results; each of them gets its share."""
 
 
 class Announcer:
@@ -99,11 +99,11 @@ class Announcer:
         sent = open_ones[0]
         try:
             results = [one.result for one in together if one.result is not None]
-            parcel = self._parcel(together, open_ones, await self._files.of(sent.task.sender, *results))
-            if await self._session_delivery.arrived(parcel) is None:
+            delivery = self._delivery(together, open_ones, await self._files.of(sent.task.sender, *results))
+            if await self._session_delivery.arrived(delivery) is None:
                 if not await self._session_delivery.announcements.session_exists(sent.session_key):
                     return self._leave_in_inbox(open_ones)
-                if await self._session_delivery.bring(parcel) is None:
+                if await self._session_delivery.bring(delivery) is None:
                     return False
             return await self._announced([self._ledger.sent.get(one.task_id) or one for one in open_ones])
         except (GatewayAway, BusAway):
@@ -112,8 +112,8 @@ class Announcer:
             log.error("the session %s took no result: %s", sent.session_key, refusal)
             return self._leave_in_inbox(open_ones)
 
-    def _parcel(self, together: list[Sent], open_ones: list[Sent], files: str) -> Delivery:
-        """What the session is to be told. A cancelled one of a group is named in it, and not announced itself."""
+    def _delivery(self, together: list[Sent], open_ones: list[Sent], files: str) -> Delivery:
+        """The delivery for the session. A cancelled task of a group is named in it, and not announced itself."""
         sent = open_ones[0]
 
         def record(keys: tuple[str, ...], boot_id: str) -> None:
@@ -184,6 +184,6 @@ def _fitting(reply: Envelope, room: int) -> Envelope:
 
 
 def _worker(sent: Sent) -> str:
-    """Who did a task: of a group the member that has answered."""
+    """The agent that did a task: of a group the member that has answered."""
     by = sent.result.sender if sent.result is not None else ""
     return sent.task.to if by in ("", sent.task.sender, STEWARD) else by

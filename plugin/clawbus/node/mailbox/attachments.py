@@ -1,4 +1,4 @@
-"""What a reader is told of the files that came with a task, a result or a message: where its copy lies."""
+"""The files that came with a task, a result or a message: a reader is told where its copies lie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Attachments:
         self._rpc = rpc
 
     async def of(self, agent: str, *mails: Envelope, key: str = "") -> str:
-        """What to add to the text in which `agent` reads these, under `key`; empty where there are no files.
+        """The lines to add to the text in which `agent` reads these, under `key`; empty where there are no files.
 
         Waits for the gateway, which knows where its agents read. Raises BusAway.
         """

@@ -1,4 +1,4 @@
-"""What is said to everyone, to a team or on a topic becomes mail of each agent of this gateway that hears it.
+"""A broadcast to everyone, to a team or on a topic becomes mail of each agent of this gateway that hears it.
 
 The broadcast is acknowledged on the bus as soon as it stands in the ledger: its receipts are events (`seen`).
 """
@@ -64,7 +64,7 @@ class BroadcastHandler:
 
 
 def place(parsed: Parsed) -> str:
-    """What the envelope's `to` must say, by its subject."""
+    """The `to` that an envelope must have, by its subject."""
     match parsed.channel:
         case "team":
             return parsed.tokens["team"]

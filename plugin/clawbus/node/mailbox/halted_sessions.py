@@ -1,6 +1,6 @@
 """When people stop the company: the turns that mail and results have begun are ended, and go on when they may.
 
-A task's turn is its worker's (`worker.obedient`). All others are looked for in the gateway itself, again and again
+A task's turn is its worker's (`haltable_executor`). All others are looked for in the gateway itself, again and again
 while it is stopped: what it had queued, and what a restarted gateway resumes, is ended, too. A session whose turn was
 ended is told so once, when its agent may work again. A user's own turns, and what they have begun, are not the bus's.
 """
@@ -25,7 +25,7 @@ NOTE_MARK = "[clawbus note]"
 _AGAIN_S = 1.5
 _TURN_S = 1_800
 _HALT_S = 2.0
-"""How long a run that is being prepared is waited for."""
+"""A run that is being prepared is waited for so long."""
 
 
 class HaltedSessions:
@@ -100,11 +100,11 @@ class HaltedSessions:
         cut = next((one for one in self._ledger.cut.to_tell() if one.session_key == session_key), None)
         if cut is None:
             return True
-        parcel = self._parcel(cut)
+        delivery = self._delivery(cut)
         try:
             if (
-                await self._session_delivery.arrived(parcel) is None
-                and await self._session_delivery.bring(parcel) is None
+                await self._session_delivery.arrived(delivery) is None
+                and await self._session_delivery.bring(delivery) is None
             ):
                 return False
         except GatewayAway:
@@ -114,7 +114,7 @@ class HaltedSessions:
         self._ledger.cut.told(session_key)
         return True
 
-    def _parcel(self, cut: InterruptedRun) -> Delivery:
+    def _delivery(self, cut: InterruptedRun) -> Delivery:
         async def step(_name: str) -> None:
             return
 

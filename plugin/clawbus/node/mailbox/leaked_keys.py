@@ -14,7 +14,7 @@ from clawbus.tasks.dead_letters import DeadLetters
 from clawbus.wire.redaction import SEED, Leak
 
 _RENEWED = ("gw-", "me-", "steward", "guest")
-"""What `clawbus apply --new-key` is for; all other keys make the company."""
+"""The keys that `clawbus apply --new-key` renews; all other keys make the company."""
 
 
 class LeakedKeys:
@@ -71,5 +71,5 @@ def _named(file: Path) -> str:
 
 
 def speakers_of(signers: Sequence[str]) -> list[str]:
-    """Who of those who sign here may write dead letters: agents, and the steward, who does so for guests, too."""
+    """Of the signers here those that may write dead letters: agents; and the steward, which does so for guests, too."""
     return [STEWARD] if STEWARD in signers else list(signers)

@@ -1,8 +1,8 @@
 """Turns for mail: one per message that asks for one, and a digest of the rest after a while of quiet.
 
-At most two at a time on a gateway, and one per agent: tasks and people keep the other turns. A message has been shown
-when it stands in the transcript (`bringing`); then it is done with, and can still be answered. The turn's reply goes
-nowhere.
+At most two run at a time on a gateway, and one per agent: tasks and people keep the other turns. A message has been
+shown when it stands in the transcript (`session_delivery`). Then it is done with, and can still be answered. The turn's
+reply goes nowhere.
 """
 
 from __future__ import annotations
@@ -175,15 +175,15 @@ class MailTurns:
 
     async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
         """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
-        parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
+        delivery = self._delivery(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
         if wake.agent in self._permit.barred():
             return False
-        if (earlier := await self._session_delivery.arrived(parcel)) is not None:
+        if (earlier := await self._session_delivery.arrived(delivery)) is not None:
             self._answered(wake, mails, earlier, wake.boot_id)
             await self._inbox.shown(mails, wake.number)
             return True
         boot_id = self._rpc.boot_id
-        key = await self._session_delivery.bring(parcel)
+        key = await self._session_delivery.bring(delivery)
         if key is None:
             return False
         self._answered(wake, mails, key, boot_id)
@@ -200,7 +200,7 @@ class MailTurns:
             if self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent) == wake.session_key:
                 self._ledger.raised.answered(mail.envelope.task_id or "", mail.agent, key, boot_id)
 
-    def _parcel(self, wake: Wake, mails: list[Mail], files: str) -> Delivery:
+    def _delivery(self, wake: Wake, mails: list[Mail], files: str) -> Delivery:
         in_it = {mail.number for mail in mails}
         others = [mail for mail in self._ledger.mail.fresh(wake.agent, _ALSO) if mail.number not in in_it]
         waiting = [frames.line_of(mail.envelope, str(mail.number)) for mail in others]

@@ -22,7 +22,7 @@ Workspaces = Callable[[str], Awaitable[Path | None]]
 
 
 class FileTools:
-    """What the tools do with files, and `nats_pub` with word of the task that its caller works on."""
+    """Files of all tools; and `nats_pub` with word of the task that its caller works on."""
 
     def __init__(
         self, ledger: Ledger, outbox: Outbox, store: Store, files: Attachments, workspace_of: Workspaces
@@ -48,7 +48,7 @@ class FileTools:
         return tuple(found)
 
     async def received(self, caller: Caller, *mails: Envelope) -> str:
-        """What to add to an answer that shows these: where the copies of their files lie."""
+        """The lines to add to an answer that shows these: where the copies of their files lie."""
         try:
             return await self._files.of(caller.agent, *mails)
         except BusAway:

@@ -45,7 +45,7 @@ class InboxTool:
         return Answer(True, f"{done}, and message {mail.number} is done.", {"messageId": str(mail.number)})
 
     def _resolved(self, mail: Envelope, by: str) -> None:
-        """Who answers a blocker resolves it: whoever follows it (its escalation) hears so under its thread."""
+        """An answer resolves a blocker: whoever follows it (its escalation) hears so under its thread."""
         if mail.type == "blocker" and mail.task_id:
             self._outbox.event("resolved", mail.task_id, by, to=mail.sender)
 
@@ -65,7 +65,7 @@ class InboxTool:
         )
 
     def _awaited(self, mail: Mail) -> bool:
-        """Whether it is the answer that a session waits for: read elsewhere it would never get there."""
+        """True if it is the answer that a session waits for: read elsewhere it would never get there."""
         asked_for = mail.channel == "dm" and mail.asks == "now" and mail.envelope.type == "message"
         return asked_for and self._ledger.raised.awaited(mail.envelope.task_id or "", mail.agent)
 

@@ -89,6 +89,6 @@ def _filtered(asked: NatsOrg) -> bool:
 
 
 def _can(agent: Agent, skill: str) -> bool:
-    """Whether a skill of the agent, or what it specializes in, has the word."""
+    """True if a skill of the agent, or what it specializes in, has the word."""
     word = skill.casefold()
     return any(word in text.casefold() for text in (*agent.skills, agent.specialization))

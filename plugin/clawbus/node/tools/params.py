@@ -36,7 +36,7 @@ _PLAINLY = {"tuple_type": "not a list", "string_type": "not a text", "literal_er
 
 
 class Params(BaseModel):
-    """What all six share: frozen, no unknown field, camelCase on the wire."""
+    """The settings of all six: frozen, no unknown field, camelCase on the wire."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 MAX_BYTES = 6000
-"""What the six function objects may weigh in a request to the model (about 1,500 tokens)."""
+"""The most that the six function objects may weigh in a request to the model (about 1,500 tokens)."""
 
 
 def compact_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _inlined(node: Any, parts: dict[str, Any]) -> Any:
 
 
 def in_words(schema: dict[str, Any]) -> str:
-    """What a field takes, for an error's remedy and for docs/tools.md."""
+    """The values that a field takes, for an error's remedy and for docs/tools.md."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     match schema.get("type"):

@@ -64,7 +64,7 @@ class SpawnTools:
         return Answer(bool(ids), "\n".join(lines), {"taskIds": ids, "refused": len(given) - len(ids)})
 
     def _accepted(self, on_bus: bool, task: Envelope, label: str = "") -> str:
-        """Where a task is now, whose it is, and whether that one is there."""
+        """Says where a task is now, whose it is, and if its receiver is online."""
         said = f"{where(on_bus, 'accepted', self._requester.away)}: task {task.task_id} for {task.to}{label}."
         if any(self._roster.online(agent) for agent in self._org.takers(task.to)):
             return said

@@ -64,7 +64,7 @@ class TasksTool:
         return Answer(all(went for went, _ in said), "\n".join(text for _, text in said), {"tasks": data})
 
     async def _steer_one(self, one: Sent, message: str) -> tuple[bool, str]:
-        """Whether it was sent, and what the model is told. Raises BusAway."""
+        """Returns True if it was sent, and the words for the model. Raises BusAway."""
         if (end := await self._requester.end_of(one)) is not None:
             return False, f"{one.task_id}: not steered, it had ended before: {end.status}."
         try:
@@ -116,7 +116,7 @@ def _shortened(text: str, room: int) -> str:
 
 
 def _seen(view: TaskView | None, is_open: bool) -> str:
-    """What a task's worker last said of it: data, one line each."""
+    """The last words of a task's worker on it: data, one line each."""
     if view is None:
         return ""
     said = {"Reported": view.reported, "Last seen": view.progress, "Steered": view.steered}

@@ -58,7 +58,7 @@ class ChatNotifier:
         return 0
 
     def _could_not(self, note: Envelope, agent: str, person: str, why: str) -> None:
-        """What was to be said lies in his inbox anyway; here he learns why only there."""
+        """Tell the person in the inbox, where the note lies anyway, why it came over no channel."""
         mail = Envelope(
             id=f"{agent}-{note.id}"[:128],
             type="message",

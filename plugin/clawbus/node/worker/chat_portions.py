@@ -39,7 +39,7 @@ def _units(text: str) -> int:
 
 
 def _end(text: str, at: int, room: int) -> int:
-    """Where a portion that begins at `at` ends: after a line if its last third has one, else after a whole letter."""
+    """The end of a portion that begins at `at`: after a line if its last third has one, else after a whole letter."""
     end = at
     while end < len(text) and (room := room - 1 - (text[end] > "\uffff")) >= 0:
         end += 1
@@ -67,7 +67,7 @@ def _whole_letter(text: str, end: int) -> int:
 
 
 def _continues(text: str, at: int) -> bool:
-    """Whether the code point at `at` belongs to the letter before it."""
+    """True if the code point at `at` belongs to the letter before it."""
     char, before = text[at], text[at - 1]
     if _JOINER in (before, char) or unicodedata.category(char)[0] == "M":
         return True

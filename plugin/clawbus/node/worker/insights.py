@@ -1,4 +1,4 @@
-"""What the company has learned, as a worker's turn gets it: what is in use, and what waits for somebody to confirm it.
+"""The insights of the company for a worker's turn: those in use, and those that wait for somebody to confirm them.
 
 A turn that is asked for again after a crash must read the same to the letter. So what counts is what stood there when
 the task was made, and a task waits for the bus if it cannot be asked.
@@ -28,7 +28,7 @@ _AGAIN_S = 0.5
 
 
 class Insights:
-    """Of one gateway. Reads the stream as far as it has grown since the last time."""
+    """The insights of one gateway. Each look reads the stream as far as it has grown since the last one."""
 
     def __init__(self, bus: Bus, org: Org, gateway: str) -> None:
         self._bus = bus
@@ -39,7 +39,7 @@ class Insights:
         self._said: list[Said] = []
 
     async def below(self, task: Envelope) -> str:
-        """What stands below a task in its frame; empty if there is nothing."""
+        """The text that stands below a task in its frame; empty if there is nothing."""
         while True:
             try:
                 await self._read_on()

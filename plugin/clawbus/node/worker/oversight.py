@@ -29,12 +29,12 @@ _NO_REPORT = "\n\n[files stay with the worker: a person sees each report of it b
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether it may go on; if not, `refused` says why, or is None as long as nobody has decided."""
+    """`go`: it may go on. If not, `refused` says why; it is None as long as nobody has decided."""
 
     go: bool
     refused: str | None = None
     status: Status = "failed"
-    """How a refused task ends."""
+    """The status with which a refused task ends."""
 
 
 class OversightGate:
@@ -93,7 +93,7 @@ class OversightGate:
 
 
 def starts_by_a_persons_word(org: Org, task: Envelope, worker: str) -> bool:
-    """Whether a person decides before a task starts: on its text as it is, so that no agent adds to it afterwards."""
+    """True if a person decides before a task starts: on its text, so no agent adds to it afterwards."""
     return _is_asked(org, "dispatch", task, _rule(org, "dispatch", task, worker))
 
 
@@ -116,7 +116,7 @@ def _asked_first(task: Envelope) -> str:
 
 
 def _shown(text: str) -> str:
-    """What a person reads; a cut shows, for his word is about the whole."""
+    """The text for a person. A cut shows, for a decision is about the whole."""
     data = text.encode("utf-8", "replace")
     if len(data) <= _SHOWN_BYTES:
         return text
@@ -131,7 +131,7 @@ def _files(files: Sequence[Artifact]) -> str:
 
 
 def _brought(task: Envelope) -> str:
-    """What a task brings beside its text, of which a person could not know."""
+    """The files, tools and next task that a task brings beside its text: a person has to know of them."""
     more = _files(task.artifacts)
     if task.tools is not None:
         more += f"\n\nTools, at most: {', '.join(task.tools) or 'none'}"
@@ -142,7 +142,7 @@ def _brought(task: Envelope) -> str:
 
 
 def _digest(side: Side, task: Envelope, text: str, more: str) -> str:
-    """What a decision is about: whose task for whom, with which files and tools, and the whole text.
+    """The digest of what a decision is about: whose task for whom, with which files and tools, and the whole text.
 
     Of what brings nothing beside its text it is as ever: what people were asked before an update, they have answered.
     """

@@ -76,7 +76,7 @@ class ResumedRuns:
             self._met.pop(run, None)  # its next sign is looked at again
 
     async def _is_ours(self, session: str, run: str) -> bool:
-        """Whether a run is our attempt under an id of the gateway's own. Raises GatewayAway."""
+        """True if a run is our attempt under an id of the gateway's own. Raises GatewayAway."""
         deadline = time.monotonic() + _BEGINS_WITHIN_S
         while time.monotonic() < deadline:
             if await self._turns.in_transcript(session, run):
