@@ -104,7 +104,7 @@ class Requester:
             for task in tasks:
                 self.breaker.goes(task.sender, task.to)
                 self._ledger.sent.add(task, session_key, kind, group_id)
-            outs = [self._outbox.keep(self._subjects.task(one.to, one.priority, one.sender), one) for one in tasks]
+            outs = [self._outbox.keep(self._subjects.task(task.to, task.priority, task.sender), task) for task in tasks]
         found: list[bool | Refused] = []
         for task, out in zip(tasks, outs, strict=True):
             try:

@@ -26,12 +26,12 @@ class Attachments:
         for mail in mails:
             if mail.artifacts:
                 placed = await self._shelf.place(agent, mail.task_id or mail.id, mail.artifacts)
-                lines += [_line(one, mail.sender) for one in placed]
+                lines += [_line(file, mail.sender) for file in placed]
         return f"\n\n{frames.files(lines, key)}" if lines else ""
 
 
 def _line(placed: Placed, sender: str) -> str:
-    one = placed.artifact
-    what = one.uri if one.uri is not None else f"{one.size_bytes} bytes, sha256 {one.sha256}"
+    file = placed.artifact
+    what = file.uri if file.uri is not None else f"{file.size_bytes} bytes, sha256 {file.sha256}"
     where = f"copy: {placed.path}" if placed.path is not None else f"no copy: {placed.note}"
-    return f"{one.name} from {sender}: {what}; {where}"
+    return f"{file.name} from {sender}: {what}; {where}"

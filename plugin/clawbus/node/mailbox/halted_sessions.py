@@ -74,13 +74,13 @@ class HaltedSessions:
         """End what runs. Raises GatewayAway, Refused."""
         of_tasks = {run.session_key: run for run in self._ledger.runs.unfinished()}
         found: list[tuple[str, str | None]] = []
-        for one in await active(self._rpc, agents):
-            run = of_tasks.get(one.session_key)
+        for active_run in await active(self._rpc, agents):
+            run = of_tasks.get(active_run.session_key)
             if run is not None and run.state == "started" and run.boot_id == self._rpc.boot_id:
                 continue  # its worker ends it, and keeps the outcome if there is one
-            if one.session_key not in of_tasks:
-                self._ledger.cut.add(one.session_key, one.agent, of_task=False)
-            found += [(one.session_key, key) for key in one.runs or (None,)]
+            if active_run.session_key not in of_tasks:
+                self._ledger.cut.add(active_run.session_key, active_run.agent, of_task=False)
+            found += [(active_run.session_key, key) for key in active_run.runs or (None,)]
         for session, key in found:
             log.info("ending %s in %s: people have stopped it", key or "all", session)
         for done in await asyncio.gather(
@@ -97,7 +97,7 @@ class HaltedSessions:
 
     async def _try(self, session_key: str) -> bool:
         """One try to tell a session. True when it is told, or cannot be."""
-        cut = next((one for one in self._ledger.cut.to_tell() if one.session_key == session_key), None)
+        cut = next((row for row in self._ledger.cut.to_tell() if row.session_key == session_key), None)
         if cut is None:
             return True
         delivery = self._delivery(cut)

@@ -31,18 +31,18 @@ class LeakedKeys:
         """Raises BusAway: then what held the key did not go out either."""
         sender = subject.rpartition(".")[2]
         by = sender if sender in self._speakers else self._speakers[-1]
-        for one in found:
-            await self._dead.leaked_keys(by, subject, f"{sender}\n{one.mark}", self._reason(sender, one))
+        for leak in found:
+            await self._dead.leaked_keys(by, subject, f"{sender}\n{leak.mark}", self._reason(sender, leak))
 
-    def _reason(self, sender: str, one: Leak) -> str:
-        if one.kind != SEED:
+    def _reason(self, sender: str, leak: Leak) -> str:
+        if leak.kind != SEED:
             return (
-                f"{sender} has said what looks like a {one.kind} (in PEM, or of NATS); it was sent as it is. "
+                f"{sender} has said what looks like a {leak.kind} (in PEM, or of NATS); it was sent as it is. "
                 "If it is real, make it anew, and find out how the agent came to it."
             )
-        name = self._name_of(one.public)
+        name = self._name_of(leak.public)
         whose = (
-            f"that of {name}" if name else f"with the public part {one.public or '(a curve key)'}, none of ours here"
+            f"that of {name}" if name else f"with the public part {leak.public or '(a curve key)'}, none of ours here"
         )
         return f"{sender} has said a secret key, {whose}; it was taken out before it was sent. {self._remedy(name)}"
 
@@ -56,7 +56,7 @@ class LeakedKeys:
     def _remedy(self, name: str) -> str:
         if name.startswith(AGENT_KEY):
             agent = name.removeprefix(AGENT_KEY)
-            name = next((f"gw-{one.gateway}" for one in self._org.agents if one.id == agent), "")
+            name = next((f"gw-{member.gateway}" for member in self._org.agents if member.id == agent), "")
         if not name:
             return "Whoever it belongs to has to make it anew."
         if not name.startswith(_RENEWED):

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import operator
 from datetime import datetime, timedelta
 
 from clawbus.errors import BusAway, GatewayAway, Refused
@@ -94,7 +95,7 @@ class MailTurns:
     def _cut_off(self) -> Wake | None:
         """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""
         barred = self._permit.barred()
-        wake = next((one for one in self._left if one.agent not in barred), None)
+        wake = next((left for left in self._left if left.agent not in barred), None)
         if wake is not None:
             self._left.remove(wake)
         return wake
@@ -130,7 +131,7 @@ class MailTurns:
             for agent, (first, last) in self._ledger.mail.quiet_since().items()
             if agent not in self._busy | self._permit.barred()
         ]
-        return sorted(found, key=lambda one: one[1])
+        return sorted(found, key=operator.itemgetter(1))
 
     def _until_a_digest(self) -> float | None:
         return next((max(0.05, (due - now()).total_seconds()) for _, due in self._digests()), None)

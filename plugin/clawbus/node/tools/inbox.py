@@ -50,7 +50,7 @@ class InboxTool:
             self._outbox.event("resolved", mail.task_id, by, to=mail.sender)
 
     async def _read(self, caller: Caller, limit: int) -> Answer:
-        mails = [one for one in self._ledger.mail.waiting(caller.agent, limit + 1) if not self._awaited(one)]
+        mails = [mail for mail in self._ledger.mail.waiting(caller.agent, limit + 1) if not self._awaited(mail)]
         if not mails:
             return Answer(True, "Your inbox is empty.", {"messages": []})
         shown = _fitting(mails[:limit])

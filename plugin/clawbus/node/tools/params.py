@@ -212,10 +212,10 @@ TOOLS: tuple[Tool, ...] = (
 
 def tool(name: str) -> Tool:
     """The tool of that name. Raises NotFound, with the names that exist."""
-    for one in TOOLS:
-        if one.name == name:
-            return one
-    raise NotFound(f"there is no tool {name!r}", f"There are: {', '.join(one.name for one in TOOLS)}.")
+    for tool in TOOLS:
+        if tool.name == name:
+            return tool
+    raise NotFound(f"there is no tool {name!r}", f"There are: {', '.join(tool.name for tool in TOOLS)}.")
 
 
 def parse(tool_name: str, params: object) -> Params:

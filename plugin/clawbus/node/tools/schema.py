@@ -53,7 +53,7 @@ def in_words(schema: dict[str, Any]) -> str:
 
 def request_bytes(functions: Sequence[dict[str, Any]]) -> int:
     """The bytes of function objects as compact JSON, which is how a gateway sends them."""
-    return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in functions)
+    return sum(len(json.dumps(function, separators=(",", ":"), ensure_ascii=False).encode()) for function in functions)
 
 
 def _compact(node: Any, *, named: bool = False) -> Any:

@@ -48,7 +48,9 @@ class SpawnTools:
         )
 
     async def _spawn_all(self, caller: Caller, asked: NatsSpawn, files: tuple[Artifact, ...]) -> Answer:
-        news = [replace(_new(asked, one.agent_id, one.task, one.label), artifacts=files) for one in asked.tasks or ()]
+        news = [
+            replace(_new(asked, part.agent_id, part.task, part.label), artifacts=files) for part in asked.tasks or ()
+        ]
         given = await self._requester.submit_all(caller.agent, caller.session_key, news)
         lines, ids = [], []
         for task, sent in given:

@@ -53,7 +53,9 @@ def _whole_escape(text: str, end: int) -> int:
     """`end`, or where the escape begins that lies over it."""
     start = max(0, end - _LONGEST_ESCAPE)
     over = (
-        one.start() for one in _ESCAPE.finditer(text, start, end + _LONGEST_ESCAPE) if one.start() < end < one.end()
+        escape.start()
+        for escape in _ESCAPE.finditer(text, start, end + _LONGEST_ESCAPE)
+        if escape.start() < end < escape.end()
     )
     return next(over, end)
 

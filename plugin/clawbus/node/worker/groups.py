@@ -40,14 +40,16 @@ class Groups:
         if not self.is_group(task.to):
             return None if barred(task.to) else task.to
         waiting = {task.sender, *task.path}
-        members = [one for one in self._org.members(task.to) if one in self._mine and one not in waiting]
-        members = [one for one in members if not barred(one)]
+        members = [member for member in self._org.members(task.to) if member in self._mine and member not in waiting]
+        members = [member for member in members if not barred(member)]
         load = self._ledger.runs.load()
-        return min(members, key=lambda one: load.get(one, 0), default=None)  # of equals the first in the file
+        return min(members, key=lambda member: load.get(member, 0), default=None)  # of equals the first in the file
 
     def stand_in(self, to: str) -> str:
         """The agent here that may speak of what was addressed so: the agent itself, or the first member here."""
-        return to if to in self._mine else next((one for one in self._org.members(to) if one in self._mine), to)
+        return (
+            to if to in self._mine else next((member for member in self._org.members(to) if member in self._mine), to)
+        )
 
     async def strikes(self, task: Envelope) -> int:
         """Attempts of members that were started, and ended neither in an outcome nor by giving it back.

@@ -47,18 +47,18 @@ class Insights:
             except BusAway:
                 await asyncio.sleep(_AGAIN_S)
         moment = task.created_at
-        known = [*fold((one for one in self._said if one.at <= moment), self._org, moment).values()]
-        used = [f"- {_line(one)}" for one in known if one.state == "promoted"][-IN_USE:]
-        asked = [f"- {one.id}: {_line(one)}" for one in known if self._may_confirm(one)][-OPEN:]
+        known = [*fold((said for said in self._said if said.at <= moment), self._org, moment).values()]
+        used = [f"- {_line(insight)}" for insight in known if insight.state == "promoted"][-IN_USE:]
+        asked = [f"- {insight.id}: {_line(insight)}" for insight in known if self._may_confirm(insight)][-OPEN:]
         parts = ["Confirmed, and in use:", *reversed(used)] if used else []
         if asked:
             parts += [_ASKS, *reversed(asked)]
         return "\n".join(parts)
 
-    def _may_confirm(self, one: Insight) -> bool:
+    def _may_confirm(self, insight: Insight) -> bool:
         """A guest's is for people to look at: nobody knows whose it is."""
-        mine = self._gateway in (one.gateway, *one.confirmed_by)
-        return one.state == "open" and one.author != EXTERNAL and not mine
+        mine = self._gateway in (insight.gateway, *insight.confirmed_by)
+        return insight.state == "open" and insight.author != EXTERNAL and not mine
 
     async def _read_on(self) -> None:
         subjects = Subjects(self._org.company)
@@ -71,6 +71,8 @@ class Insights:
                 self._said += said
 
 
-def _line(one: Insight) -> str:
-    text = " ".join(f"{one.subject}: {one.text}".removeprefix(": ").split())
-    return f"{text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'} (found by {one.author}, {one.trust} %)"
+def _line(insight: Insight) -> str:
+    text = " ".join(f"{insight.subject}: {insight.text}".removeprefix(": ").split())
+    return (
+        f"{text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'} (found by {insight.author}, {insight.trust} %)"
+    )

@@ -70,11 +70,11 @@ class OversightGate:
             return Verdict(True)
         digest = _digest(side, task, text, more)
         events = await self._history.events(task.task_id)
-        said = [one for one in events if (one.detail.get("side"), one.detail.get("digest")) == (side, digest)]
-        decided = next((one for one in said if self._decides(one, task)), None)
+        said = [event for event in events if (event.detail.get("side"), event.detail.get("digest")) == (side, digest)]
+        decided = next((event for event in said if self._decides(event, task)), None)
         if decided is None:
             takers = self._org.may_take(task.to)  # of a group one asks for all: the decision serves any of them
-            if not any(one.kind == "waiting_approval" and one.sender in takers for one in said):
+            if not any(event.kind == "waiting_approval" and event.sender in takers for event in said):
                 to = self._org.decider(rule, task.sender, worker)
                 detail = {"side": side, "to": to, "label": task.subject, "for": task.sender, "digest": digest}
                 self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=_shown(text) + more)
@@ -112,7 +112,7 @@ def _asked_first(task: Envelope) -> str:
     """On whose behalf it is: the steward gives the next task of a chain, and is no way around an edge's rule."""
     if task.sender != STEWARD:
         return task.sender
-    return next((one for one in reversed(task.path) if one != STEWARD), STEWARD)
+    return next((agent for agent in reversed(task.path) if agent != STEWARD), STEWARD)
 
 
 def _shown(text: str) -> str:
@@ -126,7 +126,7 @@ def _shown(text: str) -> str:
 
 def _files(files: Sequence[Artifact]) -> str:
     """One line for each, by which no other can pass for it: its hash, or where it lies."""
-    lines = [f"- {one.name}, " + (f"at {one.uri}" if one.uri else f"sha256 {one.sha256}") for one in files]
+    lines = [f"- {file.name}, " + (f"at {file.uri}" if file.uri else f"sha256 {file.sha256}") for file in files]
     return "\n\nFiles:\n" + "\n".join(inert(line, lines=False) for line in lines) if lines else ""
 
 
