@@ -1,4 +1,4 @@
-"""What is done about a gateway whose turns fail before a model is asked (ADR 26): it is restarted, or a person is told.
+"""A gateway whose turns fail before a model is asked (ADR 26) is restarted, or a person is told.
 
 A gateway of one's own is restarted by the `clawbus up` that runs it, three times at most, with a longer pause each
 time: if that does not help, its settings or its files are broken, and a restart a minute would only cut its good turns.
@@ -45,7 +45,7 @@ class GatewayRepair:
         rpc.runs.on_model_asked.append(self._asked)
 
     def of(self, agent: str) -> dict[str, Any] | None:
-        """What the node says of an agent whose turns fail; None of one that is well.
+        """The word of the node on an agent whose turns fail; None of one that is well.
 
         `by`: who is to mend it, `up` or a `person`; `restarts`: how many have not helped; `why`: the gateway's words.
         """

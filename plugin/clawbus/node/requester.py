@@ -20,7 +20,7 @@ from clawbus.wire.subjects import Subjects, check_task_id, new_message_id, new_t
 
 
 class Requester:
-    """What the agents of one gateway do with tasks that they give away."""
+    """Gives, cancels, expires and steers the tasks that the agents of one gateway give away."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Requester:
             for task in tasks:
                 self.breaker.goes(task.sender, task.to)
                 self._ledger.sent.add(task, session_key, kind, group_id)
-            outs = [self._outbox.keep(self._subjects.task(one.to, one.priority, one.sender), one) for one in tasks]
+            outs = [self._outbox.keep(self._subjects.task(task.to, task.priority, task.sender), task) for task in tasks]
         found: list[bool | Refused] = []
         for task, out in zip(tasks, outs, strict=True):
             try:
@@ -203,7 +203,7 @@ class Requester:
         return await self._outbox.send(self._subjects.ctl(worker, note.sender), note)
 
     def worker_of(self, sent: Sent, view: TaskView | None) -> str | None:
-        """Who has a task, or will have it; None while no member of its group has taken it."""
+        """The agent that has a task, or will have it; None while no member of its group has taken it."""
         taken = view is not None and view.worker in self._org.may_take(sent.task.to)
         worker = view.worker if view is not None and taken else sent.task.to
         return None if self._org.members(worker) else worker

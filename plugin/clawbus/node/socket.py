@@ -111,7 +111,7 @@ async def _hand_over(writer: asyncio.StreamWriter, answer: Answer, gone: bool) -
 
 
 def _is_of(caller: Caller) -> bool:
-    """Whether a session can be the caller's: `agent:<id>:…` names its agent, in whatever case OpenClaw reads it.
+    """True if a session can be the caller's: `agent:<id>:…` names its agent, in whatever case OpenClaw reads it.
 
     What else OpenClaw calls a session, such as `global`, names none.
     """

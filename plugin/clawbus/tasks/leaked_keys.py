@@ -71,5 +71,5 @@ def _named(file: Path) -> str:
 
 
 def speakers_of(signers: Sequence[str]) -> list[str]:
-    """The signers that may write dead letters: agents, or the steward, which writes for guests, too."""
+    """The signers here that may write dead letters: agents, or the steward, which writes for guests, too."""
     return [STEWARD] if STEWARD in signers else list(signers)

@@ -1,4 +1,4 @@
-"""What a node must still know after its own crash: SQLite, one file per gateway.
+"""The memory of a node for the time after its own crash: SQLite, one file per gateway.
 
 Rows are facts of this node only. What two parties must agree on (the end of a task) is decided by the server.
 """

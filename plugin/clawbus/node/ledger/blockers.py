@@ -65,7 +65,7 @@ class BlockerTable:
         )
 
     def awaited(self, thread: str, agent: str) -> bool:
-        """Whether a session of the bus, such as a task's, waits for the answer to that blocker."""
+        """True if a session of the bus, such as a task's, waits for the answer to that blocker."""
         query = "SELECT session_key FROM raised WHERE thread = ? AND agent = ? AND key = '' AND past = 0"
         row = self._db.execute(query, (thread, agent)).fetchone()
         key = SessionKey.of_bus(row[0]) if row is not None else None

@@ -1,4 +1,4 @@
-"""How the last tasks of an agent for each receiver have ended: what a breaker must know after a restart.
+"""The ends of an agent's last tasks for each receiver: a breaker must know them after a restart.
 
 closed ──► open ──► half (one is let through) ──► closed, or open again
 """

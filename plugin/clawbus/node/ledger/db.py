@@ -110,7 +110,7 @@ class Ledger:
             raise
 
     def cause(self, session_key: str) -> Envelope | None:
-        """What a session's turn was begun for: its task, or the message that was passed on most; None for any other.
+        """The task that began a session's turn, or the message that was passed on most; None for any other turn.
 
         A task in whose session mail has been heard since has been passed on as often as that. What a sub-agent does is
         done for the turn that has spawned it.

@@ -34,7 +34,7 @@ class Mail:
     channel: str
     """By which it came: dm, all, team, topics."""
     asks: str
-    """What was decided when it came: whether it asks for a turn ("now", "digest", "never")."""
+    """The turn that it asks for, as decided when it came: "now", "digest" or "never"."""
     envelope: Envelope
     state: MailState
     ack_subject: str
@@ -93,7 +93,7 @@ class MailTable:
         return next(iter(self._all("id = ? AND agent = ?", message_id, agent)), None)
 
     def waiting(self, agent: str, limit: int) -> list[Mail]:
-        """What the agent has to deal with: the highest priority first, in it the oldest."""
+        """The mail that the agent has to deal with: the highest priority first, in it the oldest."""
         return self._all("agent = ? AND state IN ('unread', 'read') ORDER BY rank, number LIMIT ?", agent, limit)
 
     def most_urgent(self, busy: Collection[str]) -> Mail | None:

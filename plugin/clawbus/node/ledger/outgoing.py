@@ -1,4 +1,4 @@
-"""What this node has to publish and has no ack for yet. A row goes when the server has it."""
+"""The messages that this node has to publish and has no ack for yet. A row goes when the server has it."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class RunTable:
         return [_run(row) for row in rows]
 
     def load(self) -> dict[str, int]:
-        """How many tasks each agent has in hand."""
+        """The number of tasks that each agent has in hand."""
         marks = ",".join("?" * len(OPEN))
         rows = self._db.execute(f"SELECT worker, count(*) FROM runs WHERE state IN ({marks}) GROUP BY worker", OPEN)  # noqa: S608
         return {row[0]: int(row[1]) for row in rows}

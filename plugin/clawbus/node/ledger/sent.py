@@ -102,7 +102,7 @@ class SentTable:
         return [_sent(row) for row in rows]
 
     def open_count(self, agent: str, to: str) -> int:
-        """How many tasks of this agent for that receiver have no result yet."""
+        """The number of tasks of this agent for that receiver that have no result yet."""
         query = "SELECT count(*) FROM sent WHERE agent = ? AND result IS NULL AND CAST(task AS TEXT) ->> '$.to' = ?"
         return int(self._db.execute(query, (agent, to)).fetchone()[0])
 
@@ -120,7 +120,7 @@ class SentTable:
         """Open tasks of this agent whose time is over."""
         rows = self._db.execute("SELECT * FROM sent WHERE agent = ? AND result IS NULL", (agent,))
         at = datetime.now(UTC)
-        return [one for one in map(_sent, rows) if one.task.expires_at is not None and one.task.expires_at < at]
+        return [sent for sent in map(_sent, rows) if sent.task.expires_at is not None and sent.task.expires_at < at]
 
     def took_result(self, task_id: str, result: Envelope) -> bool:
         """Keep a result and mark it due. False if the task has one already: a task has one end."""

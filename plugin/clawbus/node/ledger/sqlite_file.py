@@ -14,7 +14,7 @@ from clawbus.errors import DiskFull
 _UNDONE = "nothing was sent"
 _PRIMARY = 0xFF
 _FULL_OR_NOT = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-"""What sqlite also says of a full disk: it could not lengthen the log, or make the file beside it."""
+"""The codes that sqlite also gives for a full disk: it could not lengthen the log, or make the file beside it."""
 T = TypeVar("T")
 
 

@@ -1,4 +1,4 @@
-"""What was said to a task that this node has, or will have: kept until it stands in a transcript, or cannot any more.
+"""The steers of tasks that this node has, or will have. Each stays until it stands in a transcript, or cannot any more.
 
 waiting ──► given ──► heard        given: the gateway has it, under a key of ours
    └──────────┴────► late, refused
@@ -50,7 +50,7 @@ class SteerTable:
         return self._db.execute("SELECT 1 FROM steers WHERE id = ?", (steer_id,)).fetchone() is not None
 
     def open(self, task_id: str) -> list[Steer]:
-        """What a task has not heard yet, in the order in which it came."""
+        """The steers that a task has not heard yet, in the order in which they came."""
         rows = self._db.execute(
             "SELECT * FROM steers WHERE task_id = ? AND state IN ('waiting', 'given') ORDER BY said_at, id", (task_id,)
         )
@@ -65,7 +65,7 @@ class SteerTable:
         self._db.execute("UPDATE steers SET state = ? WHERE id = ?", (state, steer_id))
 
     def was_heard(self, task_id: str) -> bool:
-        """Whether a task has heard something while it ran."""
+        """True if a task has heard something while it ran."""
         query = "SELECT 1 FROM steers WHERE task_id = ? AND state = 'heard'"
         return self._db.execute(query, (task_id,)).fetchone() is not None
 

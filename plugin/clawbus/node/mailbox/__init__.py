@@ -1,4 +1,4 @@
-"""What comes in for the agents of a gateway and what goes out from them: mail, broadcasts, results, events."""
+"""Mail, broadcasts, results and events: all that comes in for the agents of a gateway and goes out from them."""
 
 from clawbus.node.mailbox.announcer import Announcer
 from clawbus.node.mailbox.attachments import Attachments

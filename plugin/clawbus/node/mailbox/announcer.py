@@ -1,6 +1,6 @@
 """Waking the session that asked, with the result: once, and never lost. Tasks given together wake it together.
 
-A result counts as announced when it stands in the session's transcript, and only then leaves the bus (`bringing`).
+A result counts as announced when it stands in the session's transcript, and only then leaves the bus.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clawbus.wire.subjects import Subjects, new_message_id
 
 log = logging.getLogger(__name__)
 _GROUP_CHARS = 400_000
-"""What one message with several results holds; each of them gets its share."""
+"""The size of one message with several results; each of them gets its share."""
 
 
 class Announcer:
@@ -58,7 +58,7 @@ class Announcer:
     def due(self, task_id: str) -> None:
         """A result is here: to the request that waits for it, else into its session; of a group, with the last one."""
         together = self._ledger.sent.together_with(task_id)
-        if not together or any(one.result is None for one in together):
+        if not together or any(sent.result is None for sent in together):
             return
         first, waiter = together[0], self.waiters.get(task_id)
         if first.result is not None and waiter is not None and not waiter.done():
@@ -93,33 +93,33 @@ class Announcer:
     async def _try(self, task_id: str) -> bool:
         """One try to bring results home. True when they are settled, one way or the other."""
         together = self._ledger.sent.together_with(task_id)
-        open_ones = [one for one in together if one.announce in ("due", "trying")]
-        if not open_ones or any(one.result is None for one in together):
+        open_ones = [sent for sent in together if sent.announce in ("due", "trying")]
+        if not open_ones or any(sent.result is None for sent in together):
             return True
         sent = open_ones[0]
         try:
-            results = [one.result for one in together if one.result is not None]
-            parcel = self._parcel(together, open_ones, await self._files.of(sent.task.sender, *results))
-            if await self._session_delivery.arrived(parcel) is None:
+            results = [given.result for given in together if given.result is not None]
+            delivery = self._delivery(together, open_ones, await self._files.of(sent.task.sender, *results))
+            if await self._session_delivery.arrived(delivery) is None:
                 if not await self._session_delivery.announcements.session_exists(sent.session_key):
                     return self._leave_in_inbox(open_ones)
-                if await self._session_delivery.bring(parcel) is None:
+                if await self._session_delivery.bring(delivery) is None:
                     return False
-            return await self._announced([self._ledger.sent.get(one.task_id) or one for one in open_ones])
+            return await self._announced([self._ledger.sent.get(given.task_id) or given for given in open_ones])
         except (GatewayAway, BusAway):
             return False
         except Refused as refusal:
             log.error("the session %s took no result: %s", sent.session_key, refusal)
             return self._leave_in_inbox(open_ones)
 
-    def _parcel(self, together: list[Sent], open_ones: list[Sent], files: str) -> Delivery:
-        """What the session is to be told. A cancelled one of a group is named in it, and not announced itself."""
+    def _delivery(self, together: list[Sent], open_ones: list[Sent], files: str) -> Delivery:
+        """The delivery for the session. A cancelled task of a group is named in it, and not announced itself."""
         sent = open_ones[0]
 
         def record(keys: tuple[str, ...], boot_id: str) -> None:
             with self._ledger.together():
-                for one in open_ones:
-                    self._ledger.sent.trying(one.task_id, keys, boot_id)
+                for given in open_ones:
+                    self._ledger.sent.trying(given.task_id, keys, boot_id)
 
         async def step(name: str) -> None:
             await self._probe(sent.task_id, name)
@@ -166,12 +166,12 @@ class Announcer:
 
 
 def _text(together: list[Sent], repeat: int) -> str:
-    said = [(one.result, one.task.subject, one.task.created_at) for one in together if one.result is not None]
+    replies = [(sent.result, sent.task.subject, sent.task.created_at) for sent in together if sent.result is not None]
     if len(together) == 1:
-        return frames.result(*said[0], repeat)
-    room = _GROUP_CHARS // len(said)
-    replies = [(_fitting(reply, room), label, at) for reply, label, at in said]
-    return frames.results(together[0].group_id or "", replies, repeat)
+        return frames.result(*replies[0], repeat)
+    room = _GROUP_CHARS // len(replies)
+    fitting = [(_fitting(reply, room), label, at) for reply, label, at in replies]
+    return frames.results(together[0].group_id or "", fitting, repeat)
 
 
 def _fitting(reply: Envelope, room: int) -> Envelope:
@@ -184,6 +184,6 @@ def _fitting(reply: Envelope, room: int) -> Envelope:
 
 
 def _worker(sent: Sent) -> str:
-    """Who did a task: of a group the member that has answered."""
+    """The agent that did a task: of a group the member that has answered."""
     by = sent.result.sender if sent.result is not None else ""
     return sent.task.to if by in ("", sent.task.sender, STEWARD) else by

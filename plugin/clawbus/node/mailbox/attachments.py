@@ -1,4 +1,4 @@
-"""What a reader is told of the files that came with a task, a result or a message: where its copy lies."""
+"""The files that came with a task, a result or a message: a reader is told where its copies lie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Attachments:
         self._rpc = rpc
 
     async def of(self, agent: str, *mails: Envelope, key: str = "") -> str:
-        """What to add to the text in which `agent` reads these, under `key`; empty where there are no files.
+        """The lines to add to the text in which `agent` reads these, under `key`; empty where there are no files.
 
         Waits for the gateway, which knows where its agents read. Raises BusAway.
         """
@@ -26,12 +26,12 @@ class Attachments:
         for mail in mails:
             if mail.artifacts:
                 placed = await self._shelf.place(agent, mail.task_id or mail.id, mail.artifacts)
-                lines += [_line(one, mail.sender) for one in placed]
+                lines += [_line(file, mail.sender) for file in placed]
         return f"\n\n{frames.files(lines, key)}" if lines else ""
 
 
 def _line(placed: Placed, sender: str) -> str:
-    one = placed.artifact
-    what = one.uri if one.uri is not None else f"{one.size_bytes} bytes, sha256 {one.sha256}"
+    file = placed.artifact
+    what = file.uri if file.uri is not None else f"{file.size_bytes} bytes, sha256 {file.sha256}"
     where = f"copy: {placed.path}" if placed.path is not None else f"no copy: {placed.note}"
-    return f"{one.name} from {sender}: {what}; {where}"
+    return f"{file.name} from {sender}: {what}; {where}"

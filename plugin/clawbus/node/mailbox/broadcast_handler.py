@@ -1,4 +1,4 @@
-"""What is said to everyone, to a team or on a topic becomes mail of each agent of this gateway that hears it.
+"""A broadcast to everyone, to a team or on a topic becomes mail of each agent of this gateway that hears it.
 
 The broadcast is acknowledged on the bus as soon as it stands in the ledger: its receipts are events (`seen`).
 """
@@ -41,23 +41,26 @@ class BroadcastHandler:
         """Keep one broadcast. What is malformed or too late is terminated with the reason and logged."""
         try:
             parsed = self._subjects.parse(delivery.subject)
-            said = await self._bus.verifier.envelope(self._subjects, delivery)
-            if said.to != address_of(parsed):
-                raise WireError(f"addressed to {said.to!r}, arrived for {address_of(parsed)!r}")
-            if await self._clock.has_passed(said.expires_at):
+            broadcast = await self._bus.verifier.envelope(self._subjects, delivery)
+            if broadcast.to != address_of(parsed):
+                raise WireError(f"addressed to {broadcast.to!r}, arrived for {address_of(parsed)!r}")
+            if await self._clock.has_passed(broadcast.expires_at):
                 raise WireError("it had expired")
         except WireError as error:
             log.warning("broadcast %d refused: %s", delivery.stream_seq, error)
             await self._bus.term(delivery.ack_subject, str(error)[:200])
             return
-        await self._keep(said, delivery.stream_seq)
+        await self._keep(broadcast, delivery.stream_seq)
         await self._bus.ack(delivery.ack_subject)
 
-    async def _keep(self, said: Envelope, seq: int) -> None:
-        channel = channel_of(self._org, said.to)
-        here = [one for one in hearers(self._org, said.to) if one in self._agents and one != said.sender]
-        asked = {one: await self._bounds.asks(said, one, wakes(said, channel, self._org, one)) for one in here}
+    async def _keep(self, broadcast: Envelope, seq: int) -> None:
+        channel = channel_of(self._org, broadcast.to)
+        here = [agent for agent in hearers(self._org, broadcast.to) if agent in self._agents - {broadcast.sender}]
+        asked = {
+            agent: await self._bounds.asks(broadcast, agent, wakes(broadcast, channel, self._org, agent))
+            for agent in here
+        }
         with self._ledger.together():
             for agent, asks in asked.items():
-                self._ledger.mail.add(said, agent, seq, channel=channel, asks=asks)
+                self._ledger.mail.add(broadcast, agent, seq, channel=channel, asks=asks)
         self._signals.mail()

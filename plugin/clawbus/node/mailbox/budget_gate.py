@@ -16,7 +16,7 @@ from clawbus.wire.envelope import Envelope
 
 
 class BudgetGate:
-    """The gate of an outbox (`mailbox.outbox.Gate`)."""
+    """The gate of an outbox (`outbox.OutboxGate`)."""
 
     def __init__(self, bus: Bus, org: Org) -> None:
         self._spend = spend_of(bus, org)

@@ -28,7 +28,7 @@ def record_result(ledger: Ledger, agent: str, mail: Envelope, takers: Callable[[
 
 
 def _workers(task: Envelope, takers: Callable[[str], Collection[str]]) -> set[str]:
-    """Who may bring its result: also who was a member of its team or pool when it was given, and has left since."""
+    """The agents that may bring its result: also a member of its team or pool when it was given that has left since."""
     return {*takers(task.to), *(task.takers or ())}
 
 

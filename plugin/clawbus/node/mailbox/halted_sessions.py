@@ -1,6 +1,6 @@
 """When people stop the company: the turns that mail and results have begun are ended, and go on when they may.
 
-A task's turn is its worker's (`worker.obedient`). All others are looked for in the gateway itself, again and again
+A task's turn is its worker's (`haltable_executor`). All others are looked for in the gateway itself, again and again
 while it is stopped: what it had queued, and what a restarted gateway resumes, is ended, too. A session whose turn was
 ended is told so once, when its agent may work again. A user's own turns, and what they have begun, are not the bus's.
 """
@@ -25,7 +25,7 @@ NOTE_MARK = "[clawbus note]"
 _AGAIN_S = 1.5
 _TURN_S = 1_800
 _HALT_S = 2.0
-"""How long a run that is being prepared is waited for."""
+"""A run that is being prepared is waited for so long."""
 
 
 class HaltedSessions:
@@ -72,13 +72,13 @@ class HaltedSessions:
         """End what runs. Raises GatewayAway, Refused."""
         of_tasks = {run.session_key: run for run in self._ledger.runs.unfinished()}
         found: list[tuple[str, str | None]] = []
-        for one in await list_active_runs(self._rpc, agents):
-            run = of_tasks.get(one.session_key)
+        for active_run in await list_active_runs(self._rpc, agents):
+            run = of_tasks.get(active_run.session_key)
             if run is not None and run.state == "started" and run.boot_id == self._rpc.boot_id:
                 continue  # its worker ends it, and keeps the outcome if there is one
-            if one.session_key not in of_tasks:
-                self._ledger.cut.add(one.session_key, one.agent, of_task=False)
-            found += [(one.session_key, key) for key in one.runs or (None,)]
+            if active_run.session_key not in of_tasks:
+                self._ledger.cut.add(active_run.session_key, active_run.agent, of_task=False)
+            found += [(active_run.session_key, key) for key in active_run.runs or (None,)]
         for session, key in found:
             log.info("ending %s in %s: people have stopped it", key or "all", session)
         for done in await asyncio.gather(
@@ -95,14 +95,14 @@ class HaltedSessions:
 
     async def _try(self, session_key: str) -> bool:
         """One try to tell a session. True when it is told, or cannot be."""
-        cut = next((one for one in self._ledger.cut.to_tell() if one.session_key == session_key), None)
+        cut = next((row for row in self._ledger.cut.to_tell() if row.session_key == session_key), None)
         if cut is None:
             return True
-        parcel = self._parcel(cut)
+        delivery = self._delivery(cut)
         try:
             if (
-                await self._session_delivery.arrived(parcel) is None
-                and await self._session_delivery.bring(parcel) is None
+                await self._session_delivery.arrived(delivery) is None
+                and await self._session_delivery.bring(delivery) is None
             ):
                 return False
         except GatewayAway:
@@ -112,7 +112,7 @@ class HaltedSessions:
         self._ledger.cut.told(session_key)
         return True
 
-    def _parcel(self, cut: InterruptedRun) -> Delivery:
+    def _delivery(self, cut: InterruptedRun) -> Delivery:
         async def step(_name: str) -> None:
             return
 

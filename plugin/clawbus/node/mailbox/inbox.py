@@ -1,4 +1,4 @@
-"""What becomes of a message that an agent has: seen, done with, out of the stream."""
+"""The way of a message that an agent has: seen, done with, out of the stream."""
 
 from __future__ import annotations
 

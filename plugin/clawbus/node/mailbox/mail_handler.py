@@ -98,7 +98,7 @@ class MailHandler:
             self._signals.mail()
 
     def _is_settled(self, mail: Mail) -> bool:
-        """Whether it brings a result that its session has had already."""
+        """True if it brings a result that its session has had already."""
         sent = self._ledger.sent.get(mail.envelope.task_id or "") if mail.envelope.type == "result" else None
         return sent is not None and sent.task.sender == mail.agent and sent.announce in ("announced", "answered")
 

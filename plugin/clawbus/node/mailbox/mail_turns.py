@@ -1,8 +1,8 @@
 """Turns for mail: one per message that asks for one, and a digest of the rest after a while of quiet.
 
-At most two at a time on a gateway, and one per agent: tasks and people keep the other turns. A message has been shown
-when it stands in the transcript (`bringing`); then it is done with, and can still be answered. The turn's reply goes
-nowhere.
+At most two run at a time on a gateway, and one per agent: tasks and people keep the other turns. A message has been
+shown when it stands in the transcript (`session_delivery`). Then it is done with, and can still be answered. The turn's
+reply goes nowhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import operator
 from datetime import datetime, timedelta
 
 from clawbus.errors import BusAway, GatewayAway, Refused
@@ -93,7 +94,7 @@ class MailTurns:
     def _cut_off(self) -> Wake | None:
         """A turn that an earlier life of this node had begun, or was about to; or that was held up by a pause."""
         barred = self._permit.barred()
-        wake = next((one for one in self._left if one.agent not in barred), None)
+        wake = next((left for left in self._left if left.agent not in barred), None)
         if wake is not None:
             self._left.remove(wake)
         return wake
@@ -129,7 +130,7 @@ class MailTurns:
             for agent, (first, last) in self._ledger.mail.quiet_since().items()
             if agent not in self._busy | self._permit.barred()
         ]
-        return sorted(found, key=lambda one: one[1])
+        return sorted(found, key=operator.itemgetter(1))
 
     def _until_a_digest(self) -> float | None:
         return next((max(0.05, (due - now()).total_seconds()) for _, due in self._digests()), None)
@@ -174,15 +175,15 @@ class MailTurns:
 
     async def _show(self, wake: Wake, mails: list[Mail], fresh: list[Mail]) -> bool:
         """Bring the fresh ones into the session, and wait for the turn to end. Raises GatewayAway or Refused."""
-        parcel = self._parcel(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
+        delivery = self._delivery(wake, fresh, await self._files.of(wake.agent, *(mail.envelope for mail in fresh)))
         if wake.agent in self._permit.barred():
             return False
-        if (earlier := await self._session_delivery.arrived(parcel)) is not None:
+        if (earlier := await self._session_delivery.arrived(delivery)) is not None:
             self._answered(wake, mails, earlier, wake.boot_id)
             await self._inbox.shown(mails, wake.number)
             return True
         boot_id = self._rpc.boot_id
-        key = await self._session_delivery.bring(parcel)
+        key = await self._session_delivery.bring(delivery)
         if key is None:
             return False
         self._answered(wake, mails, key, boot_id)
@@ -199,7 +200,7 @@ class MailTurns:
             if self._ledger.raised.session_of(mail.envelope.task_id or "", mail.agent) == wake.session_key:
                 self._ledger.raised.answered(mail.envelope.task_id or "", mail.agent, key, boot_id)
 
-    def _parcel(self, wake: Wake, mails: list[Mail], files: str) -> Delivery:
+    def _delivery(self, wake: Wake, mails: list[Mail], files: str) -> Delivery:
         in_it = {mail.number for mail in mails}
         others = [mail for mail in self._ledger.mail.fresh(wake.agent, _ALSO) if mail.number not in in_it]
         waiting = [frames.line_of(mail.envelope, str(mail.number)) for mail in others]

@@ -49,7 +49,7 @@ class Outbox:
         self._subjects = subjects
         self._wake = asyncio.Event()
         self.renamed = 0
-        """How often the server knew an id that had never been sent: somebody else had used it."""
+        """So often the server knew an id that had never been sent: somebody else had used it."""
         self.away = BusAway.why
         """Why what was sent last waits here, in a clause."""
         self._gate = gate

@@ -1,4 +1,4 @@
-"""How fast one agent's mail is let through, and how many turns it may start: so that a flood stays its sender's own.
+"""Limits on the mail of one agent and on the turns that it may start, so that a flood stays its sender's own.
 
 Mail of others, people's among them, and results, of which each has been asked for, never wait for it.
 """
@@ -68,7 +68,7 @@ class RateLimits:
 
 
 class MailBounds:
-    """What mail may bring upon the agents of one gateway."""
+    """Bounds the mail that comes to the agents of one gateway, and the turns that it begins."""
 
     def __init__(self, org: Org, budget_gate: BudgetGate, outbox: Outbox) -> None:
         self._budget_gate = budget_gate
@@ -84,7 +84,7 @@ class MailBounds:
         return self._mails.slot_s(mail.sender, agent)
 
     async def asks(self, mail: Envelope, agent: str, asks: Asks) -> Asks:
-        """What it gets of the turn that it asks for: each is one of its tree's, as a task's is. Raises BusAway.
+        """Decide on the turn that a mail asks for: the turn is one of its tree's, as a task's is. Raises BusAway.
 
         Of a tree that has none left it lies in nats_inbox. Of one sender who asks for more than policies.quota of them
         in a minute the rest waits for the digest, which is one turn however much is said, as does what the server has

@@ -25,7 +25,7 @@ _LONGEST_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is to be brought where. `keys` and `boot_id`: the tries so far, as the ledger has them."""
+    """A text and the session that it is for. `keys` and `boot_id`: the tries so far, as the ledger has them."""
 
     agent: str
     session_key: str
@@ -37,7 +37,7 @@ class Delivery:
     record: Callable[[tuple[str, ...], str], None]
     """Puts keys and boot id into the ledger, before the gateway is called."""
     step: Callable[[str], Awaitable[None]]
-    """Where tests stop the process."""
+    """The probe of the crash tests, with the name of a step."""
     timeout_s: int | None = None
     """Of the turn; None in a session that has an operator, whose chat also gets the reply."""
 
@@ -84,31 +84,33 @@ class SessionDelivery:
         self.permit = permit
         self.announcements = Announcements(rpc)
 
-    async def arrived(self, parcel: Delivery) -> str | None:
+    async def arrived(self, delivery: Delivery) -> str | None:
         """The key of the earlier try that has come through, if one has. Waits for the gateway; raises GatewayAway.
 
         First it waits until the agent may begin a turn.
         """
-        await self.permit.wait(parcel.agent)
+        await self.permit.wait(delivery.agent)
         await self._rpc.ready.wait()
-        return await self.announcements.arrived(parcel.session_key, parcel.keys) if parcel.keys else None
+        return await self.announcements.arrived(delivery.session_key, delivery.keys) if delivery.keys else None
 
-    async def bring(self, parcel: Delivery) -> str | None:
+    async def bring(self, delivery: Delivery) -> str | None:
         """One try. Returns its key when it stands in the transcript, None if it never will: try again.
 
         Raises GatewayAway or Refused.
         """
         boot_id = self._rpc.boot_id
-        same_process = bool(parcel.keys) and parcel.boot_id == boot_id  # the same key joins what it has started there
-        keys = parcel.keys if same_process else (*parcel.keys, f"{KEY_PREFIX}{uuid.uuid4().hex}")
-        parcel.record(keys, boot_id)
-        await parcel.step("trying")
-        text = parcel.text(len(keys) - 1)
+        same_process = (
+            bool(delivery.keys) and delivery.boot_id == boot_id
+        )  # the same key joins what it has started there
+        keys = delivery.keys if same_process else (*delivery.keys, f"{KEY_PREFIX}{uuid.uuid4().hex}")
+        delivery.record(keys, boot_id)
+        await delivery.step("trying")
+        text = delivery.text(len(keys) - 1)
         await self.announcements.announce(
-            parcel.agent, parcel.session_key, text, keys[-1], parcel.from_session, parcel.timeout_s
+            delivery.agent, delivery.session_key, text, keys[-1], delivery.from_session, delivery.timeout_s
         )
-        await parcel.step("accepted")
-        if await self.announcements.until_arrived(parcel.session_key, keys[-1], boot_id):
+        await delivery.step("accepted")
+        if await self.announcements.until_arrived(delivery.session_key, keys[-1], boot_id):
             return keys[-1]
-        parcel.record(keys, "")  # that run is over: the next try needs a new key
+        delivery.record(keys, "")  # that run is over: the next try needs a new key
         return None

@@ -1,1 +1,1 @@
-"""What a model reads."""
+"""The texts that a model reads."""

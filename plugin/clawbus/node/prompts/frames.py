@@ -1,4 +1,4 @@
-"""What a model reads of the bus: tasks, results, messages, each with its sender outside the body.
+"""The texts of the bus that a model reads: tasks, results, messages, each with its sender outside the body.
 
 The body stands between two lines that carry a fresh random word, so that no body can close its own fence. What is in
 it goes through `prompts.harmless`, as does every word of others in the answer of a tool.
@@ -63,7 +63,7 @@ def _known(insights: str, key: str) -> str:
 
 
 def tools(bound: Sequence[str] | None, key: str = "") -> str:
-    """What a task's turn may use, under `key`; nothing is said of one that is not bounded.
+    """The tools that a task's turn may use, under `key`; empty for one that is not bounded.
 
     A name is its sender's word, and 128 of them are a letter: they stand between marks as all else that he wrote.
     """
@@ -78,7 +78,7 @@ def tools(bound: Sequence[str] | None, key: str = "") -> str:
 
 
 def steer(sender: str, text: str, task_id: str, key: str) -> str:
-    """What a task is told while it runs, or before it starts, under `key`."""
+    """A steer: the words that a task is told while it runs, or before it starts, under `key`."""
     return (
         f"{STEER_MARK} {task_id}\n"
         f"From: {sender}, verified by signature\n\n"
@@ -136,7 +136,7 @@ def message(mail: Envelope, number: str, channel: str = "dm") -> str:
 
 
 def wake(mails: Sequence[tuple[str, str, Envelope]], waiting: Sequence[str], repeat: int, task_id: str = "") -> str:
-    """What begins a turn for messages: (number, channel, message) of each. `waiting`: what else lies in nats_inbox.
+    """The text that begins a turn for messages: (number, channel, message) of each. `waiting`: the rest in nats_inbox.
 
     `task_id`: the task that waits in this session for what is said here.
     """

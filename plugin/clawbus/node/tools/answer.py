@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the gateway says so, never the parameters."""
+    """The agent and session that call: the gateway says so, never the parameters."""
 
     agent: str
     session_key: str
@@ -19,7 +19,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the model (`text`) and to programs (`data`)."""
+    """The answer to a call, for the model (`text`) and for programs (`data`)."""
 
     ok: bool
     text: str
@@ -29,5 +29,5 @@ class Answer:
 
 
 def where(on_bus: bool, word: str, away: str) -> str:
-    """Whether the bus has it, in words. `away`: why not, if not (`Outbox.away`)."""
+    """Says in words if the bus has it. `away`: the reason if it has not (`Outbox.away`)."""
     return word if on_bus else f"{word} here; {away}, and it goes out by itself when that is over"

@@ -42,7 +42,7 @@ class CallGate:
         self._order_of = order_of
 
     async def may(self, session_key: str, tool: str) -> Answer:
-        """Whether a session's turn may call a tool; if not, the text says why, and `bus` whether the bus began it."""
+        """Decide if a session's turn may call a tool. If not, the text says why. `bus`: the bus began the turn."""
         try:
             turn = await self._turn(session_key)
         except ClawbusError as error:

@@ -22,7 +22,7 @@ Workspaces = Callable[[str], Awaitable[Path | None]]
 
 
 class FileTools:
-    """What the tools do with files, and `nats_pub` with word of the task that its caller works on."""
+    """Files of all tools; and `nats_pub` with word of the task that its caller works on."""
 
     def __init__(
         self, ledger: Ledger, outbox: Outbox, store: Store, files: Attachments, workspace_of: Workspaces
@@ -48,7 +48,7 @@ class FileTools:
         return tuple(found)
 
     async def received(self, caller: Caller, *mails: Envelope) -> str:
-        """What to add to an answer that shows these: where the copies of their files lie."""
+        """The lines to add to an answer that shows these: where the copies of their files lie."""
         try:
             return await self._files.of(caller.agent, *mails)
         except BusAway:
@@ -74,19 +74,19 @@ class FileTools:
         if run is None or not about or not (asked.type == "progress" or (asked.type == "report" and asked.artifacts)):
             return None
         pace.check("words", caller.agent, f"task {run.task_id}")
-        had = {one.name for one in self._ledger.attached.of(run.task_id)}
+        had = {artifact.name for artifact in self._ledger.attached.of(run.task_id)}
         artifacts = await self.put(caller, asked.artifacts)
-        if len(had | {one.name for one in artifacts}) > MAX_FILES:
+        if len(had | {artifact.name for artifact in artifacts}) > MAX_FILES:
             raise Refused(f"a task takes at most {MAX_FILES} files; {len(had)} are attached", "Pack several into one.")
         with self._ledger.together():
-            for one in artifacts:
-                self._ledger.attached.add(run.task_id, one)
+            for artifact in artifacts:
+                self._ledger.attached.add(run.task_id, artifact)
             what = inert(" ".join(asked.message.split()), lines=False)[:_SHOWN_CHARS]
             self._outbox.event("progress", run.task_id, run.worker, what=what, said=True, files=len(artifacts) or None)
-        files = harmless(", ".join(one.name for one in artifacts), lines=False)
+        files = harmless(", ".join(artifact.name for artifact in artifacts), lines=False)
         names = f" Attached to its result: {files}." if artifacts else ""
         text = f"noted as progress of task {run.task_id}.{names} {run.task.sender} sees it with nats_tasks; go on."
-        return Answer(True, text, {"taskId": run.task_id, "attached": [one.name for one in artifacts]})
+        return Answer(True, text, {"taskId": run.task_id, "attached": [artifact.name for artifact in artifacts]})
 
     def _at_work(self, caller: Caller) -> Run | None:
         """The task that this session works on now."""

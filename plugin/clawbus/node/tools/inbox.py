@@ -45,12 +45,12 @@ class InboxTool:
         return Answer(True, f"{done}, and message {mail.number} is done.", {"messageId": str(mail.number)})
 
     def _resolved(self, mail: Envelope, by: str) -> None:
-        """Who answers a blocker resolves it: whoever follows it (its escalation) hears so under its thread."""
+        """An answer resolves a blocker: whoever follows it (its escalation) hears so under its thread."""
         if mail.type == "blocker" and mail.task_id:
             self._outbox.event("resolved", mail.task_id, by, to=mail.sender)
 
     async def _read(self, caller: Caller, limit: int) -> Answer:
-        mails = [one for one in self._ledger.mail.waiting(caller.agent, limit + 1) if not self._awaited(one)]
+        mails = [mail for mail in self._ledger.mail.waiting(caller.agent, limit + 1) if not self._awaited(mail)]
         if not mails:
             return Answer(True, "Your inbox is empty.", {"messages": []})
         shown = _fitting(mails[:limit])
@@ -65,7 +65,7 @@ class InboxTool:
         )
 
     def _awaited(self, mail: Mail) -> bool:
-        """Whether it is the answer that a session waits for: read elsewhere it would never get there."""
+        """True if it is the answer that a session waits for: read elsewhere it would never get there."""
         asked_for = mail.channel == "dm" and mail.asks == "now" and mail.envelope.type == "message"
         return asked_for and self._ledger.raised.awaited(mail.envelope.task_id or "", mail.agent)
 

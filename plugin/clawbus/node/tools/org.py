@@ -22,13 +22,13 @@ class OrgTool:
         """Everyone who fits all that was asked; without filters also the people, the teams and the pools."""
         found = [agent for agent in self._org.agents if self._fits(agent, asked)]
         lines = [self._line(agent, caller.agent) for agent in found]
-        people = [one for one in self._org.humans if asked.agent_id in (None, one.id) and not _filtered(asked)]
-        lines += [_person(one) for one in people]
+        people = [human for human in self._org.humans if asked.agent_id in (None, human.id) and not _filtered(asked)]
+        lines += [_person(human) for human in people]
         if not _filtered(asked) and asked.agent_id is None:
             lines += self._groups()
         data = {
             "agents": [self._data(agent) for agent in found],
-            "people": [{"id": one.id, "reportsTo": one.reports_to} for one in people],
+            "people": [{"id": human.id, "reportsTo": human.reports_to} for human in people],
         }
         return Answer(True, "\n".join(lines) or "Nobody fits. Call it without filters to see everyone.", data)
 
@@ -85,10 +85,10 @@ def _person(human: Human) -> str:
 
 
 def _filtered(asked: NatsOrg) -> bool:
-    return any(one is not None for one in (asked.role, asked.team, asked.skill, asked.online))
+    return any(value is not None for value in (asked.role, asked.team, asked.skill, asked.online))
 
 
 def _can(agent: Agent, skill: str) -> bool:
-    """Whether a skill of the agent, or what it specializes in, has the word."""
+    """True if a skill of the agent, or what it specializes in, has the word."""
     word = skill.casefold()
     return any(word in text.casefold() for text in (*agent.skills, agent.specialization))

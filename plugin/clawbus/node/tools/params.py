@@ -35,7 +35,7 @@ _PLAINLY = {"tuple_type": "not a list", "string_type": "not a text", "literal_er
 
 
 class Params(BaseModel):
-    """What all six share: frozen, no unknown field, camelCase on the wire."""
+    """The settings of all six: frozen, no unknown field, camelCase on the wire."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
@@ -211,10 +211,10 @@ TOOLS: tuple[Tool, ...] = (
 
 def tool(name: str) -> Tool:
     """The tool of that name. Raises NotFound, with the names that exist."""
-    for one in TOOLS:
-        if one.name == name:
-            return one
-    raise NotFound(f"there is no tool {name!r}", f"There are: {', '.join(one.name for one in TOOLS)}.")
+    for tool in TOOLS:
+        if tool.name == name:
+            return tool
+    raise NotFound(f"there is no tool {name!r}", f"There are: {', '.join(tool.name for tool in TOOLS)}.")
 
 
 def parse(tool_name: str, params: object) -> Params:

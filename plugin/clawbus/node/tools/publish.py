@@ -16,7 +16,7 @@ from clawbus.wire.events import raised_detail
 
 
 class PubTool:
-    """What whoever calls says without waiting for an answer."""
+    """The words of an agent that waits for no answer."""
 
     def __init__(self, org: Org, ledger: Ledger, outbox: Outbox, file_tools: FileTools) -> None:
         self._org = org

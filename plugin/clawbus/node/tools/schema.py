@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 MAX_BYTES = 6000
-"""What the six function objects may weigh in a request to the model (about 1,500 tokens)."""
+"""The most that the six function objects may weigh in a request to the model (about 1,500 tokens)."""
 
 
 def compact_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _inlined(node: Any, parts: dict[str, Any]) -> Any:
 
 
 def in_words(schema: dict[str, Any]) -> str:
-    """What a field takes, for an error's remedy and for docs/tools.md."""
+    """The values that a field takes, for an error's remedy and for docs/tools.md."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     match schema.get("type"):
@@ -53,7 +53,7 @@ def in_words(schema: dict[str, Any]) -> str:
 
 def request_bytes(functions: Sequence[dict[str, Any]]) -> int:
     """The bytes of function objects as compact JSON, which is how a gateway sends them."""
-    return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in functions)
+    return sum(len(json.dumps(function, separators=(",", ":"), ensure_ascii=False).encode()) for function in functions)
 
 
 def _compact(node: Any, *, named: bool = False) -> Any:

@@ -48,7 +48,9 @@ class SpawnTools:
         )
 
     async def _spawn_all(self, caller: Caller, asked: NatsSpawn, files: tuple[Artifact, ...]) -> Answer:
-        news = [replace(_new(asked, one.agent_id, one.task, one.label), artifacts=files) for one in asked.tasks or ()]
+        news = [
+            replace(_new(asked, part.agent_id, part.task, part.label), artifacts=files) for part in asked.tasks or ()
+        ]
         given = await self._requester.submit_all(caller.agent, caller.session_key, news)
         lines, ids = [], []
         for task, sent in given:
@@ -64,7 +66,7 @@ class SpawnTools:
         return Answer(bool(ids), "\n".join(lines), {"taskIds": ids, "refused": len(given) - len(ids)})
 
     def _accepted(self, on_bus: bool, task: Envelope, label: str = "") -> str:
-        """Where a task is now, whose it is, and whether that one is there."""
+        """Says where a task is now, whose it is, and if its receiver is online."""
         said = f"{where(on_bus, 'accepted', self._requester.away)}: task {task.task_id} for {task.to}{label}."
         if any(self._roster.online(agent) for agent in self._org.takers(task.to)):
             return said

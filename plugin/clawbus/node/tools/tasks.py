@@ -36,59 +36,61 @@ class TasksTool:
             return await self._cancel(sent)
         if asked.action == "wait":
             await self._wait(sent, asked.timeout_seconds)
-        views = [await self._view(one, _MAX_CHARS // len(sent)) for one in sent]
+        views = [await self._view(task, _MAX_CHARS // len(sent)) for task in sent]
         return Answer(True, "\n\n".join(text for text, _ in views), {"tasks": [data for _, data in views]})
 
     def _list(self, caller: Caller) -> Answer:
         sent = self._ledger.sent.of_agent(caller.agent)
         if not sent:
             return Answer(True, "You have given no task away.", {"tasks": []})
-        lines = [f"{one.task_id}  {_state(one):10} {one.task.to}  {_called(one)}" for one in sent]
-        return Answer(True, "\n".join(lines), {"tasks": [{"taskId": s.task_id, "state": _state(s)} for s in sent]})
+        lines = [f"{task.task_id}  {_state(task):10} {task.task.to}  {_called(task)}" for task in sent]
+        return Answer(
+            True, "\n".join(lines), {"tasks": [{"taskId": task.task_id, "state": _state(task)} for task in sent]}
+        )
 
     async def _cancel(self, sent: list[Sent]) -> Answer:
         lines = []
-        for one in sent:
-            won, end = await self._requester.cancel(one)
+        for task in sent:
+            won, end = await self._requester.cancel(task)
             lines.append(
-                f"{one.task_id}: cancelled; its turn is being stopped."
+                f"{task.task_id}: cancelled; its turn is being stopped."
                 if won
-                else f"{one.task_id}: not cancelled, it had ended before: {end.status}."
+                else f"{task.task_id}: not cancelled, it had ended before: {end.status}."
             )
-        return Answer(True, "\n".join(lines), {"tasks": [{"taskId": one.task_id} for one in sent]})
+        return Answer(True, "\n".join(lines), {"tasks": [{"taskId": task.task_id} for task in sent]})
 
     async def _steer(self, sent: list[Sent], message: str) -> Answer:
         """Say something to each task. Whether it was heard, its worker's node tells later: an event `steered`."""
-        said = [await self._steer_one(one, message) for one in sent]
-        data = [{"taskId": one.task_id, "sent": went} for one, (went, _) in zip(sent, said, strict=True)]
+        said = [await self._steer_one(task, message) for task in sent]
+        data = [{"taskId": task.task_id, "sent": went} for task, (went, _) in zip(sent, said, strict=True)]
         return Answer(all(went for went, _ in said), "\n".join(text for _, text in said), {"tasks": data})
 
-    async def _steer_one(self, one: Sent, message: str) -> tuple[bool, str]:
-        """Whether it was sent, and what the model is told. Raises BusAway."""
-        if (end := await self._requester.end_of(one)) is not None:
-            return False, f"{one.task_id}: not steered, it had ended before: {end.status}."
+    async def _steer_one(self, task: Sent, message: str) -> tuple[bool, str]:
+        """Returns True if it was sent, and the words for the model. Raises BusAway."""
+        if (end := await self._requester.end_of(task)) is not None:
+            return False, f"{task.task_id}: not steered, it had ended before: {end.status}."
         try:
-            view: TaskView | None = await self._history.task(one.task_id)
+            view: TaskView | None = await self._history.task(task.task_id)
         except NotFound:
             view = None
-        worker = self._requester.worker_of(one, view)
+        worker = self._requester.worker_of(task, view)
         if worker is None:
-            return False, f"{one.task_id}: not steered, nobody of {one.task.to} has taken it yet. Try when it runs."
+            return False, f"{task.task_id}: not steered, nobody of {task.task.to} has taken it yet. Try when it runs."
         try:
-            on_bus = await self._requester.steer(one, worker, message)
+            on_bus = await self._requester.steer(task, worker, message)
         except Refused as refusal:
-            return False, f"{one.task_id}: not steered. {refusal}"
+            return False, f"{task.task_id}: not steered. {refusal}"
         said = where(on_bus, "sent", self._requester.away)
         running = view is not None and view.state == "running"
         when = "its turn hears it before its next step" if running else "it is told when its turn starts"
-        return True, f"{one.task_id}: {said}, to {worker}; {when}. Action status says `steered` once that is known."
+        return True, f"{task.task_id}: {said}, to {worker}; {when}. Action status says `steered` once that is known."
 
     async def _wait(self, sent: list[Sent], timeout_s: int) -> None:
         """Until all have ended, asking the server every second: a wait is rare, and any number may wait."""
         try:
             async with asyncio.timeout(timeout_s):
-                for one in sent:
-                    while await self._requester.end_of(one) is None:  # noqa: ASYNC110 - the server has it
+                for task in sent:
+                    while await self._requester.end_of(task) is None:  # noqa: ASYNC110 - the server has it
                         await asyncio.sleep(1.0)
         except TimeoutError:
             return
@@ -116,7 +118,7 @@ def _shortened(text: str, room: int) -> str:
 
 
 def _seen(view: TaskView | None, is_open: bool) -> str:
-    """What a task's worker last said of it: data, one line each."""
+    """The last words of a task's worker on it: data, one line each."""
     if view is None:
         return ""
     said = {"Reported": view.reported, "Last seen": view.progress, "Steered": view.steered}

@@ -1,4 +1,4 @@
-"""What a task that has arrived must show before anybody works on it: the worker's side of the limits.
+"""The worker's side of the limits: a task that has arrived is checked before anybody works on it.
 
 Its requester's node has checked the same before it was sent. This is for a node that has not: a key can write what it
 likes, and only what others can see counts here.
@@ -20,7 +20,7 @@ class Admission:
         self._spend = spend_of(bus, org)
 
     async def refusal(self, task: Envelope, worker: str) -> str:
-        """Why `worker` must not begin a task; empty if he may. Raises BusAway.
+        """The reason why `worker` must not begin a task; empty if it may. Raises BusAway.
 
         The steward's tasks go along edges that org.toml names, where a result may come back to who asked first.
         """

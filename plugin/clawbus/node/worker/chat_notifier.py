@@ -32,7 +32,9 @@ class ChatNotifier:
         self._speaking = ChatChannel(rpc)
         self._outbox = outbox
         self._subjects = Subjects(org.company)
-        self._channels = {one.id: one.channel for one in org.humans if one.channel and one.channel.gateway == gateway}
+        self._channels = {
+            human.id: human.channel for human in org.humans if human.channel and human.channel.gateway == gateway
+        }
 
     async def take(self, note: Envelope, agent: str) -> float:
         """Say what a control message asks for. Returns 0, or after how many seconds it has to come again."""
@@ -58,7 +60,7 @@ class ChatNotifier:
         return 0
 
     def _could_not(self, note: Envelope, agent: str, person: str, why: str) -> None:
-        """What was to be said lies in his inbox anyway; here he learns why only there."""
+        """Tell the person in the inbox, where the note lies anyway, why it came over no channel."""
         mail = Envelope(
             id=f"{agent}-{note.id}"[:128],
             type="message",

@@ -39,7 +39,7 @@ def _units(text: str) -> int:
 
 
 def _end(text: str, at: int, room: int) -> int:
-    """Where a portion that begins at `at` ends: after a line if its last third has one, else after a whole letter."""
+    """The end of a portion that begins at `at`: after a line if its last third has one, else after a whole letter."""
     end = at
     while end < len(text) and (room := room - 1 - (text[end] > "\uffff")) >= 0:
         end += 1
@@ -53,7 +53,9 @@ def _whole_escape(text: str, end: int) -> int:
     """`end`, or where the escape begins that lies over it."""
     start = max(0, end - _LONGEST_ESCAPE)
     over = (
-        one.start() for one in _ESCAPE.finditer(text, start, end + _LONGEST_ESCAPE) if one.start() < end < one.end()
+        escape.start()
+        for escape in _ESCAPE.finditer(text, start, end + _LONGEST_ESCAPE)
+        if escape.start() < end < escape.end()
     )
     return next(over, end)
 
@@ -67,7 +69,7 @@ def _whole_letter(text: str, end: int) -> int:
 
 
 def _continues(text: str, at: int) -> bool:
-    """Whether the code point at `at` belongs to the letter before it."""
+    """True if the code point at `at` belongs to the letter before it."""
     char, before = text[at], text[at - 1]
     if _JOINER in (before, char) or unicodedata.category(char)[0] == "M":
         return True

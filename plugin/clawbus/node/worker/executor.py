@@ -1,4 +1,4 @@
-"""What a worker needs of whoever does the tasks: an OpenClaw gateway, or a Python program."""
+"""The executor of tasks as a worker needs it: an OpenClaw gateway, or a Python program. And the slots for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clawbus.wire.subjects import new_message_id
 
 
 class Availability(Protocol):
-    """Whether there is somebody who can do tasks."""
+    """Says if tasks can be done here."""
 
     @property
     def ready(self) -> asyncio.Event:
@@ -24,7 +24,7 @@ class Availability(Protocol):
 
     @property
     def on_change(self) -> list[Callable[[bool], None]]:
-        """Called with whether it is ready, when that changes."""
+        """Called with True when it has become ready, with False when it is not any more."""
 
 
 class Executor(Availability, Protocol):
@@ -47,7 +47,7 @@ class WorkerExecutor(Executor, Protocol):
     """An executor that does as people have ordered (`HaltableExecutor`)."""
 
     def barred(self, agent: str) -> bool:
-        """Whether an agent may begin nothing now: its tasks are given back."""
+        """True if an agent may begin nothing now: its tasks are given back."""
 
 
 class Slots:

@@ -19,7 +19,7 @@ _STARTS = ("started", "retrying")
 
 
 class Groups:
-    """Who of this gateway takes a group's task, and whether it is still his."""
+    """Chooses the agent of this gateway that takes a group's task, and says if the task is still its own."""
 
     def __init__(self, org: Org, gateway: str, ledger: Ledger, history: History) -> None:
         self.subjects = Subjects(org.company)
@@ -40,14 +40,16 @@ class Groups:
         if not self.is_group(task.to):
             return None if barred(task.to) else task.to
         waiting = {task.sender, *task.path}
-        members = [one for one in self._org.members(task.to) if one in self._mine and one not in waiting]
-        members = [one for one in members if not barred(one)]
+        members = [member for member in self._org.members(task.to) if member in self._mine and member not in waiting]
+        members = [member for member in members if not barred(member)]
         load = self._ledger.runs.load()
-        return min(members, key=lambda one: load.get(one, 0), default=None)  # of equals the first in the file
+        return min(members, key=lambda member: load.get(member, 0), default=None)  # of equals the first in the file
 
     def stand_in(self, to: str) -> str:
-        """Who of this gateway may speak of what was addressed so: the agent itself, or the first member here."""
-        return to if to in self._mine else next((one for one in self._org.members(to) if one in self._mine), to)
+        """The agent here that may speak of what was addressed so: the agent itself, or the first member here."""
+        return (
+            to if to in self._mine else next((member for member in self._org.members(to) if member in self._mine), to)
+        )
 
     async def strikes(self, task: Envelope) -> int:
         """Attempts of members that were started, and ended neither in an outcome nor by giving it back.
@@ -62,9 +64,9 @@ class Groups:
         return max(0, sum(event.kind in _STARTS for event in events) - given_back)
 
     async def taken_since(self, run: Run) -> bool:
-        """Whether another member was handed the task after this gateway: then it is the other's. Raises BusAway.
+        """True if another member was handed the task after this gateway: then it is the other's. Raises BusAway.
 
-        So it is, too, when the agent that had it here has left.
+        True, too, when the agent that had it here has left.
         """
         if run.worker not in self._mine:
             return True

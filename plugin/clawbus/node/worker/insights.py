@@ -1,4 +1,4 @@
-"""What the company has learned, as a worker's turn gets it: what is in use, and what waits for somebody to confirm it.
+"""The insights of the company for a worker's turn: those in use, and those that wait for somebody to confirm them.
 
 A turn that is asked for again after a crash must read the same to the letter. So what counts is what stood there when
 the task was made, and a task waits for the bus if it cannot be asked.
@@ -28,7 +28,7 @@ _AGAIN_S = 0.5
 
 
 class Insights:
-    """Of one gateway. Reads the stream as far as it has grown since the last time."""
+    """The insights of one gateway. Each look reads the stream as far as it has grown since the last one."""
 
     def __init__(self, bus: Bus, org: Org, gateway: str) -> None:
         self._bus = bus
@@ -39,21 +39,21 @@ class Insights:
         self._said: list[Learned] = []
 
     async def below(self, task: Envelope) -> str:
-        """What stands below a task in its frame; empty if there is nothing."""
+        """The text that stands below a task in its frame; empty if there is nothing."""
         await retry(self._read_on, BusAway, _AGAIN_S)
         moment = task.created_at
-        known = [*fold((one for one in self._said if one.at <= moment), self._org, moment).values()]
-        used = [f"- {_line(one)}" for one in known if one.state == "promoted"][-IN_USE:]
-        asked = [f"- {one.id}: {_line(one)}" for one in known if self._may_confirm(one)][-OPEN:]
+        known = [*fold((said for said in self._said if said.at <= moment), self._org, moment).values()]
+        used = [f"- {_line(insight)}" for insight in known if insight.state == "promoted"][-IN_USE:]
+        asked = [f"- {insight.id}: {_line(insight)}" for insight in known if self._may_confirm(insight)][-OPEN:]
         parts = ["Confirmed, and in use:", *reversed(used)] if used else []
         if asked:
             parts += [_ASKS, *reversed(asked)]
         return "\n".join(parts)
 
-    def _may_confirm(self, one: Insight) -> bool:
+    def _may_confirm(self, insight: Insight) -> bool:
         """A guest's is for people to look at: nobody knows whose it is."""
-        mine = self._gateway in (one.gateway, *one.confirmed_by)
-        return one.state == "open" and one.author != EXTERNAL and not mine
+        mine = self._gateway in (insight.gateway, *insight.confirmed_by)
+        return insight.state == "open" and insight.author != EXTERNAL and not mine
 
     async def _read_on(self) -> None:
         subjects = Subjects(self._org.company)
@@ -66,6 +66,8 @@ class Insights:
                 self._said += said
 
 
-def _line(one: Insight) -> str:
-    text = " ".join(f"{one.subject}: {one.text}".removeprefix(": ").split())
-    return f"{text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'} (found by {one.author}, {one.trust} %)"
+def _line(insight: Insight) -> str:
+    text = " ".join(f"{insight.subject}: {insight.text}".removeprefix(": ").split())
+    return (
+        f"{text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + '…'} (found by {insight.author}, {insight.trust} %)"
+    )

@@ -128,13 +128,13 @@ class Intake:
         return task_id
 
     async def _verdict(self, task: Envelope, worker: str) -> Verdict:
-        """Whether a task may start: what has not kept to the limits is dead, with the reason. Raises BusAway."""
+        """Decide if a task may start. One that has not kept to the limits is dead, with the reason. Raises BusAway."""
         if why := await self._admission.refusal(task, worker):
             return Verdict(False, why, "dead")
         return await self._oversight_gate.may_start(task, worker)
 
     async def _over(self, task: Envelope) -> bool:
-        """Whether a task has ended or expired while it waited for a person: then it is cleared away. Raises BusAway."""
+        """True if a task has ended or expired while it waited for a person: then it is cleared away. Raises BusAway."""
         if await self.clock.has_passed(task.expires_at):
             return True
         return await self._ends.read(task.task_id or "", task.sender, task.to) is not None

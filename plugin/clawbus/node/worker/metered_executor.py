@@ -1,4 +1,4 @@
-"""What each task's turn has taken, written into the account of its tree: minutes, and tokens where a gateway tells.
+"""The minutes and tokens of each task's turn, written into the account of its tree. Not every gateway tells tokens.
 
 Minutes are those of the attempt that brought the outcome, from the call that started it; they include what the turn
 waited for. Said again, by a turn that was stopped as it ended or after a crash, the last record counts (`budget`).

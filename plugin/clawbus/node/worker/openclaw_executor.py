@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 1.0
 _HALT_S = 2.0
-"""How long a stop by a person waits for a run that is being prepared: it has to be obeyed within 5 s."""
+"""A stop by a person waits so long for a run that is being prepared: it has to be obeyed within 5 s."""
 _MOST_FALLS = 8
 _REASON_CHARS = 300
 _FELL = "its gateway failed the turn before the model was asked; it is tried again"
@@ -213,7 +213,7 @@ class OpenClawExecutor:
         await self._turns.abort(run.session_key)
 
     async def halt(self, run: Run) -> None:
-        """See `Doer`. A turn that has ended by itself keeps its outcome, which is fetched when the task goes on.
+        """See `Executor`. A turn that has ended by itself keeps its outcome, which is fetched when the task goes on.
 
         The answer to an abort may be lost, or this node dies before it is written down; the next one stops nothing.
         """

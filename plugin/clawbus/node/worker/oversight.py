@@ -29,12 +29,12 @@ _NO_REPORT = "\n\n[files stay with the worker: a person sees each report of it b
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether it may go on; if not, `refused` says why, or is None as long as nobody has decided."""
+    """`go`: it may go on. If not, `refused` says why; it is None as long as nobody has decided."""
 
     go: bool
     refused: str | None = None
     status: Status = "failed"
-    """How a refused task ends."""
+    """The status with which a refused task ends."""
 
 
 class OversightGate:
@@ -70,11 +70,11 @@ class OversightGate:
             return Verdict(True)
         digest = _digest(side, task, text, more)
         events = await self._history.events(task.task_id)
-        said = [one for one in events if (one.detail.get("side"), one.detail.get("digest")) == (side, digest)]
-        decided = next((one for one in said if self._decides(one, task)), None)
+        said = [event for event in events if (event.detail.get("side"), event.detail.get("digest")) == (side, digest)]
+        decided = next((event for event in said if self._decides(event, task)), None)
         if decided is None:
             takers = self._org.may_take(task.to)  # of a group one asks for all: the decision serves any of them
-            if not any(one.kind == "waiting_approval" and one.sender in takers for one in said):
+            if not any(event.kind == "waiting_approval" and event.sender in takers for event in said):
                 to = self._org.decider(rule, task.sender, worker)
                 detail = {"side": side, "to": to, "label": task.subject, "for": task.sender, "digest": digest}
                 self._outbox.event("waiting_approval", task.task_id or "", worker, **detail, text=_shown(text) + more)
@@ -93,7 +93,7 @@ class OversightGate:
 
 
 def starts_by_a_persons_word(org: Org, task: Envelope, worker: str) -> bool:
-    """Whether a person decides before a task starts: on its text as it is, so that no agent adds to it afterwards."""
+    """True if a person decides before a task starts: on its text, so no agent adds to it afterwards."""
     return _is_asked(org, "dispatch", task, _rule(org, "dispatch", task, worker))
 
 
@@ -112,11 +112,11 @@ def _asked_first(task: Envelope) -> str:
     """On whose behalf it is: the steward gives the next task of a chain, and is no way around an edge's rule."""
     if task.sender != STEWARD:
         return task.sender
-    return next((one for one in reversed(task.path) if one != STEWARD), STEWARD)
+    return next((agent for agent in reversed(task.path) if agent != STEWARD), STEWARD)
 
 
 def _shown(text: str) -> str:
-    """What a person reads; a cut shows, for his word is about the whole."""
+    """The text for a person. A cut shows, for a decision is about the whole."""
     data = text.encode("utf-8", "replace")
     if len(data) <= _SHOWN_BYTES:
         return text
@@ -126,12 +126,12 @@ def _shown(text: str) -> str:
 
 def _files(files: Sequence[Artifact]) -> str:
     """One line for each, by which no other can pass for it: its hash, or where it lies."""
-    lines = [f"- {one.name}, " + (f"at {one.uri}" if one.uri else f"sha256 {one.sha256}") for one in files]
+    lines = [f"- {file.name}, " + (f"at {file.uri}" if file.uri else f"sha256 {file.sha256}") for file in files]
     return "\n\nFiles:\n" + "\n".join(inert(line, lines=False) for line in lines) if lines else ""
 
 
 def _brought(task: Envelope) -> str:
-    """What a task brings beside its text, of which a person could not know."""
+    """The files, tools and next task that a task brings beside its text: a person has to know of them."""
     more = _files(task.artifacts)
     if task.tools is not None:
         more += f"\n\nTools, at most: {', '.join(task.tools) or 'none'}"
@@ -142,7 +142,7 @@ def _brought(task: Envelope) -> str:
 
 
 def _digest(side: Side, task: Envelope, text: str, more: str) -> str:
-    """What a decision is about: whose task for whom, with which files and tools, and the whole text.
+    """The digest of what a decision is about: whose task for whom, with which files and tools, and the whole text.
 
     Of what brings nothing beside its text it is as ever: what people were asked before an update, they have answered.
     """

@@ -20,10 +20,11 @@ class ResultSender:
         self._tried: set[str] = set()
 
     async def tell(self, run: Run, end: Envelope, again: bool) -> None:
-        """Not to him who ended it himself. `again`: a process before this one may have told him. Raises BusAway.
+        """Send the result, but not to a requester that ended the task itself. Raises BusAway.
 
-        An id that was used before the first try was used by somebody else, who had read it in the end: the server would
-        drop the result. Of a group another member may have brought it.
+        `again`: a process before this one may have sent it. An id that was used before the first try was used by
+        somebody else, who had read it in the end: the server would drop the result. Of a group another member may have
+        brought it.
         """
         if end.sender == run.task.sender:
             return

@@ -37,7 +37,7 @@ class ResumedRuns:
     def expect(self, session: str) -> None:
         """The gateway may resume this session, for the next 15 minutes."""
         now = time.monotonic()
-        self._until = {one: until for one, until in self._until.items() if until > now} | {
+        self._until = {key: until for key, until in self._until.items() if until > now} | {
             session: now + _RESUMES_WITHIN_S
         }
         self._met = {run: where for run, where in self._met.items() if where in self._until}
@@ -76,7 +76,7 @@ class ResumedRuns:
             self._met.pop(run, None)  # its next sign is looked at again
 
     async def _is_ours(self, session: str, run: str) -> bool:
-        """Whether a run is our attempt under an id of the gateway's own. Raises GatewayAway."""
+        """True if a run is our attempt under an id of the gateway's own. Raises GatewayAway."""
         deadline = time.monotonic() + _BEGINS_WITHIN_S
         while time.monotonic() < deadline:
             if await self._turns.in_transcript(session, run):

@@ -74,7 +74,7 @@ class Steering:
             news.set()
 
     async def _objection(self, steer: Steer, to: str, run: Run | None) -> str | None:
-        """Why a steer is not taken; None if it is, as far as is known yet."""
+        """The reason why a steer is not taken; None if it is, as far as is known yet."""
         try:
             check_body("steer", steer.text)
         except InvalidInput as error:
@@ -91,7 +91,7 @@ class Steering:
         return f"{waiting} wait already" if waiting >= _MOST_WAITING else None
 
     def _why_not(self, steer: Steer, run: Run) -> str:
-        """Why its sender may not say that to a task; empty if he may."""
+        """The reason why its sender may not say that to a task; empty if it may."""
         if steer.sender in self._org.people:
             return ""
         if steer.sender != run.task.sender:
@@ -101,7 +101,7 @@ class Steering:
     # -- into the turn ------------------------------------------------------------------------------------------------
 
     def opening(self, run: Run, fresh: bool) -> str:
-        """What the message that opens an attempt says beyond the task. `fresh`: that message is not given yet."""
+        """The steers below the task in the message that opens an attempt. `fresh`: that message is not given yet."""
         self._live.setdefault(run.key, asyncio.Event())
         texts = []
         for steer in self._allowed(run):
@@ -142,7 +142,7 @@ class Steering:
         return any(steer.key for steer in left)
 
     async def _was_heard(self, run: Run, steer: Steer) -> bool:
-        """Whether a turn that is over had heard it. Raises GatewayAway or Refused."""
+        """True if a turn that is over had heard it. Raises GatewayAway or Refused."""
         if steer.key == run.key:  # it stood in the message that opened the attempt
             return await self._turns.has_started(run.session_key, run.key)
         stands = steer.key in self._given and await self._turns.steer_arrived(run.session_key, steer.key, 0)
@@ -169,7 +169,7 @@ class Steering:
                 await asyncio.sleep(_AGAIN_S)
 
     def _allowed(self, run: Run) -> list[Steer]:
-        """What is to be told; others' words, taken in before it was known whose task it is, are refused here."""
+        """The steers to tell. Some came before it was known whose task it is: those of strangers are refused here."""
         found = []
         for steer in self._ledger.steers.open(run.task_id):
             if why := self._why_not(steer, run):

@@ -1,4 +1,4 @@
-"""The worker of a gateway or a program: slots, leases, and the order of writes. A `Doer` does the tasks themselves.
+"""The worker of a gateway or a program: slots, leases, and the order of writes. An `Executor` does the tasks.
 
 For each task: the reply into the ledger, the dead letter if it is dead, the end (which carries the outcome), the result
 to the requester, the ack. A crash after any of these is completed at the next start from the state in the ledger.
@@ -75,11 +75,11 @@ class Worker:
         self._active = self._intake.active
 
     async def has_passed(self, moment: datetime | None) -> bool:
-        """Whether a moment is over by the server's clock. Raises BusAway."""
+        """True if a moment is over by the server's clock. Raises BusAway."""
         return await self._intake.clock.has_passed(moment)
 
     def load(self) -> dict[str, int]:
-        """How many tasks each agent has in hand."""
+        """The number of tasks that each agent has in hand."""
         return self._ledger.runs.load()
 
     async def run(self) -> None:
