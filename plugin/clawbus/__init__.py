@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from clawbus.version import __version__ as __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from clawbus.client.client import Client, connect

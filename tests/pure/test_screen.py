@@ -15,9 +15,9 @@ from rich.cells import cell_len
 
 from clawbus.cli.screen import Screen, Style, detect, final_lines, flow_lines
 from clawbus.client.watch import WatchEvent
-from clawbus.sanitize import inert
 from clawbus.wire.envelope import Status
 from clawbus.wire.events import Kind
+from clawbus.wire.sanitize import inert
 
 START = datetime(2026, 11, 21, 1, 38, tzinfo=UTC)
 TASK = "a2b3c4d5e6f7abcdefghijklmn"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from clawbus.errors import InvalidInput, Unverified, WireError
 from clawbus.node.prompts import frames
-from clawbus.sanitize import inert
 from clawbus.tasks.budget import decode_record
 from clawbus.wire.envelope import MAX_BODY_BYTES, Envelope, check_body, decode, now
 from clawbus.wire.events import Event, decode_event
+from clawbus.wire.sanitize import inert
 from clawbus.wire.subjects import PRIORITIES, Subjects, check_id, check_task_id, given_id, new_message_id, new_task_id
 
 ACME = Subjects("acme")

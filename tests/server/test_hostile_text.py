@@ -25,12 +25,12 @@ from clawbus.errors import InvalidInput
 from clawbus.node.prompts import frames
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.org import parse
-from clawbus.sanitize import InertFormatter, inert, inert_json
 from clawbus.steward.context import quoted
 from clawbus.steward.meeting import Meeting
 from clawbus.steward.meeting import _report as minutes
 from clawbus.tasks.new_task import team_note
 from clawbus.wire.envelope import Artifact, Envelope, check_label
+from clawbus.wire.sanitize import InertFormatter, inert, inert_json
 from clawbus.wire.subjects import new_task_id
 from tests.corpus import CASES, Case
 

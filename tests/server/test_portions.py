@@ -15,11 +15,11 @@ from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.chat_notifier import ChatNotifier
 from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD
-from clawbus.sanitize import inert
 from clawbus.steward.duties.approval_requests import ApprovalRequests
 from clawbus.wire.channels import CTL
 from clawbus.wire.envelope import Envelope
 from clawbus.wire.events import Event, question_code
+from clawbus.wire.sanitize import inert
 from tests.company import live, until
 from tests.server.office import mail_of, office_toml, steward, stored
 

@@ -13,7 +13,7 @@ from tests.rows.copies import Copy, snapshot
 from tests.rows.table import Break, Row
 
 NAMES = [path.stem for path in table.row_files()]
-MODULE = "plugin/clawbus/sanitize.py"
+MODULE = "plugin/clawbus/wire/sanitize.py"
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_row_cannot_be_claimed_with_others_tests() -> None:
 
 def test_a_break_reaches_every_process(copy: Copy) -> None:
     """The copy's clawbus is found whatever the folder and the environment; the checkout's is out of reach."""
-    copy.write(fault("__version__ = ", '__version__ = "broken" or ', "plugin/clawbus/version.py"))
+    copy.write(fault("__version__ = ", '__version__ = "broken" or ', "plugin/clawbus/__init__.py"))
     for options in ([], ["-P"], ["-I"]):
         argv = [str(copy.python), *options, "-m", "clawbus", "--version"]
         said = subprocess.run(argv, cwd="/", env={}, capture_output=True, text=True, check=True).stdout
@@ -92,7 +92,7 @@ def test_a_break_reaches_every_process(copy: Copy) -> None:
 )
 def test_only_a_failure_counts(copy: Copy, test: str, noticed: bool) -> None:
     """Green, an error in a fixture, an error while pytest collects: none of them has noticed the break."""
-    (copy.tree / "tests" / "test_a.py").write_text(f"from clawbus.sanitize import inert\n{test}\n")
+    (copy.tree / "tests" / "test_a.py").write_text(f"from clawbus.wire.sanitize import inert\n{test}\n")
     copy.write(fault("def inert(", "def inert(text: str) -> str:\n    return ''\n\n\ndef _inert("))
     run = breaks.pytest(copy, ["tests/test_a.py::test_a1_x"])
     assert breaks.verdict(run)[0] is noticed, run.output

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
+from clawbus import __version__
 from clawbus.cli.commands import Commands
 from clawbus.cli.output import put_line, put_text, take_streams
 from clawbus.errors import ClawbusError
-from clawbus.sanitize import InertFormatter
 from clawbus.settings import leave_no_dump
-from clawbus.version import __version__
+from clawbus.wire.sanitize import InertFormatter
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

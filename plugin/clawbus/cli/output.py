@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from clawbus.sanitize import escaped, inert, inert_json
+from clawbus.wire.sanitize import escaped, inert, inert_json
 
 _ESCAPED = "clawbus.escaped"
 _SHORT_ID = 8

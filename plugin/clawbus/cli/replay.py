@@ -14,7 +14,7 @@ from clawbus.cli.options import as_option, beginning, json_option, org_option, r
 from clawbus.cli.output import moment, print_json, put_line, put_text, short
 from clawbus.cli.screen import word_of
 from clawbus.errors import InvalidInput, NotFound
-from clawbus.sanitize import inert
+from clawbus.wire.sanitize import inert
 from clawbus.wire.subjects import check_id
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from clawbus.cli.output import short
-from clawbus.sanitize import inert
 from clawbus.settings import variable
+from clawbus.wire.sanitize import inert
 
 if TYPE_CHECKING:
     from clawbus.client.watch import WatchEvent

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import websockets
 
+from clawbus import __version__
 from clawbus.errors import ClawbusError, GatewayAway, NotBegun, Refused
 from clawbus.gateway.run_phases import RunPhases
 from clawbus.retry import Backoff
-from clawbus.version import __version__
 
 if TYPE_CHECKING:  # `websockets` loads its client when it first connects: commands that never do start sooner
     from websockets.asyncio.client import ClientConnection

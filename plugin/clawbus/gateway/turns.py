@@ -26,7 +26,7 @@ from clawbus.gateway import transcript
 from clawbus.gateway.openclaw_words import is_superseded, is_unexplained
 from clawbus.gateway.rpc import GatewayRpc
 from clawbus.retry import retry
-from clawbus.sanitize import inert
+from clawbus.wire.sanitize import inert
 
 _CUT_MARK = "…"  # agent.wait ends a terminalReply.text with it if it has cut it, at 4,096 characters or before
 _WAIT_S = 60.0

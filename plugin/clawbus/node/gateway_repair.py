@@ -17,7 +17,7 @@ from typing import Any
 from clawbus.errors import ClawbusError
 from clawbus.gateway import Fitness, GatewayRpc
 from clawbus.retry import pause
-from clawbus.sanitize import inert
+from clawbus.wire.sanitize import inert
 
 log = logging.getLogger(__name__)
 _PAUSES_S = (0.0, 60.0, 300.0)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from clawbus import __version__
 from clawbus.bus import Bus, Message
 from clawbus.errors import BusAway
 from clawbus.node.worker import Availability
@@ -14,7 +15,6 @@ from clawbus.org import Org
 from clawbus.retry import pause
 from clawbus.tasks.halt import Halt
 from clawbus.tasks.roster import PERIOD_S, Roster, presence
-from clawbus.version import __version__
 from clawbus.wire.subjects import Subjects
 
 

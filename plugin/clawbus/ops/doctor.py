@@ -26,9 +26,9 @@ from clawbus.gateway.setup.installation import find
 from clawbus.gateway.setup.nodejs import find_node
 from clawbus.org import Gateway, Org
 from clawbus.provision.server import find_server, greets
-from clawbus.sanitize import inert
 from clawbus.settings import Home
 from clawbus.tasks.roster import Unwell, remedy
+from clawbus.wire.sanitize import inert
 
 _PLUGIN = "clawbus"
 _RPC_S = 15.0

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from clawbus.bus import Stored
 from clawbus.errors import WireError
-from clawbus.sanitize import inert
+from clawbus.wire.sanitize import inert
 from clawbus.wire.strict_json import read_object
 from clawbus.wire.subjects import Subjects
 

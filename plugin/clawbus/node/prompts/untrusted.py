@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from clawbus.sanitize import inert
+from clawbus.wire.sanitize import inert
 
 _TOKENS = (
     r"<\|[^<>|\n]{1,64}\|?>",  # ChatML, Llama 3, Phi, GLM, Command R, Harmony, Granite, Kimi, DeepSeek

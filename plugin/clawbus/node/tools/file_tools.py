@@ -12,9 +12,9 @@ from clawbus.node.mailbox import Attachments, Outbox, RateLimits
 from clawbus.node.prompts.untrusted import harmless
 from clawbus.node.tools.answer import Answer, Caller
 from clawbus.node.tools.params import NatsPub
-from clawbus.sanitize import inert
 from clawbus.tasks.artifacts import MAX_FILES, Store, foreign, read_inside
 from clawbus.wire.envelope import Artifact, Envelope
+from clawbus.wire.sanitize import inert
 
 _SHOWN_CHARS = 500
 

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from clawbus import __version__
 from clawbus.gateway.setup.installation import PINNED
 from clawbus.node.tools.params import TOOLS, Tool
 from clawbus.node.tools.schema import in_words
-from clawbus.version import __version__
 from clawbus.wire.envelope import MAX_BODY_BYTES
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -14,8 +14,8 @@ from clawbus.gateway import ChatChannel, GatewayRpc
 from clawbus.node.mailbox import Outbox
 from clawbus.node.worker.chat_portions import portions
 from clawbus.org import STEWARD, Org
-from clawbus.sanitize import inert
 from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.sanitize import inert
 from clawbus.wire.strict_json import read_object
 from clawbus.wire.subjects import Subjects
 

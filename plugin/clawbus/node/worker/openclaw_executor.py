@@ -24,9 +24,9 @@ from clawbus.node.worker.resumed_runs import ResumedRuns
 from clawbus.node.worker.steering import Steering
 from clawbus.org import Org
 from clawbus.org.tool_bounds import bound_of
-from clawbus.sanitize import inert
 from clawbus.wire.envelope import Envelope, Status
 from clawbus.wire.events import Kind
+from clawbus.wire.sanitize import inert
 
 log = logging.getLogger(__name__)
 

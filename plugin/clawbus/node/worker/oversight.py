@@ -16,10 +16,10 @@ from typing import Literal
 from clawbus.node.ledger import Run
 from clawbus.node.mailbox import Outbox
 from clawbus.org import STEWARD, Org, Oversight
-from clawbus.sanitize import inert
 from clawbus.tasks import History
 from clawbus.wire.envelope import MAX_BODY_BYTES, Artifact, Envelope, Status
 from clawbus.wire.events import Event
+from clawbus.wire.sanitize import inert
 
 Side = Literal["dispatch", "report"]
 _LEVELS: dict[str, Side] = {"ask_dispatch": "dispatch", "ask_report": "report"}

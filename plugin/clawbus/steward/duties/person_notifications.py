@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 from clawbus.errors import ClawbusError, Missing
 from clawbus.org import STEWARD, Human
-from clawbus.sanitize import inert
 from clawbus.steward.context import Context
 from clawbus.steward.duty import Duty
 from clawbus.steward.webhook import post, read_url
 from clawbus.tasks import NOTIFY
 from clawbus.wire.envelope import Envelope, now
+from clawbus.wire.sanitize import inert
 
 log = logging.getLogger(__name__)
 _WAITS_S = (15, 60, 300, 1800, 7200)

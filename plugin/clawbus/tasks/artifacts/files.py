@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from clawbus.errors import InvalidInput
-from clawbus.sanitize import inert
 from clawbus.tasks.artifacts.store import MAX_FILE_BYTES
 from clawbus.wire.envelope import Artifact
 from clawbus.wire.redaction import without_keys
+from clawbus.wire.sanitize import inert
 
 MAX_FILES = 20
 """The most artifacts of one task or message; the envelope has the same bound."""
