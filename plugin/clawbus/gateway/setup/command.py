@@ -103,7 +103,8 @@ class Command:
         """The folder of an installed plugin; None if it is not installed."""
         # `plugins inspect` gives words only for a plugin that is not there.
         plugins = (await self._done("plugins", "list", "--json")).data().get("plugins") or ()
-        return next((Path(str(known["rootDir"])) for known in plugins if known.get("id") == plugin), None)
+        folders = (known.get("rootDir") for known in plugins if known.get("id") == plugin)
+        return next((Path(folder) for folder in folders if folder), None)
 
     async def install(self, folder: Path) -> str:
         """Copy a plugin folder into the gateway's state. Returns OpenClaw's last line: it says when this counts."""
