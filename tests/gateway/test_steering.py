@@ -21,7 +21,7 @@ async def doing(duo: Live, task_id: str, word: str = "sleep") -> None:
     async def look() -> bool:
         return any(event.kind == "progress" and word in str(event.detail) for event in await events(duo, task_id))
 
-    await until(look, f"{task_id} calling a tool", 60)
+    await until(look, f"{task_id} calling a tool", 150)
 
 
 async def events(duo: Live, task_id: str) -> list[Any]:
@@ -142,6 +142,7 @@ async def test_n8_a_kill_loses_nothing_that_was_said(duo: Live, victim: str) -> 
     await duo.online("ceo-genesis", "cto-athena")
 
 
+@pytest.mark.timeout(600)
 async def test_what_waits_behind_a_resumed_run_keeps_its_reply(duo: Live, brain: ScriptedModel) -> None:
     """A gateway that is quicker than the node resumes the cut-off turn first: that run is stopped, and the next attempt,
     which the gateway runs under an id of its own, is neither stopped with it nor without its reply.
