@@ -13,6 +13,7 @@ from tests.company import Live, until
 from tests.gateway.conftest import MAIN
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+SHARES_A_COMPANY = True
 
 
 async def test_n6_the_tokens_of_a_turn_are_those_that_the_gateway_tells(duo: Live) -> None:

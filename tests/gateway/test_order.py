@@ -11,6 +11,7 @@ from tests.company import Live
 from tests.gateway.conftest import turns_of
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+SHARES_A_COMPANY = True
 
 
 @pytest.mark.parametrize("step", ["held", "started", "replied", "ended", "told", "closed"])

@@ -140,23 +140,18 @@ async def test_a_gateway_of_others_has_an_alert_that_names_it_and_its_tasks_wait
         assert (await duo.settled(await duo.spawn("@reply given after"))).state == "done"  # no breaker is open
 
 
-async def test_cancels_in_waves_of_twelve_hurt_nobody_else(
-    tmp_path: Path, claw: OpenClaw, model: ScriptedModel
-) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_cancels_in_waves_of_twelve_hurt_nobody_else(duo: Live) -> None:
     """Each is cancelled while its turn is prepared, or is at work; those between them end well, at their first try."""
-    async with live(tmp_path, claw, model.url) as duo:
-        await duo.start("gateway-hq", "gateway-lab", "node-hq", "node-lab")
-        await duo.online("ceo-genesis", "cto-athena")
-        await duo.say("hq", "ceo-genesis", "@reply hello")
-        kept: list[str] = []
-        for wave in range(3):
-            kept += await _a_wave(duo, wave)
-        views = [await duo.settled(task, 180) for task in kept]
-        assert {(view.state, view.result.split()[-1]) for view in views} == {("done", "kept")}
-        said = [await told(duo, task) for task in kept]
-        assert all(is_first_attempt(one) for one in said), said
-        assert (await duo.settled(await duo.spawn("@reply still alive"))).result == "still alive"
-        assert "admission is closed" not in duo.home.log("gateway-lab").read_text()
+    kept: list[str] = []
+    for wave in range(3):
+        kept += await _a_wave(duo, wave)
+    views = [await duo.settled(task, 180) for task in kept]
+    assert {(view.state, view.result.split()[-1]) for view in views} == {("done", "kept")}
+    said = [await told(duo, task) for task in kept]
+    assert all(is_first_attempt(one) for one in said), said
+    assert (await duo.settled(await duo.spawn("@reply still alive"))).result == "still alive"
+    assert "admission is closed" not in duo.home.log("gateway-lab").read_text()
 
 
 async def _a_wave(duo: Live, wave: int) -> list[str]:
@@ -177,24 +172,21 @@ async def _a_wave(duo: Live, wave: int) -> list[str]:
     return list(kept)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_work_that_a_restarted_gateway_resumes_while_its_model_thinks_is_not_done_twice(
-    tmp_path: Path, claw: OpenClaw, model: ScriptedModel
+    duo: Live, brain: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is said by such a run before its model's first word; it is stopped before, and the next attempt goes on."""
-    async with live(tmp_path, claw, model.url) as duo:
-        await duo.start("gateway-hq", "gateway-lab", "node-hq", "node-lab")
-        await duo.online("ceo-genesis", "cto-athena")
-        await duo.say("hq", "ceo-genesis", "@reply hello")
-        model.pace_s = 20.0
-        task_id = await duo.spawn("@reply thought over")
+    monkeypatch.setattr(brain, "pace_s", 20.0)
+    task_id = await duo.spawn("@reply thought over")
 
-        async def thinking() -> bool:
-            return any(turn.get("task") == task_id for turn in model.turns)
+    async def thinking() -> bool:
+        return any(turn.get("task") == task_id for turn in brain.turns)
 
-        await until(thinking, "the model to think", 60)
-        duo.kill("gateway-lab")
-        await duo.start("gateway-lab")
-        view = await duo.settled(task_id, 180)
-        assert (view.state, view.result) == ("done", "thought over")
-        session = await duo.transcript("lab", f"agent:cto-athena:nats:{task_id}")
-        assert [text for role, text in session if role == "assistant" and text] == ["thought over"]
+    await until(thinking, "the model to think", 60)
+    duo.kill("gateway-lab")
+    await duo.start("gateway-lab")
+    view = await duo.settled(task_id, 180)
+    assert (view.state, view.result) == ("done", "thought over")
+    session = await duo.transcript("lab", f"agent:cto-athena:nats:{task_id}")
+    assert [text for role, text in session if role == "assistant" and text] == ["thought over"]

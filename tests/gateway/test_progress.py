@@ -14,6 +14,7 @@ from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+SHARES_A_COMPANY = True
 
 
 def pub(message: str, kind: str = "progress", **more: object) -> str:

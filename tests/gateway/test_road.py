@@ -7,21 +7,25 @@ import asyncio
 import pytest
 
 from clawbus.demo.model.server import ScriptedModel
+from clawbus.node.prompts.frames import RESULT_MARK
 from tests.company import Live, until
 from tests.gateway.conftest import MAIN, turns_of
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+SHARES_A_COMPANY = True
 
 
 async def test_the_result_wakes_the_session_that_asked_once(duo: Live, brain: ScriptedModel) -> None:
     """A model calls nats_spawn through gateway, shim and node; the worker's turn runs; the requester is woken with it."""
+
+    async def results() -> list[str]:
+        return [text for role, text in await duo.transcript("hq", MAIN) if role == "user" and RESULT_MARK in text]
+
+    before = len(await results())
     await duo.say("hq", "ceo-genesis", "@spawn cto-athena @reply the answer is 42")
 
     async def woken() -> str | None:
-        texts = [
-            text for role, text in await duo.transcript("hq", MAIN) if role == "user" and "[clawbus result]" in text
-        ]
-        return texts[0] if texts else None
+        return next(iter((await results())[before:]), None)
 
     text = await until(woken, "the announce", 60)
     assert "the answer is 42" in text

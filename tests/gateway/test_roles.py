@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from clawbus.gateway.setup import claw_package as claws
 from clawbus.gateway.setup.command import Command
@@ -23,7 +24,7 @@ from clawbus.org import parse
 from clawbus.settings import Home, child_environment
 from tests.company import Live, free_ports, live
 
-pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 SIX = {tool.name for tool in TOOLS}
 ROLES = ("researcher", "engineer", "ceo", "writer", "security")
 CHANGES = {"write", "edit", "apply_patch"}
@@ -103,23 +104,35 @@ async def turn(company: Live, agent: str, session: str = "try") -> None:
     raise AssertionError(ended)
 
 
-async def test_c3_a_researcher_is_offered_nothing_that_runs_code(tmp_path: Path, claw: OpenClaw) -> None:
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def company(tmp_path_factory: pytest.TempPathFactory, claw: OpenClaw, model: Model) -> AsyncIterator[Live]:
+    """One gateway with an agent of each role."""
+    folder = tmp_path_factory.mktemp("roles")
+    async with model.serving() as url, live(folder, claw, url, company_toml()) as company:
+        await company.start("gateway-hq")
+        yield company
+
+
+async def test_c3_a_researcher_is_offered_nothing_that_runs_code(company: Live, model: Model) -> None:
     """One gateway, five roles, one command that each model tries to run: only the roles whose work it is can run it.
 
     Neither the tools in the request nor OpenClaw's catalog behind them offer the others a way, and all keep the bus.
     """
-    model, offered, found, ran = Model(), {}, {}, {}
-    async with model.serving() as url, live(tmp_path, claw, url, company_toml()) as company:
-        await company.start("gateway-hq")
-        for role in ROLES:
-            await turn(company, f"{role}-1")
-            request = model.requests[-1]
-            offered[role] = {tool["function"]["name"] for tool in request["tools"]}
-            *_, listed = (message["content"] for message in request["messages"] if message["role"] == "tool")
-            found[role] = {entry["name"] for entry in json.loads(listed)}
-            attempt = company.home.root / "gateways" / "hq" / "workspaces" / f"{role}-1" / "attempt.txt"
-            ran[role] = attempt.read_text().count("ran") if attempt.exists() else 0
-        log = company.home.log("gateway-hq").read_text()
+    model.calls, offered, found, ran = [*ATTEMPTS], {}, {}, {}
+    for role in ROLES:
+        await turn(company, f"{role}-1")
+        request = model.requests[-1]
+        offered[role] = {tool["function"]["name"] for tool in request["tools"]}
+        *_, listed = (message["content"] for message in request["messages"] if message["role"] == "tool")
+        found[role] = {entry["name"] for entry in json.loads(listed)}
+        attempt = company.home.root / "gateways" / "hq" / "workspaces" / f"{role}-1" / "attempt.txt"
+        ran[role] = attempt.read_text().count("ran") if attempt.exists() else 0
+    log = company.home.log("gateway-hq").read_text()
     runs = {"exec", "process", "terminal", "nodes", "code_execution"}
     for role in ("researcher", "ceo", "writer"):
         assert ran[role] == 0
@@ -138,51 +151,48 @@ async def test_c3_a_researcher_is_offered_nothing_that_runs_code(tmp_path: Path,
     assert unknown <= {"view_image", "pdf", "group:memory"}, "OpenClaw's own, which this model or set-up has no use for"
 
 
-async def test_a_role_without_exec_reads_no_key_of_the_company(tmp_path: Path, claw: OpenClaw) -> None:
+async def test_a_role_without_exec_reads_no_key_of_the_company(company: Live, model: Model) -> None:
     """Not by an absolute path, nor by one that climbs, nor by a link in its workspace, and it lists no folder of keys.
 
     What lies in its workspace it reads, files that others have sent among them; and the skills that it is told of.
     """
-    model = Model()
-    async with model.serving() as url, live(tmp_path, claw, url, company_toml()) as company:
-        await company.start("gateway-hq")
-        root = company.home.root.resolve()
-        key = root / "authority" / "operator.nk"
-        secret = key.read_text().strip()
-        assert secret.startswith("SO")
-        for role in WITHOUT_EXEC:
-            workspace = root / "gateways" / "hq" / "workspaces" / f"{role}-1"
-            up = "/".join([".."] * len(workspace.relative_to(root).parts))
-            (workspace / "to-key").symlink_to(key)
-            (workspace / "to-folder").symlink_to(key.parent)
-            (workspace / "notes.md").write_text("a note of mine")
-            (workspace / "from-others" / "t1").mkdir(parents=True)
-            (workspace / "from-others" / "t1" / "report.md").write_text("a report of another")
-            model.calls = [("read", {"path": "notes.md"})]
-            await turn(company, f"{role}-1", "first")
-            skills = skills_of(model.requests[-1])
-            assert len(skills) >= 3, "our own"
-            ways = [str(key), f"{up}/authority/operator.nk", f"./{up}/authority/../authority/operator.nk"]
-            ways += ["to-key", str(workspace / "to-key"), "to-folder/operator.nk", f"file://{key}", f"~/{up}/{key}"]
-            ways += [
-                str(root / "keys" / "provisioner.nk"),
-                str(root / "gateways" / "hq" / "token"),
-                "/proc/self/environ",
-            ]
-            model.calls = [("read", {"path": way}) for way in ways]
-            model.calls += [("ls", {"path": way}) for way in (str(key.parent), f"{up}/authority", "to-folder")]
-            model.calls += [("read", {"path": way}) for way in ("notes.md", "from-others/t1/report.md", *skills)]
-            await turn(company, f"{role}-1", "second")
-            said = model.heard()
-            assert len(said) == len(model.calls)
-            seen = len(ways) + 3
-            for way, answer in zip(model.calls[:seen], said[:seen], strict=True):
-                assert not re.search(r"\bS[ACOU][A-Z2-7]{56}\b|operator\.nk\s*$|OPENCLAW_", answer), (role, way, answer)
-                assert "error" in answer.lower() or "not found" in answer.lower(), (role, way, answer)
-            assert "a note of mine" in said[seen]
-            assert "a report of another" in said[seen + 1]
-            for place, answer in zip(skills, said[seen + 2 :], strict=True):
-                assert answer.lstrip().startswith("---"), (place, answer)
+    root = company.home.root.resolve()
+    key = root / "authority" / "operator.nk"
+    secret = key.read_text().strip()
+    assert secret.startswith("SO")
+    for role in WITHOUT_EXEC:
+        workspace = root / "gateways" / "hq" / "workspaces" / f"{role}-1"
+        up = "/".join([".."] * len(workspace.relative_to(root).parts))
+        (workspace / "to-key").symlink_to(key)
+        (workspace / "to-folder").symlink_to(key.parent)
+        (workspace / "notes.md").write_text("a note of mine")
+        (workspace / "from-others" / "t1").mkdir(parents=True)
+        (workspace / "from-others" / "t1" / "report.md").write_text("a report of another")
+        model.calls = [("read", {"path": "notes.md"})]
+        await turn(company, f"{role}-1", "first")
+        skills = skills_of(model.requests[-1])
+        assert len(skills) >= 3, "our own"
+        ways = [str(key), f"{up}/authority/operator.nk", f"./{up}/authority/../authority/operator.nk"]
+        ways += ["to-key", str(workspace / "to-key"), "to-folder/operator.nk", f"file://{key}", f"~/{up}/{key}"]
+        ways += [
+            str(root / "keys" / "provisioner.nk"),
+            str(root / "gateways" / "hq" / "token"),
+            "/proc/self/environ",
+        ]
+        model.calls = [("read", {"path": way}) for way in ways]
+        model.calls += [("ls", {"path": way}) for way in (str(key.parent), f"{up}/authority", "to-folder")]
+        model.calls += [("read", {"path": way}) for way in ("notes.md", "from-others/t1/report.md", *skills)]
+        await turn(company, f"{role}-1", "second")
+        said = model.heard()
+        assert len(said) == len(model.calls)
+        seen = len(ways) + 3
+        for way, answer in zip(model.calls[:seen], said[:seen], strict=True):
+            assert not re.search(r"\bS[ACOU][A-Z2-7]{56}\b|operator\.nk\s*$|OPENCLAW_", answer), (role, way, answer)
+            assert "error" in answer.lower() or "not found" in answer.lower(), (role, way, answer)
+        assert "a note of mine" in said[seen]
+        assert "a report of another" in said[seen + 1]
+        for place, answer in zip(skills, said[seen + 2 :], strict=True):
+            assert answer.lstrip().startswith("---"), (place, answer)
 
 
 def skills_of(request: dict[str, Any]) -> list[str]:
