@@ -73,10 +73,10 @@ HOLDERS: tuple[tuple[str, Extract, str], ...] = (
     (r"hook", _path_of_url, "a person's webhook"),
     # What only its owner can read, and which holds no secret: searched as any other file.
     (r"\.clawbus/authority/revoked\.json", _none, "public keys"),
-    (r"\.clawbus/authority/(revoked|system)\.lock", _none, "nothing: it is held while revocations are written, or told"),
+    (r"\.clawbus/(authority/(revoked|system)\.|invites\.json\.|nodes/[\w-]+/)lock", _none, "nothing: a lock that is held"),
     (r"\.clawbus/keys/[\w-]+\.(pub|jwt)", _none, "public keys, and JWTs, which are of no use without the key"),
     (r"\.clawbus/tls/ca\.pem", _none, "a certificate"),
-    (r"\.clawbus/invites\.(json|lock)", _none, "hashes"),
+    (r"\.clawbus/invites\.json", _none, "hashes"),
     (r"\.clawbus/code", _none, "the hash of the code that the machine came in by"),
     (r"\.clawbus/here\.json", _none, "what of the company is on the machine"),
     (r"\.clawbus/nats/(nats\.conf|jwt/\w+\.jwt)", _none, "the server's configuration: public keys and signed accounts"),

@@ -197,7 +197,7 @@ async def test_a3_from_an_insight_to_what_every_agent_reads(tmp_path: Path) -> N
         assert await below(company, "lab") == in_use
         assert await below(company, moment=before) == ""  # an older task reads the same again after a crash
         listed = await asyncio.to_thread(command, company, "list", "--state", "promoted")
-        assert f"{ID}  promoted   80 %  cto" in listed.stdout
+        assert f"{ID[:8]}  promoted   80 %  cto" in listed.stdout
         await publish(company, says("cto", "confirm", "retract"))
         await state(company, "retracted")
         assert await below(company) == ""

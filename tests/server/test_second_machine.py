@@ -623,4 +623,4 @@ async def test_nobody_at_the_door_is_said_with_the_time_of_the_code(tmp_path: Pa
     code = Code(url=f"127.0.0.1:{port}", pin="0" * 64, secret="A" * 22, expires=1_800_000_000, gateways=("lab",), company="acme")  # fmt: skip
     with pytest.raises(Away) as caught:
         await enter(parse(code.line()), tmp_path / "org.toml")
-    assert "2027-01-15 08:00 UTC" in caught.value.remedy
+    assert "2027-01-15 08:00:00Z" in caught.value.remedy
