@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clawbus.steward.duties import DUTIES
 from tests.syntax import parsed
 
 ROOT = Path(__file__).parents[2]
@@ -37,3 +38,15 @@ def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\(([\w./-]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_each_file_of_duties_is_one_duty_with_a_rule_of_its_own() -> None:
+    files = {path.stem for path in MODULES if path.parent.name == "duties"} - {"__init__"}
+    assert {duty.__module__.rsplit(".", 1)[1] for duty in DUTIES} == files
+    assert len({duty.rule for duty in DUTIES}) == len(DUTIES)
+
+
+def test_the_package_has_twenty_entries_at_most() -> None:
+    """Who looks for the place of a thing reads one list of packages. A new one needs a reason."""
+    package = ROOT / "plugin" / "clawbus"
+    assert len([entry for entry in package.iterdir() if entry.name != "__pycache__"]) <= 20
