@@ -1,4 +1,4 @@
-"""What people and programs hold: start tasks, wait for them, read and send messages, do an agent's tasks.
+"""The client of people and programs: start tasks, wait for them, read and send messages, do an agent's tasks.
 
 Programs import the names from `clawbus` itself (docs/python.md).
 """

@@ -68,7 +68,7 @@ def hub_of(said: str, field: str, bus: BusConfig) -> Hub:
 
 
 async def look(hub: Hub, bus: BusConfig) -> Port:
-    """Which port answers there: the one for leaves, or nobody. Raises InvalidInput, with the reason, for another."""
+    """The port that answers there: that of leaves, or nobody. Raises InvalidInput, with the reason, for another."""
     kind = await who_answers(hub.host, hub.port)
     if kind in _WRONG:
         raise wrong_port(hub, kind, bus)

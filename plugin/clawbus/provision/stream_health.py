@@ -1,4 +1,4 @@
-"""Which streams the server keeps nothing in any more: it is asked itself, over the system account.
+"""The streams that the server keeps nothing in any more. It is asked itself, over the system account.
 
 nats-server (2.14 and newer) writes nothing more into a stream after one write to disk has failed, until it is started
 again. Who publishes there hears nothing, and the stream's API goes on as if it were well; HEALTHZ names it.

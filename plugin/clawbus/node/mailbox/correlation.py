@@ -1,4 +1,4 @@
-"""Which results count: of tasks that this gateway's agents gave, from who may have done them, or from the steward.
+"""The results that count: of tasks that this gateway's agents gave, from who may have done them, or from the steward.
 
 The steward ends what nobody took in time, and goes on with a task for its requester: the next of a chain, a dead one
 that was tried again. What comes of that names in `parent` the task that the agent gave; it is adopted: it goes into the

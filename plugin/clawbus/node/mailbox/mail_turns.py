@@ -124,7 +124,7 @@ class MailTurns:
         return [mail for mail, bound in zip(mails, bounds, strict=True) if bound == bounds[0]]
 
     def _digests(self) -> list[tuple[str, datetime]]:
-        """Which agents are to have a digest, and when, the first one first."""
+        """The agents that are to have a digest, each with its time, the first one first."""
         found = [
             (agent, min(last + self._quiet, first + _PATIENCE * self._quiet))
             for agent, (first, last) in self._ledger.mail.quiet_since().items()
