@@ -146,8 +146,11 @@ class Home:
         if len(os.fsencode(path)) < _MAX_SOCKET_PATH:
             self.dir("nodes", gateway)
             return path
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"clawbus-{os.getuid()}"
+        name = Path(f"clawbus-{os.getuid()}", f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock")
+        place = Path(tempfile.gettempdir(), name)
+        if len(os.fsencode(place)) >= _MAX_SOCKET_PATH:  # TMPDIR may be deep, too
+            place = Path("/tmp", name)  # noqa: S108 - the folder is looked at below
+        folder = place.parent
         folder.mkdir(mode=0o700, exist_ok=True)
         # Anybody may make a folder of that name there, or a link.
         found = folder.lstat()
@@ -155,7 +158,7 @@ class Home:
             raise Refused(
                 f"{folder} is not a folder of ours alone", "Remove it, or use a company folder with a shorter path."
             )
-        return folder / f"{digest}.sock"
+        return place
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -110,7 +110,8 @@ async def test_n8_what_comes_as_the_turn_ends_starts_no_turn_of_its_own(duo: Liv
     task_id = await duo.spawn("@exec sleep 30\n@reply never", runTimeoutSeconds=4)
     await doing(duo, task_id)
     await steer(duo, task_id, "@exec touch made-by-a-late-turn\n@reply late")
-    assert (await duo.settled(task_id)).state == "timed_out"
+    view = await duo.settled(task_id)
+    assert (view.state, view.result) == ("timed_out", "the turn took longer than it was given")
     assert await told(duo, task_id) == ["late"]
 
     async def idle() -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,15 @@ def test_the_process_keeps_to_its_folder(home: Home) -> None:
     assert env["OPENCLAW_CONFIG_PATH"] == str(mine.config)
     switches = ("OPENCLAW_NO_RESPAWN", "OPENCLAW_DISABLE_BONJOUR", "OPENCLAW_NO_AUTO_UPDATE", "OPENCLAW_OFFLINE")
     assert {env[name] for name in switches} == {"1"}
+
+
+def test_a_socket_fits_wherever_the_company_and_the_temporary_folder_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Unix socket's path has about a hundred bytes; folders may be deeper."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    home = Home.beside(deep / "org.toml")
+    assert len(os.fsencode(home.socket("hq"))) <= 100
+    assert home.socket("hq") != home.socket("lab")
