@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -251,7 +252,9 @@ async def state(five: Live, task_id: str) -> str:
 
 async def until_waiting(five: Live, task_id: str) -> None:
     async def look() -> bool:
-        return await state(five, task_id) == "waiting_approval"
+        with contextlib.suppress(NotFound):  # its first event may be on its way
+            return await state(five, task_id) == "waiting_approval"
+        return False
 
     await until(look, f"{task_id} waiting for approval", 60)
 
